@@ -1,0 +1,31 @@
+//! The vocabulary that every part of Netglass speaks.
+//!
+//! Plain data: no input or output, no threads. A record names its connection (network namespace,
+//! protocol, endpoints) and, where it can be known, its process, so that any record can be joined
+//! to any other of the same connection or process, whatever made it.
+
+mod degradation;
+mod edge;
+mod endpoint;
+mod flow;
+mod host;
+mod ledger;
+mod namespace;
+mod process;
+mod protocol;
+mod scope;
+mod text;
+mod timestamp;
+
+pub use degradation::Degradation;
+pub use edge::{Edge, Node};
+pub use endpoint::{Endpoint, Port};
+pub use flow::{Attribution, Direction, FlowCounters, HostFlow, Listener, Observations, RttSamples};
+pub use host::{Host, HostAddress, HostId};
+pub use ledger::{Ledger, Skip};
+pub use namespace::{NamespaceInode, NetworkNamespace};
+pub use process::{Process, ProcessName};
+pub use protocol::Protocol;
+pub use scope::{AddressScope, is_private};
+pub use text::text_from_bytes;
+pub use timestamp::Timestamp;

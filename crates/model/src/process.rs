@@ -1,0 +1,81 @@
+//! Processes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// A process, as far as it can be known.
+///
+/// `pid` and `start_time` together are unique on one host between two boots. Identifiers are those
+/// of the pid namespace and user namespace in which Netglass runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Process {
+    /// Process (thread group) id.
+    pub pid: u32,
+    /// When it started, to the hundredth of a second that `/proc/PID/stat` gives.
+    pub start_time: Timestamp,
+    /// Process group id.
+    pub pgid: u32,
+    /// Parent's process id.
+    pub ppid: u32,
+    /// Real user id; none where it could not be read.
+    pub uid: Option<u32>,
+    /// Real group id; none where it could not be read.
+    pub gid: Option<u32>,
+    /// The command name, at most 15 bytes (`TASK_COMM_LEN`), as [`crate::text_from_bytes`] makes it.
+    pub comm: String,
+    /// The path of the executable; none where it could not be read (another user's process
+    /// without privileges, a kernel thread).
+    pub exe: Option<String>,
+    /// The path in the cgroup v2 hierarchy, or in v1's `name=systemd`, where there is one.
+    pub cgroup: Option<String>,
+    /// The container's id, as its runtime wrote it into the cgroup's path.
+    pub container: Option<String>,
+}
+
+impl Process {
+    /// How people are shown this process.
+    #[must_use]
+    pub fn name(&self) -> ProcessName<'_> {
+        ProcessName { comm: &self.comm, pgid: self.pgid }
+    }
+}
+
+/// Shows a process as `('nginx', pgid=4656)`.
+///
+/// Quotes and control characters in the name are escaped, so that one process is always one
+/// unbroken piece of one line.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessName<'a> {
+    comm: &'a str,
+    pgid: u32,
+}
+
+impl fmt::Display for ProcessName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("('")?;
+        for character in self.comm.chars() {
+            match character {
+                '\'' => f.write_str("\\'")?,
+                control if control.is_control() => write!(f, "{}", control.escape_default())?,
+                other => write!(f, "{other}")?,
+            }
+        }
+        write!(f, "', pgid={})", self.pgid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_piece_of_one_line() {
+        let show = |comm| ProcessName { comm, pgid: 4656 }.to_string();
+        assert_eq!(show("nginx"), "('nginx', pgid=4656)");
+        assert_eq!(show("a') (b"), "('a\\') (b', pgid=4656)");
+        assert_eq!(show("a\nb\u{1b}"), "('a\\nb\\u{1b}', pgid=4656)");
+    }
+}

@@ -1,0 +1,12 @@
+//! The dependency database: what every probe saw, by host and time, and the joining of the two
+//! ends of a connection into one edge when it is read.
+
+mod database;
+mod dependencies;
+mod error;
+mod url;
+
+pub use database::{Access, Database, Settings, Window, open};
+pub use dependencies::{Dependencies, dependencies};
+pub use error::Error;
+pub use url::DatabaseUrl;
