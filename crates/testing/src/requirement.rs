@@ -30,6 +30,12 @@ impl Requirement {
     fn new(missing: Result<(), String>) -> Self {
         Self { missing, strict: true }
     }
+
+    /// What is missing, if anything is.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        self.missing.as_ref().err().map(String::as_str)
+    }
 }
 
 /// The right to create network namespaces, tried once per process.
@@ -106,9 +112,7 @@ pub fn find_command(name: &str) -> Option<PathBuf> {
 pub fn all_met(test: &str, requirements: &[Requirement]) -> bool {
     let missing: Vec<(&str, bool)> = requirements
         .iter()
-        .filter_map(|requirement| {
-            Some((requirement.missing.as_ref().err()?.as_str(), requirement.strict))
-        })
+        .filter_map(|requirement| Some((requirement.missing()?, requirement.strict)))
         .collect();
     if missing.is_empty() {
         return true;

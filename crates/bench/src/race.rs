@@ -1,0 +1,143 @@
+//! Contestants, measured in turn so that what disturbs the machine disturbs all of them.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::measurement::Measurement;
+
+/// Looks at what a command printed: whether it did the work that it is measured for.
+type Check = Box<dyn Fn(&[u8]) -> Result<()>>;
+
+/// A command that takes part.
+pub(crate) struct Contestant {
+    pub(crate) name: &'static str,
+    command: Box<dyn Fn() -> Command>,
+    check: Check,
+}
+
+impl Contestant {
+    /// A contestant whose command is made anew for each run, and checked once before the first.
+    pub(crate) fn new(
+        name: &'static str,
+        command: impl Fn() -> Command + 'static,
+        check: impl Fn(&[u8]) -> Result<()> + 'static,
+    ) -> Self {
+        Self { name, command: Box::new(command), check: Box::new(check) }
+    }
+
+    /// The first run warms the caches and is not counted.
+    fn warm_up(&self) -> Result<()> {
+        let (_, output) = Measurement::with_output((self.command)())?;
+        (self.check)(&output).context("its result is wrong")
+    }
+}
+
+/// The middle of a contestant's runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) name: &'static str,
+    /// Median.
+    pub(crate) wall: Duration,
+    /// Median.
+    pub(crate) cpu: Duration,
+    /// The greatest of all runs, in bytes.
+    pub(crate) peak_memory: u64,
+}
+
+impl Outcome {
+    fn new(name: &'static str, runs: &[Measurement]) -> Self {
+        Self {
+            name,
+            wall: median(runs.iter().map(|run| run.wall)),
+            cpu: median(runs.iter().map(|run| run.cpu)),
+            peak_memory: runs.iter().map(|run| run.peak_memory).max().unwrap_or_default(),
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Race {
+    pub(crate) results: Vec<Outcome>,
+    /// Contestants that did not run, and why.
+    pub(crate) failures: Vec<(&'static str, String)>,
+}
+
+impl Race {
+    /// Runs the contestants A B C, A B C, …; one that fails before the first round is left out.
+    pub(crate) fn run(contestants: &[Contestant], rounds: usize) -> Result<Self> {
+        ensure!(!contestants.is_empty(), "nobody takes part");
+        let mut running = Vec::new();
+        let mut failures = Vec::new();
+        for contestant in contestants {
+            match contestant.warm_up() {
+                Ok(()) => running.push((contestant, Vec::new())),
+                Err(error) => failures.push((contestant.name, format!("{error:#}"))),
+            }
+        }
+        for _ in 0..rounds {
+            for (contestant, runs) in &mut running {
+                let run = Measurement::of((contestant.command)());
+                runs.push(run.with_context(|| format!("running {}", contestant.name))?);
+            }
+        }
+        let outcome =
+            |(contestant, runs): &(&Contestant, Vec<_>)| Outcome::new(contestant.name, runs);
+        Ok(Self { results: running.iter().map(outcome).collect(), failures })
+    }
+}
+
+fn median(values: impl Iterator<Item = Duration>) -> Duration {
+    let mut values: Vec<Duration> = values.collect();
+    values.sort_unstable();
+    let middle = values.len() / 2;
+    match values.as_slice() {
+        [] => Duration::ZERO,
+        odd if odd.len() % 2 == 1 => odd[middle],
+        even => (even[middle - 1] + even[middle]) / 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_in_the_middle() {
+        let of = |values: &[u64]| median(values.iter().copied().map(Duration::from_secs));
+        assert_eq!(of(&[9, 1, 2]), Duration::from_secs(2));
+        assert_eq!(of(&[9, 1, 2, 4]), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn contestants_run_in_turn_after_one_run_each_that_is_not_counted() {
+        let order = Rc::new(RefCell::new(String::new()));
+        let contestant = |name: &'static str| {
+            let order = Rc::clone(&order);
+            let command = move || {
+                order.borrow_mut().push_str(name);
+                Command::new("true")
+            };
+            Contestant::new(name, command, |_| Ok(()))
+        };
+        let race = Race::run(&[contestant("a"), contestant("b")], 2).unwrap();
+        assert_eq!(*order.borrow(), "ababab");
+        assert_eq!(race.results.len(), 2);
+    }
+
+    #[test]
+    fn a_contestant_that_fails_or_prints_nonsense_is_named_and_the_others_run() {
+        let wrong = Contestant::new("wrong", || Command::new("true"), |_| bail!("no sockets"));
+        let broken = Contestant::new("broken", || Command::new("false"), |_| Ok(()));
+        let good = Contestant::new("good", || Command::new("true"), |_| Ok(()));
+        let race = Race::run(&[wrong, broken, good], 1).unwrap();
+        assert_eq!(race.results[0].name, "good");
+        assert_eq!(race.failures[0], ("wrong", "its result is wrong: no sockets".to_owned()));
+        assert_eq!(race.failures[1].0, "broken");
+    }
+}

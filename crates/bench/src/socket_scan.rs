@@ -1,0 +1,224 @@
+//! One scan of all TCP sockets of a namespace, with their processes.
+//!
+//! The scanned namespace holds the servers' ends and exactly as many established connections as the
+//! bench says; the clients are in a namespace of their own.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Stdio,
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use netglass_testing::{Namespace, Running, link, load_command, requirement::find_command, run};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    bench::{Bench, Stage},
+    goal::Goal,
+    race::Contestant,
+};
+
+const SIZES: [(&str, usize); 3] = [("1k", 1_000), ("10k", 10_000), ("100k", 100_000)];
+/// The size that the goals are about.
+const GOAL_SIZE: usize = 100_000;
+
+/// So many that none of them reaches the limit of open files, which root may not raise everywhere.
+const PROCESSES: u16 = 8;
+const FIRST_PORT: u16 = 5000;
+const SERVER: &str = "10.0.255.1";
+const CLIENTS: [&str; 4] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"];
+
+/// How long the kernel may take until both ends agree that a connection is established.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const NETGLASS: &str = "netglass probe --once";
+const SS: &str = "ss -tn";
+const SS_PROCESSES: &str = "ss -tnp";
+const LSOF: &str = "lsof -nP -iTCP";
+
+/// The benches of this file.
+pub(crate) fn benches() -> Vec<Bench> {
+    let bench = |(label, count): (&str, usize)| Bench {
+        name: format!("socket-scan-{label}"),
+        about: format!("{count} established TCP connections of {PROCESSES} processes"),
+        setup: Box::new(move || setup(count)),
+    };
+    SIZES.into_iter().map(bench).collect()
+}
+
+/// Fields are dropped in order: first the clients, so that no end waits for the other.
+struct Connections {
+    _clients: Running,
+    _servers: Running,
+    scanned: Namespace,
+    _client: Namespace,
+}
+
+fn setup(count: usize) -> Result<Stage> {
+    let connections = Rc::new(Connections::open(count)?);
+    let mut contestants = vec![netglass(&connections, count)?];
+    let mut notes = vec![
+        "the processes of the clients, as many again, are searched by all who search processes"
+            .to_owned(),
+    ];
+    let (ss, lsof) = ("ss", "lsof");
+    contestants.push(lister(&connections, SS, ss, &["-tn"], count));
+    contestants.push(lister(&connections, SS_PROCESSES, ss, &["-tnp"], count));
+    if find_command(lsof).is_some() {
+        contestants.push(lister(&connections, LSOF, lsof, &["-nP", "-iTCP"], count));
+    } else {
+        notes.push("lsof is not installed".to_owned());
+    }
+    let goals = [
+        Goal::Wall { contestant: NETGLASS, reference: SS_PROCESSES, at_most: 0.2 },
+        Goal::PeakMemory { contestant: NETGLASS, below: 64_000_000 },
+    ];
+    Ok(Stage {
+        contestants,
+        references: vec![SS, SS_PROCESSES],
+        goals: if count == GOAL_SIZE { goals.to_vec() } else { Vec::new() },
+        notes,
+    })
+}
+
+impl Connections {
+    fn open(count: usize) -> Result<Self> {
+        let (scanned, client) = (Namespace::new("scanned"), Namespace::new("client"));
+        for key in ["net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"] {
+            scanned.sysctl(key, "65535");
+        }
+        let address = |host: &str| format!("{host}/16");
+        let devices = link(&client, &address(CLIENTS[0]), &scanned, &address(SERVER));
+        client.add_addresses(&devices.first, CLIENTS[1..].iter().map(|host| address(host)));
+
+        let (server, processes) = (format!("{SERVER}:{FIRST_PORT}"), PROCESSES.to_string());
+        let start = |namespace: &Namespace, arguments: &[&str]| {
+            let mut command = namespace.command(load_command());
+            command.args(arguments).args(["--processes", &processes]);
+            let running = Running::spawn(command);
+            running.wait_for_line("ready");
+            running
+        };
+        let servers = start(&scanned, &["hold-server", "--listen", &server]);
+        let (total, sources) = (count.to_string(), CLIENTS.len().to_string());
+        let options = ["--connections", &total, "--source", CLIENTS[0], "--sources", &sources];
+        let clients = start(&client, &[&["hold-clients", "--to", &server][..], &options].concat());
+        let connections = Self { _clients: clients, _servers: servers, scanned, _client: client };
+        connections.wait_until_established(count)?;
+        Ok(connections)
+    }
+
+    /// A client is ready when the server's end has yet to see the last packet of the handshake.
+    fn wait_until_established(&self, count: usize) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut ss = self.scanned.command("ss");
+            let established = run(ss.args(["-Htn", "state", "established"])).lines().count();
+            if established == count {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{established} of {count} connections established");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// `ss` or `lsof`, which list each socket on a line.
+fn lister(
+    connections: &Rc<Connections>,
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    count: usize,
+) -> Contestant {
+    let names_processes = name != SS;
+    let connections = Rc::clone(connections);
+    let command = move || {
+        let mut command = connections.scanned.command(program);
+        command.args(arguments);
+        command
+    };
+    Contestant::new(name, command, move |output| {
+        let output = String::from_utf8_lossy(output);
+        // lsof shows the first nine letters of a process name.
+        let is_listed = |line: &&str| {
+            line.contains("ESTAB") && (!names_processes || line.contains("netglass-"))
+        };
+        let listed = output.lines().filter(is_listed).count();
+        ensure!(listed == count, "{listed} of {count} connections listed");
+        Ok(())
+    })
+}
+
+/// `netglass probe`, which writes what it sees to a database.
+fn netglass(connections: &Rc<Connections>, count: usize) -> Result<Contestant> {
+    let program = netglass_program()?;
+    let folder = Rc::new(tempfile::tempdir().context("a temporary folder for the database")?);
+    let probe = {
+        let (connections, folder) = (Rc::clone(connections), Rc::clone(&folder));
+        let program = program.clone();
+        move || {
+            let mut command = connections.scanned.command(&program);
+            command.args(["probe", "--once", "--mode", "polling", "--db", &database(&folder)]);
+            command
+        }
+    };
+    let connections = Rc::clone(connections);
+    let check = move |_: &[u8]| {
+        let mut look = connections.scanned.command(&program);
+        look.args(["look", "--format", "json", "--db", &database(&folder)]);
+        let output = look.stderr(Stdio::inherit()).output().context("running netglass look")?;
+        ensure!(output.status.success(), "netglass look: {}", output.status);
+        let attributed = attributed_connections(&String::from_utf8_lossy(&output.stdout))?;
+        ensure!(attributed == count as u64, "{attributed} of {count} connections attributed");
+        Ok(())
+    };
+    Ok(Contestant::new(NETGLASS, probe, check))
+}
+
+fn database(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("netglass.db").display())
+}
+
+/// The connections of the edges whose server is one of our processes.
+fn attributed_connections(edges: &str) -> Result<u64> {
+    let mut sum = 0;
+    for line in edges.lines() {
+        let edge: Value = serde_json::from_str(line).context("reading an edge of netglass look")?;
+        let name = edge["server"]["process"]["comm"].as_str();
+        if name == Some("netglass-load") {
+            sum += edge["connections"].as_u64().context("an edge counts its connections")?;
+        }
+    }
+    Ok(sum)
+}
+
+/// The program that was built beside this one.
+fn netglass_program() -> Result<PathBuf> {
+    let own = env::current_exe().context("finding this program")?;
+    Ok(own.parent().unwrap_or(Path::new("/")).join("netglass"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_connections_of_our_servers_count_as_attributed() {
+        let edge = |comm: &str, connections: u32| {
+            format!(r#"{{"server":{{"process":{comm}}},"connections":{connections}}}"#)
+        };
+        let edges = [
+            edge(r#"{"comm":"netglass-load"}"#, 3),
+            edge(r#"{"comm":"netglass-load"}"#, 4),
+            edge(r#"{"comm":"nginx"}"#, 5),
+            edge("null", 6),
+        ];
+        assert_eq!(attributed_connections(&edges.join("\n")).unwrap(), 7);
+    }
+}
