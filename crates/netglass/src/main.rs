@@ -1,0 +1,22 @@
+//! `netglass`: makes the network of a Linux host, and of a fleet of hosts, visible.
+
+mod cli;
+mod config;
+mod database;
+#[cfg(test)]
+mod fixtures;
+mod graph;
+mod host;
+mod output;
+mod query;
+mod text;
+mod time;
+mod tree;
+mod usage;
+mod verbs;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os().collect())
+}

@@ -1,0 +1,49 @@
+//! How an answer is written: one file for each format.
+
+pub(crate) mod csv;
+mod diagram;
+mod dot;
+mod json;
+mod mermaid;
+pub(crate) mod tree;
+
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+use netglass_model::Timestamp;
+
+use crate::tree::Tree;
+
+/// A format in which an answer can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// An aligned tree, to be read by people
+    Tree,
+    /// One JSON object a line, with a documented and versioned schema
+    Json,
+    /// A graph in the language of Graphviz
+    Dot,
+    /// A flowchart of Mermaid
+    Mermaid,
+    /// Comma-separated values (RFC 4180) with a header
+    Csv,
+}
+
+/// Writes an answer to standard output.
+pub(crate) fn print(tree: &Tree<'_>, format: Format, now: Timestamp) -> io::Result<()> {
+    let stdout = io::stdout().lock();
+    if format == Format::Tree {
+        let mut out = BufWriter::new(anstream::AutoStream::auto(stdout));
+        tree::render(tree, now, &mut out)?;
+        return out.flush();
+    }
+    let names = if stdout.is_terminal() { csv::Names::Escaped } else { csv::Names::Exact };
+    let mut out = BufWriter::new(stdout);
+    match format {
+        Format::Json => json::render(tree, &mut out)?,
+        Format::Dot => dot::render(tree, &mut out)?,
+        Format::Mermaid => mermaid::render(tree, &mut out)?,
+        Format::Tree | Format::Csv => csv::render(tree, names, &mut out)?,
+    }
+    out.flush()
+}

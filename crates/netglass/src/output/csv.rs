@@ -1,0 +1,174 @@
+//! Comma-separated values (RFC 4180): a header, then one dependency a line.
+
+use std::io::{self, Write};
+
+use netglass_model::{Edge, Node};
+
+use crate::{text::printable, time::rfc3339, tree::Tree};
+
+/// How names from outside are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Exactly, for a program that reads them.
+    Exact,
+    /// With control characters escaped, for a terminal.
+    Escaped,
+}
+
+const NODE_COLUMNS: [&str; 10] =
+    ["host", "address", "netns", "pid", "start_time", "pgid", "comm", "exe", "uid", "container"];
+
+const EDGE_COLUMNS: [&str; 9] = [
+    "protocol",
+    "connections",
+    "failed",
+    "bytes_sent",
+    "bytes_received",
+    "rtt_us",
+    "first_seen",
+    "last_seen",
+    "retransmits",
+];
+
+/// Writes each dependency of the answer, then each listener to which nobody talked, with nothing
+/// in the client's columns and in the counts. What is not known is empty.
+pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io::Result<()> {
+    let title = |end: &'static str| NODE_COLUMNS.map(|column| format!("{end}_{column}"));
+    let mut header: Vec<String> = title("client").into();
+    header.extend(title("server"));
+    header.push("server_port".to_owned());
+    header.extend(EDGE_COLUMNS.map(str::to_owned));
+    write_record(&header, out)?;
+    for edge in tree.edges() {
+        let mut record = node_fields(&edge.client, names);
+        record.extend(node_fields(&edge.server, names));
+        record.push(optional(edge.server.port.number()));
+        record.extend(edge_fields(edge));
+        write_record(&record, out)?;
+    }
+    for (protocol, node) in tree.idle_listeners() {
+        let mut record = vec![String::new(); NODE_COLUMNS.len()];
+        record.extend(node_fields(node, names));
+        record.push(optional(node.port.number()));
+        record.push(protocol.to_string());
+        record.resize(header.len(), String::new());
+        write_record(&record, out)?;
+    }
+    Ok(())
+}
+
+fn node_fields(node: &Node, names: Names) -> Vec<String> {
+    let text = |text: &str| match names {
+        Names::Exact => text.to_owned(),
+        Names::Escaped => printable(text).into_owned(),
+    };
+    let process = node.process.as_deref();
+    vec![
+        node.host.as_ref().map(|id| text(&id.hostname)).unwrap_or_default(),
+        node.address.to_string(),
+        optional(node.namespace.as_ref().map(|namespace| namespace.inode.0)),
+        optional(process.map(|process| process.pid)),
+        optional(process.map(|process| rfc3339(process.start_time))),
+        optional(process.map(|process| process.pgid)),
+        process.map(|process| text(&process.comm)).unwrap_or_default(),
+        process.and_then(|process| process.exe.as_deref()).map(text).unwrap_or_default(),
+        optional(process.and_then(|process| process.uid)),
+        process.and_then(|process| process.container.as_deref()).map(text).unwrap_or_default(),
+    ]
+}
+
+fn edge_fields(edge: &Edge) -> [String; EDGE_COLUMNS.len()] {
+    [
+        edge.protocol.to_string(),
+        edge.connections.to_string(),
+        edge.failed.to_string(),
+        edge.bytes_sent.to_string(),
+        edge.bytes_received.to_string(),
+        optional(edge.rtt.mean_us()),
+        rfc3339(edge.first_seen),
+        rfc3339(edge.last_seen),
+        edge.retransmits.to_string(),
+    ]
+}
+
+fn optional(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn write_record(fields: &[String], out: &mut impl Write) -> io::Result<()> {
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
+            out.write_all(b",")?;
+        }
+        if field.contains([',', '"', '\r', '\n']) {
+            write!(out, "\"{}\"", field.replace('"', "\"\""))?;
+        } else {
+            out.write_all(field.as_bytes())?;
+        }
+    }
+    out.write_all(b"\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::{Edges, named_edge, tree_of_everything};
+
+    fn text(edges: Edges, names: Names) -> String {
+        let dependencies = edges.dependencies();
+        let mut out = Vec::new();
+        render(&tree_of_everything(&dependencies), names, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Records and fields after RFC 4180, section 2.
+    fn parse(text: &str) -> Vec<Vec<String>> {
+        let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
+        let mut quoted = false;
+        let mut rest = text.chars().peekable();
+        while let Some(character) = rest.next() {
+            match character {
+                '"' if quoted && rest.next_if_eq(&'"').is_some() => field.push('"'),
+                '"' => quoted = !quoted,
+                ',' if !quoted => record.push(std::mem::take(&mut field)),
+                '\r' if !quoted && rest.next_if_eq(&'\n').is_some() => {
+                    record.push(std::mem::take(&mut field));
+                    records.push(std::mem::take(&mut record));
+                }
+                other => field.push(other),
+            }
+        }
+        records
+    }
+
+    #[test]
+    fn a_dependency_is_one_record() {
+        insta::assert_snapshot!(text(Edges::web(), Names::Exact).replace('\r', ""));
+    }
+
+    #[test]
+    fn a_listener_is_one_record_without_client() {
+        let records = parse(&text(Edges::only_listening(), Names::Exact));
+        assert!(records.iter().all(|record| record.len() == records[0].len()));
+        assert!(records[1][..NODE_COLUMNS.len()].iter().all(String::is_empty));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_comes_back(comm in any::<String>()) {
+            let records = parse(&text(named_edge(&comm), Names::Exact));
+            let column = records[0].iter().position(|name| name == "server_comm").unwrap();
+            prop_assert_eq!(records.len(), 2);
+            prop_assert_eq!(records[1].len(), records[0].len());
+            prop_assert_eq!(&records[1][column], &comm);
+        }
+
+        #[test]
+        fn a_terminal_gets_no_control_characters(comm in any::<String>()) {
+            let text = text(named_edge(&comm), Names::Escaped);
+            prop_assert!(!text.replace("\r\n", "").contains(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The verbs of the command line: one file each, with its arguments and what it does.
+
+pub(crate) mod completions;
+pub(crate) mod create_scheme;
+pub(crate) mod look;
+pub(crate) mod man;
+pub(crate) mod probe;
+pub(crate) mod up;

@@ -1,0 +1,159 @@
+//! `netglass look`: who depends on a node, and on whom it depends, at any time within the
+//! retention.
+
+use std::{
+    io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::SystemTime,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, builder::BoolishValueParser};
+use netglass_model::{HostId, Timestamp};
+use netglass_store::{Dependencies, Window, dependencies};
+
+use crate::{
+    database::DatabaseArguments,
+    host::this_host_id,
+    output::{self, Format},
+    query::{Query, Subject},
+    text::printable,
+    time::{Moment, rfc3339},
+    tree::{Extent, Tree},
+    usage::UsageError,
+};
+
+/// Shows who depends on whom, as a tree in both directions
+///
+/// Below each node that is asked about stand those who depend on it (└<--) and those on whom it
+/// depends (└-->). Several conditions must all hold. Without any, this host is shown; with a port
+/// alone, the servers at that port.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  netglass look                              this host, for the last hour
+  netglass look 10.0.0.10                    whatever is at this address
+  netglass look nginx --depth 3              nginx and what is behind it
+  netglass look --port 5432 --since 1d       who used PostgreSQL within a day
+  netglass look web-1 --since 2h --until 1h  a host, as it was
+  netglass look --format dot | dot -Tsvg > map.svg")]
+pub(crate) struct Arguments {
+    /// An address; a host by its name or machine-id; or a process by its name
+    #[arg(value_name = "ADDRESS|HOST|PROCESS NAME")]
+    subject: Option<Subject>,
+
+    /// Only nodes at this IPv4 address
+    #[arg(long, env = "NETGLASS_IPV4", value_name = "ADDRESS", conflicts_with = "ipv6")]
+    ipv4: Option<Ipv4Addr>,
+
+    /// Only nodes at this IPv6 address
+    #[arg(long, env = "NETGLASS_IPV6", value_name = "ADDRESS")]
+    ipv6: Option<Ipv6Addr>,
+
+    /// Only dependencies on services at this port
+    #[arg(long, env = "NETGLASS_PORT", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// How many steps are followed from each node
+    #[arg(long, env = "NETGLASS_DEPTH", value_name = "N", default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    depth: u32,
+
+    /// From when on: a duration ago or a time stamp (RFC 3339)
+    #[arg(long, env = "NETGLASS_SINCE", value_name = "WHEN", default_value = "1h")]
+    since: Moment,
+
+    /// Until when: a duration ago, a time stamp, or now
+    #[arg(long, env = "NETGLASS_UNTIL", value_name = "WHEN", default_value = "now")]
+    until: Moment,
+
+    /// How the answer is written
+    #[arg(long, env = "NETGLASS_FORMAT", value_name = "FORMAT", default_value = "tree")]
+    format: Format,
+
+    /// Show listeners to which nobody talked too
+    #[arg(long, env = "NETGLASS_LISTENING", value_parser = BoolishValueParser::new())]
+    listening: bool,
+}
+
+/// Answers the question.
+pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<()> {
+    let now = Timestamp::from(SystemTime::now());
+    let window = arguments.window(now)?;
+    let url = database.url()?;
+    let mut opened = database.open_to_read()?;
+    let known = dependencies(opened.as_mut(), window)
+        .with_context(|| format!("reading the dependencies from {url}"))?;
+
+    let mut query = arguments.query(&known);
+    if query == Query::default() {
+        query = Query::host(shown_host(&known, &url.to_string())?);
+    }
+    let extent = Extent { depth: arguments.depth, listening: arguments.listening };
+    let tree = Tree::build(&known, &query, extent);
+    if tree.is_empty() {
+        bail!(
+            "nothing is known of {query} between {} and {} in {url}; try an earlier --since{}, or \
+             `netglass look` without conditions",
+            rfc3339(window.since),
+            rfc3339(window.until),
+            if arguments.listening { "" } else { ", --listening" },
+        );
+    }
+    Ok(output::print(&tree, arguments.format, now)?)
+}
+
+impl Arguments {
+    fn window(&self, now: Timestamp) -> Result<Window, UsageError> {
+        let window = Window { since: self.since.at(now), until: self.until.at(now) };
+        if window.since > window.until {
+            return Err(UsageError(format!(
+                "--since ({}) is later than --until ({})",
+                rfc3339(window.since),
+                rfc3339(window.until)
+            )));
+        }
+        Ok(window)
+    }
+
+    fn query(&self, known: &Dependencies) -> Query {
+        let mut query = Query { port: self.port, ..Query::default() };
+        query.addresses.extend(self.ipv4.map(IpAddr::V4));
+        query.addresses.extend(self.ipv6.map(|address| IpAddr::V6(address).to_canonical()));
+        if let Some(subject) = &self.subject {
+            query.restrict(subject, known);
+        }
+        query
+    }
+}
+
+/// This host if the database knows it, else the only one that it knows.
+fn shown_host(known: &Dependencies, url: &str) -> anyhow::Result<HostId> {
+    let this = this_host_id();
+    if known.hosts.iter().any(|host| host.id == this) {
+        return Ok(this);
+    }
+    let name = printable(&this.hostname);
+    match known.hosts.as_slice() {
+        [] => bail!("no host has reported to {url} yet; run `netglass probe` or `netglass up`"),
+        [only] => {
+            let shown = printable(&only.id.hostname);
+            // What is said here is no reason to fail when it cannot be said.
+            let _ = writeln!(
+                io::stderr().lock(),
+                "netglass: this host ('{name}') is not in {url}; showing the only one that is, \
+                 '{shown}'"
+            );
+            Ok(only.id.clone())
+        }
+        several => {
+            let names: Vec<_> =
+                several.iter().map(|host| printable(&host.id.hostname).into_owned()).collect();
+            bail!(
+                "this host ('{name}') is not in {url}; name one of those that are: {}",
+                names.join(", ")
+            )
+        }
+    }
+}
