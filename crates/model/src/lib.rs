@@ -20,7 +20,9 @@ mod timestamp;
 pub use degradation::Degradation;
 pub use edge::{Edge, Node};
 pub use endpoint::{Endpoint, Port};
-pub use flow::{Attribution, Direction, FlowCounters, HostFlow, Listener, Observations, RttSamples};
+pub use flow::{
+    Attribution, Direction, FlowCounters, HostFlow, Listener, Observations, RttSamples,
+};
 pub use host::{Host, HostAddress, HostId};
 pub use ledger::{Ledger, Skip};
 pub use namespace::{NamespaceInode, NetworkNamespace};

@@ -1,0 +1,78 @@
+//! What can go wrong when the kernel is asked.
+
+use std::{io, path::PathBuf};
+
+/// What can go wrong when the kernel is asked. The text says what was being done, on what and why
+/// it failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused a netlink request, or the socket failed.
+    #[error("cannot read {what} over netlink: {source}")]
+    Netlink {
+        /// What was to be read.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The answer to a netlink request ended before it was complete.
+    #[error("cannot read {what} over netlink: the answer is cut: {detail}")]
+    NetlinkCut {
+        /// What was to be read.
+        what: &'static str,
+        /// Where it is cut.
+        detail: &'static str,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file did not hold what the kernel's documentation says.
+    #[error("cannot understand {}: {detail}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A network namespace could not be entered.
+    #[error("cannot enter the network namespace {namespace}: {source}")]
+    EnterNamespace {
+        /// Which one.
+        namespace: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A kernel program could not be loaded, attached or read.
+    #[error("cannot {doing} the kernel program {program}: {reason}")]
+    Program {
+        /// What was being done.
+        doing: &'static str,
+        /// The program.
+        program: &'static str,
+        /// Why it failed, as libbpf or the kernel said it.
+        reason: String,
+    },
+    /// Another thread could not be started.
+    #[error("cannot start a thread to {doing}: {source}")]
+    Thread {
+        /// What it was to do.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn netlink(what: &'static str, errno: rustix::io::Errno) -> Self {
+        Self::Netlink { what, source: errno.into() }
+    }
+
+    pub(crate) fn read(path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Read { path: path.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,165 @@
+//! One look at all sockets of this host, as often as it is asked for.
+
+mod collector;
+mod direction;
+mod pass;
+mod tracker;
+
+use std::{collections::HashSet as StdHashSet, time::SystemTime};
+
+use hashbrown::HashSet;
+use netglass_model::{AddressScope, Degradation, NamespaceInode, NetworkNamespace, Timestamp};
+
+pub use self::collector::{Collector, Limits, Sightings};
+use self::pass::{Orphan, Pass};
+use crate::{
+    Error,
+    namespace::{self, Namespaces},
+    owner::{OwnerReader, OwnerSource, Owners},
+    process::{BootClock, ProcessCache},
+};
+
+/// How sockets are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SocketSource {
+    /// The best way that works.
+    #[default]
+    Auto,
+    /// `sock_diag` over netlink alone.
+    Netlink,
+    /// `/proc/net` alone.
+    Procfs,
+}
+
+/// Which sockets a scan looks at, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanOptions {
+    /// All network namespaces of the host rather than that of the caller.
+    pub all_namespaces: bool,
+    /// Whether connections over loopback are kept.
+    pub loopback: bool,
+    /// Which peers are kept.
+    pub scope: AddressScope,
+    /// How sockets are listed.
+    pub sockets: SocketSource,
+    /// How their owners are found.
+    pub owners: OwnerSource,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self {
+            all_namespaces: false,
+            loopback: true,
+            scope: AddressScope::All,
+            sockets: SocketSource::Auto,
+            owners: OwnerSource::Auto,
+        }
+    }
+}
+
+/// Looks at all sockets, as often as it is asked to.
+#[derive(Debug)]
+pub struct Scanner {
+    options: ScanOptions,
+    own: NetworkNamespace,
+    reader: OwnerReader,
+    owners: Owners,
+    processes: ProcessCache,
+    /// Inodes that the last scan found no owner for: this one need not look twice for it.
+    ownerless: HashSet<u32, foldhash::fast::RandomState>,
+    degradations: Degradations,
+}
+
+impl Scanner {
+    /// Gets ready to scan. The namespace of the calling thread counts as the host's own.
+    pub fn new(options: ScanOptions) -> Result<Self, Error> {
+        let clock = BootClock::read()?;
+        let mut degradations = Degradations::default();
+        let own = Namespaces::identity(namespace::own()?);
+        let reader = OwnerReader::new(options.owners, clock, &mut |it| degradations.add(it))?;
+        Ok(Self {
+            options,
+            own,
+            reader,
+            owners: Owners::default(),
+            processes: ProcessCache::new(clock),
+            ownerless: HashSet::default(),
+            degradations,
+        })
+    }
+
+    /// The namespace that counts as the host's own.
+    #[must_use]
+    pub fn own_namespace(&self) -> NamespaceInode {
+        self.own.inode
+    }
+
+    /// What does not work as well as it could and was not told of before.
+    pub fn take_degradations(&mut self) -> Vec<Degradation> {
+        std::mem::take(&mut self.degradations.news)
+    }
+
+    /// Looks at all sockets once. Sockets, processes and namespaces that vanish meanwhile are no
+    /// error.
+    pub fn scan(&mut self, collector: &mut Collector) -> Result<(), Error> {
+        collector.begin_scan(Timestamp::from(SystemTime::now()));
+        let orphans = self.pass(collector, |pass, own, all| match all {
+            None => pass.namespace(own),
+            Some(namespaces) => pass.namespaces(own, namespaces),
+        })?;
+        let known_ownerless = std::mem::take(&mut self.ownerless);
+        let (old, new): (Vec<_>, Vec<_>) =
+            orphans.into_iter().partition(|orphan| known_ownerless.contains(&orphan.inode()));
+        // A socket that is younger than the look at its owners has one by now.
+        let still = if new.is_empty() {
+            Vec::new()
+        } else {
+            self.pass(collector, |pass, _, _| {
+                for orphan in &new {
+                    pass.adopt(orphan);
+                }
+                Ok(())
+            })?
+        };
+        for orphan in old.into_iter().chain(still) {
+            self.ownerless.insert(orphan.inode());
+            orphan.count_without_process(collector);
+        }
+        collector.end_scan();
+        Ok(())
+    }
+
+    /// Reads the owners anew and lets `work` count sockets with them.
+    fn pass(
+        &mut self,
+        collector: &mut Collector,
+        work: impl FnOnce(&mut Pass<'_>, &NetworkNamespace, Option<&Namespaces>) -> Result<(), Error>,
+    ) -> Result<Vec<Orphan>, Error> {
+        let Self { options, own, reader, owners, processes, degradations, .. } = self;
+        let all = options.all_namespaces.then(Namespaces::find).transpose()?;
+        let wanted = all.is_none().then_some(own.inode);
+        reader.read(wanted, owners, &mut |it| degradations.add(it))?;
+        let mut pass = Pass::new(*options, owners, processes, collector, degradations);
+        work(&mut pass, own, all.as_ref())?;
+        Ok(pass.into_orphans())
+    }
+}
+
+/// What does not work as well as it could, each told once.
+#[derive(Debug, Default)]
+struct Degradations {
+    told: StdHashSet<Degradation>,
+    news: Vec<Degradation>,
+}
+
+impl Degradations {
+    /// Reasons can name things that come and go, so there is a bound to what is remembered.
+    const CAPACITY: usize = 256;
+
+    fn add(&mut self, degradation: Degradation) {
+        if self.told.len() < Self::CAPACITY && self.told.insert(degradation.clone()) {
+            self.news.push(degradation);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Going through the sockets of one or all namespaces with one reading of their owners.
+
+use std::cell::Cell;
+
+use netglass_model::{
+    Degradation, Direction, Endpoint, NamespaceInode, NetworkNamespace, Port, Protocol, Skip,
+};
+
+use super::{
+    Degradations, ScanOptions, SocketSource,
+    collector::{Collector, Holder},
+    direction::ListeningEndpoints,
+};
+use crate::{
+    Error, address,
+    namespace::{Namespace, Namespaces},
+    owner::{Held, Owners},
+    process::ProcessCache,
+    socket::{Diag, InetFamily, Socket, StateSet, proc_net},
+};
+
+/// How many sockets without a known owner are kept to look for it again; what is beyond that is
+/// counted without process at once.
+const MAXIMUM_ORPHANS: usize = 65_536;
+
+/// A socket that some process should hold, but none is known to.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    namespace: NamespaceInode,
+    socket: Socket,
+    role: Role,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Listener,
+    Connection(Direction),
+}
+
+impl Orphan {
+    pub(super) fn inode(&self) -> u32 {
+        self.socket.inode
+    }
+
+    pub(super) fn count_without_process(&self, collector: &mut Collector) {
+        count(collector, self.namespace, &self.socket, self.role, None, None);
+    }
+}
+
+pub(super) struct Pass<'a> {
+    options: ScanOptions,
+    owners: &'a Owners,
+    processes: &'a mut ProcessCache,
+    /// By the owner's index: `None` where it was not looked up yet.
+    holders: Vec<Option<Result<Holder, NoRoom>>>,
+    collector: &'a mut Collector,
+    degradations: &'a mut Degradations,
+    orphans: Vec<Orphan>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct NoRoom;
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(
+        options: ScanOptions,
+        owners: &'a Owners,
+        processes: &'a mut ProcessCache,
+        collector: &'a mut Collector,
+        degradations: &'a mut Degradations,
+    ) -> Self {
+        if owners.denied > 0 {
+            degradations.add(Degradation {
+                feature: "socket owners of all users".to_owned(),
+                reason: "the open files of other users' processes may not be read".to_owned(),
+                consequence: "their sockets are counted without process; run as root".to_owned(),
+            });
+        }
+        Self {
+            options,
+            owners,
+            processes,
+            holders: vec![None; owners.processes().len()],
+            collector,
+            degradations,
+            orphans: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_orphans(self) -> Vec<Orphan> {
+        self.orphans
+    }
+
+    /// Goes through the sockets of all namespaces, `own` among them.
+    pub(super) fn namespaces(
+        &mut self,
+        own: &NetworkNamespace,
+        namespaces: &Namespaces,
+    ) -> Result<(), Error> {
+        if namespaces.denied > 0 {
+            self.degradations.add(Degradation {
+                feature: "all network namespaces".to_owned(),
+                reason: "those of other users' processes may not be read".to_owned(),
+                consequence: "their sockets are missing; run as root".to_owned(),
+            });
+        }
+        for namespace in namespaces.iter() {
+            if namespace.identity.inode == own.inode {
+                self.namespace(&namespace.identity)?;
+            } else {
+                self.foreign_namespace(namespace)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign_namespace(&mut self, namespace: &Namespace) -> Result<(), Error> {
+        let identity = &namespace.identity;
+        match namespace.run(|| self.namespace(identity)) {
+            // One that is gone ended together with its last process.
+            Ok(result) => result.unwrap_or(Ok(())),
+            Err(error) => {
+                self.degradations.add(Degradation {
+                    feature: "all network namespaces".to_owned(),
+                    reason: error.to_string(),
+                    consequence: "the sockets of that namespace are missing; run as root"
+                        .to_owned(),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes through the sockets of the calling thread's namespace, which is `identity`.
+    pub(super) fn namespace(&mut self, identity: &NetworkNamespace) -> Result<(), Error> {
+        let addresses = address::list().unwrap_or_else(|error| {
+            self.degradations.add(Degradation {
+                feature: "the host's addresses".to_owned(),
+                reason: error.to_string(),
+                consequence: "other hosts' connections to this one are not joined with it"
+                    .to_owned(),
+            });
+            Vec::new()
+        });
+        self.collector.namespace(identity, addresses);
+
+        let namespace = identity.inode;
+        let mut sockets = SocketLists::open(self.options.sockets, self.degradations)?;
+        let mut listening = ListeningEndpoints::default();
+        for (protocol, states) in
+            [(Protocol::Tcp, StateSet::LISTENING), (Protocol::Udp, StateSet::UNCONNECTED)]
+        {
+            sockets.list(self, protocol, states, |pass, socket| {
+                listening.add(socket);
+                pass.observe(namespace, socket, Role::Listener);
+            })?;
+        }
+        for protocol in Protocol::ALL {
+            sockets.list(self, protocol, StateSet::CONNECTED, |pass, socket| {
+                pass.observe(namespace, socket, Role::Connection(listening.direction(socket)));
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Counts a socket whose owner an earlier pass did not find.
+    pub(super) fn adopt(&mut self, orphan: &Orphan) {
+        self.count_or_orphan(orphan.namespace, &orphan.socket, orphan.role);
+    }
+
+    fn observe(&mut self, namespace: NamespaceInode, socket: &Socket, role: Role) {
+        if let Role::Connection(_) = role {
+            let over_loopback =
+                socket.peer_address.is_loopback() || socket.local_address.is_loopback();
+            if over_loopback && !self.options.loopback {
+                return self.collector.skip(Skip::Loopback);
+            }
+            if !self.options.scope.contains(socket.peer_address) {
+                return self.collector.skip(Skip::Filter);
+            }
+        }
+        self.count_or_orphan(namespace, socket, role);
+    }
+
+    fn count_or_orphan(&mut self, namespace: NamespaceInode, socket: &Socket, role: Role) {
+        let held = match socket.inode {
+            0 => None,
+            inode => self.owners.get(inode),
+        };
+        let Some(held) = held else {
+            if socket.inode != 0 && self.orphans.len() < MAXIMUM_ORPHANS {
+                self.orphans.push(Orphan { namespace, socket: *socket, role });
+            } else {
+                count(self.collector, namespace, socket, role, None, None);
+            }
+            return;
+        };
+        match self.holder(held) {
+            Ok(holder) => {
+                count(self.collector, namespace, socket, role, Some(holder), held.port_bound);
+            }
+            Err(NoRoom) => self.collector.skip(Skip::TableFull),
+        }
+    }
+
+    fn holder(&mut self, held: Held) -> Result<Holder, NoRoom> {
+        let index = usize::try_from(held.owner).unwrap_or(usize::MAX);
+        let (Some(slot), Some(identity)) =
+            (self.holders.get_mut(index), self.owners.processes().get(index))
+        else {
+            return Err(NoRoom);
+        };
+        if let Some(holder) = slot {
+            return *holder;
+        }
+        let process = self.processes.get(identity);
+        *slot.insert(self.collector.holder(&process).ok_or(NoRoom))
+    }
+}
+
+fn count(
+    collector: &mut Collector,
+    namespace: NamespaceInode,
+    socket: &Socket,
+    role: Role,
+    holder: Option<Holder>,
+    port_bound: Option<bool>,
+) {
+    match role {
+        Role::Connection(direction) => collector.connection(namespace, socket, direction, holder),
+        Role::Listener => {
+            // A program that sends datagrams from ports which the kernel chose takes answers, but
+            // offers no service: were each of its ports kept, there would be no end of them.
+            let port = match (socket.protocol, port_bound) {
+                (Protocol::Udp, Some(false)) => Port::Many,
+                _ => Port::Number(socket.local_port),
+            };
+            let local = Endpoint::new(socket.local_address, port);
+            collector.listener(namespace, socket.protocol, local, holder);
+        }
+    }
+}
+
+/// The lists of sockets of one namespace, over netlink where that works.
+struct SocketLists {
+    source: SocketSource,
+    diag: Option<Diag>,
+}
+
+impl SocketLists {
+    fn open(source: SocketSource, degradations: &mut Degradations) -> Result<Self, Error> {
+        let diag = match source {
+            SocketSource::Procfs => None,
+            SocketSource::Netlink => Some(Diag::open()?),
+            SocketSource::Auto => match Diag::open() {
+                Ok(diag) => Some(diag),
+                Err(error) => {
+                    degradations.add(fallback(&error));
+                    None
+                }
+            },
+        };
+        Ok(Self { source, diag })
+    }
+
+    /// Calls `visit` with each socket of `protocol` in one of `states`.
+    fn list(
+        &mut self,
+        pass: &mut Pass<'_>,
+        protocol: Protocol,
+        states: StateSet,
+        mut visit: impl FnMut(&mut Pass<'_>, &Socket),
+    ) -> Result<(), Error> {
+        for family in InetFamily::BOTH {
+            let visited = Cell::new(false);
+            let mut visit = |pass: &mut Pass<'_>, socket: Option<&Socket>| {
+                visited.set(true);
+                match socket {
+                    Some(socket) => visit(pass, socket),
+                    None => pass.collector.skip(Skip::Malformed),
+                }
+            };
+            if let Some(diag) = &mut self.diag {
+                let result = diag.list(protocol, family, states, |socket| visit(pass, socket));
+                match result {
+                    Ok(()) => continue,
+                    Err(error) if self.source == SocketSource::Netlink => return Err(error),
+                    Err(error) if visited.get() => {
+                        // Read again from the start, what came before the cut would count twice.
+                        pass.degradations.add(cut(&error));
+                        continue;
+                    }
+                    Err(error) => pass.degradations.add(fallback(&error)),
+                }
+            }
+            proc_net::list(protocol, family, states, |socket| visit(pass, socket))?;
+        }
+        Ok(())
+    }
+}
+
+fn fallback(error: &Error) -> Degradation {
+    Degradation {
+        feature: "sockets over netlink".to_owned(),
+        reason: error.to_string(),
+        consequence: "read from /proc/net instead, which tells neither bytes nor round trip times"
+            .to_owned(),
+    }
+}
+
+fn cut(error: &Error) -> Degradation {
+    Degradation {
+        feature: "sockets over netlink".to_owned(),
+        reason: error.to_string(),
+        consequence: "what the rest of the list held is missing from that scan".to_owned(),
+    }
+}

@@ -1,0 +1,271 @@
+//! Telling sockets apart from one scan to the next, so that each connection counts once.
+
+use hashbrown::{HashMap, hash_map::Entry};
+use netglass_model::{FlowCounters, NamespaceInode, RttSamples};
+
+use crate::socket::{Socket, TcpTraffic};
+
+/// What one sight of a socket adds to what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// This much of its flow.
+    Adds(FlowCounters),
+    /// Nothing: it is the remains of a connection that was counted while a process held it.
+    Remains,
+    /// It cannot be told apart from others for lack of room.
+    NoRoom,
+}
+
+/// The counters that one sight of a socket alone is worth: all it ever did.
+pub(super) fn counters_of_one_sight(socket: &Socket) -> FlowCounters {
+    let half_open = socket.state.is_half_open();
+    let traffic = socket.traffic.unwrap_or_default();
+    FlowCounters {
+        connections: u64::from(!half_open),
+        opened: 0,
+        failed: u64::from(half_open),
+        bytes_sent: traffic.bytes_sent,
+        bytes_received: traffic.bytes_received,
+        retransmits: traffic.retransmits.into(),
+        rtt: rtt(socket),
+    }
+}
+
+fn rtt(socket: &Socket) -> RttSamples {
+    let mut samples = RttSamples::default();
+    match socket.traffic {
+        Some(TcpTraffic { rtt_us: 1.., .. }) if !socket.state.is_half_open() => {
+            samples.add(socket.traffic.map_or(0, |traffic| traffic.rtt_us));
+        }
+        _ => {}
+    }
+    samples
+}
+
+/// The sockets that the last scan saw.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    sockets: HashMap<(NamespaceInode, u64), Tracked, foldhash::quality::RandomState>,
+    capacity: usize,
+    /// Counts scans: what was not seen in the current one is gone.
+    scan: u32,
+    /// Counts flushes: a connection counts once between two of them.
+    interval: u32,
+    is_first_scan: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tracked {
+    scan: u32,
+    /// The interval in which it was last counted as a connection.
+    counted_in: Option<u32>,
+    failed: bool,
+    was_held: bool,
+    bytes_sent: u64,
+    bytes_received: u64,
+    retransmits: u32,
+}
+
+impl Tracker {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { sockets: HashMap::default(), capacity, scan: 0, interval: 0, is_first_scan: true }
+    }
+
+    pub(super) fn begin_scan(&mut self) {
+        self.scan = self.scan.wrapping_add(1);
+    }
+
+    pub(super) fn end_scan(&mut self) {
+        let current = self.scan;
+        self.sockets.retain(|_, tracked| tracked.scan == current);
+        self.is_first_scan = false;
+    }
+
+    pub(super) fn begin_interval(&mut self) {
+        self.interval = self.interval.wrapping_add(1);
+    }
+
+    pub(super) fn observe(&mut self, namespace: NamespaceInode, socket: &Socket) -> Sight {
+        let is_full = self.sockets.len() >= self.capacity;
+        let traffic = socket.traffic.unwrap_or_default();
+        let half_open = socket.state.is_half_open();
+        let mut adds = FlowCounters { rtt: rtt(socket), ..FlowCounters::default() };
+        let tracked = match self.sockets.entry((namespace, socket.cookie)) {
+            Entry::Occupied(entry) => {
+                let tracked = entry.into_mut();
+                // An attempt that a later scan still finds half open did not get through at once.
+                if half_open && !tracked.failed {
+                    tracked.failed = true;
+                    adds.failed = 1;
+                }
+                if !half_open && tracked.counted_in.is_none() {
+                    adds.opened = 1;
+                }
+                tracked
+            }
+            Entry::Vacant(_) if is_full => return Sight::NoRoom,
+            Entry::Vacant(entry) => {
+                let mut tracked = Tracked {
+                    scan: self.scan,
+                    counted_in: None,
+                    failed: false,
+                    was_held: false,
+                    bytes_sent: 0,
+                    bytes_received: 0,
+                    retransmits: 0,
+                };
+                if self.is_first_scan {
+                    // What an old connection did before we came is not of this interval.
+                    tracked.bytes_sent = traffic.bytes_sent;
+                    tracked.bytes_received = traffic.bytes_received;
+                    tracked.retransmits = traffic.retransmits;
+                } else if !half_open {
+                    adds.opened = 1;
+                }
+                entry.insert(tracked)
+            }
+        };
+        tracked.scan = self.scan;
+        if socket.inode != 0 {
+            tracked.was_held = true;
+        } else if tracked.was_held && tracked.counted_in.is_some() {
+            return Sight::Remains;
+        }
+        if !half_open && tracked.counted_in != Some(self.interval) {
+            tracked.counted_in = Some(self.interval);
+            adds.connections = 1;
+        }
+        if socket.traffic.is_some() {
+            adds.bytes_sent = traffic.bytes_sent.saturating_sub(tracked.bytes_sent);
+            adds.bytes_received = traffic.bytes_received.saturating_sub(tracked.bytes_received);
+            adds.retransmits = traffic.retransmits.saturating_sub(tracked.retransmits).into();
+            tracked.bytes_sent = traffic.bytes_sent;
+            tracked.bytes_received = traffic.bytes_received;
+            tracked.retransmits = traffic.retransmits;
+        }
+        Sight::Adds(adds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::SocketState;
+    use netglass_model::Protocol;
+
+    const NAMESPACE: NamespaceInode = NamespaceInode(1);
+
+    fn socket(cookie: u64, state: SocketState, bytes_sent: u64) -> Socket {
+        Socket {
+            protocol: Protocol::Tcp,
+            state,
+            local_address: "10.0.0.1".parse().unwrap(),
+            local_port: 40000,
+            peer_address: "10.0.0.2".parse().unwrap(),
+            peer_port: 80,
+            inode: 1,
+            cookie,
+            only_v6: false,
+            traffic: Some(TcpTraffic {
+                rtt_us: 100,
+                retransmits: 0,
+                bytes_sent,
+                bytes_received: 0,
+            }),
+        }
+    }
+
+    /// Scans once, and gives what the sockets added: connections, opened, failed, bytes sent.
+    fn scan(tracker: &mut Tracker, sockets: &[Socket]) -> (u64, u64, u64, u64) {
+        tracker.begin_scan();
+        let mut total = FlowCounters::default();
+        for socket in sockets {
+            match tracker.observe(NAMESPACE, socket) {
+                Sight::Adds(adds) => total.combine(&adds),
+                Sight::Remains => {}
+                Sight::NoRoom => panic!("no room"),
+            }
+        }
+        tracker.end_scan();
+        (total.connections, total.opened, total.failed, total.bytes_sent)
+    }
+
+    #[test]
+    fn a_connection_counts_once_in_each_interval() {
+        let mut tracker = Tracker::new(10);
+        let old = socket(1, SocketState::Established, 1000);
+        assert_eq!(scan(&mut tracker, &[old]), (1, 0, 0, 0), "older than we are");
+        assert_eq!(scan(&mut tracker, &[old]), (0, 0, 0, 0));
+        tracker.begin_interval();
+        assert_eq!(scan(&mut tracker, &[old]), (1, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_connection_that_appears_was_opened() {
+        let mut tracker = Tracker::new(10);
+        scan(&mut tracker, &[]);
+        let young = socket(1, SocketState::Established, 1000);
+        assert_eq!(scan(&mut tracker, &[young]), (1, 1, 0, 1000));
+        let more = socket(1, SocketState::Established, 1500);
+        assert_eq!(scan(&mut tracker, &[more]), (0, 0, 0, 500));
+    }
+
+    #[test]
+    fn one_that_vanished_and_another_at_its_place_are_two() {
+        let mut tracker = Tracker::new(10);
+        scan(&mut tracker, &[socket(1, SocketState::Established, 0)]);
+        assert_eq!(scan(&mut tracker, &[socket(2, SocketState::Established, 0)]), (1, 1, 0, 0));
+    }
+
+    #[test]
+    fn an_attempt_fails_when_it_stays_half_open() {
+        let mut tracker = Tracker::new(10);
+        scan(&mut tracker, &[]);
+        let attempt = socket(1, SocketState::SynSent, 0);
+        assert_eq!(scan(&mut tracker, &[attempt]), (0, 0, 0, 0), "it may get through yet");
+        assert_eq!(scan(&mut tracker, &[attempt]), (0, 0, 1, 0));
+        assert_eq!(scan(&mut tracker, &[attempt]), (0, 0, 0, 0), "once is enough");
+    }
+
+    #[test]
+    fn an_attempt_that_gets_through_is_a_connection() {
+        let mut tracker = Tracker::new(10);
+        scan(&mut tracker, &[]);
+        scan(&mut tracker, &[socket(1, SocketState::SynSent, 0)]);
+        let open = socket(1, SocketState::Established, 10);
+        assert_eq!(scan(&mut tracker, &[open]), (1, 1, 0, 10));
+    }
+
+    #[test]
+    fn the_remains_of_a_counted_connection_do_not_count() {
+        let mut tracker = Tracker::new(10);
+        scan(&mut tracker, &[socket(1, SocketState::Established, 0)]);
+        tracker.begin_interval();
+        let closed = Socket { inode: 0, ..socket(1, SocketState::TimeWait, 0) };
+        assert_eq!(scan(&mut tracker, &[closed]), (0, 0, 0, 0));
+
+        let unknown = Socket { inode: 0, traffic: None, ..socket(2, SocketState::TimeWait, 0) };
+        assert_eq!(scan(&mut tracker, &[unknown]), (1, 1, 0, 0), "nobody counted this one");
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let mut tracker = Tracker::new(1);
+        tracker.begin_scan();
+        let first = socket(1, SocketState::Established, 0);
+        assert_ne!(tracker.observe(NAMESPACE, &first), Sight::NoRoom);
+        let second = socket(2, SocketState::Established, 0);
+        assert_eq!(tracker.observe(NAMESPACE, &second), Sight::NoRoom);
+        assert_ne!(tracker.observe(NAMESPACE, &first), Sight::NoRoom);
+    }
+
+    #[test]
+    fn one_sight_alone_is_worth_all_that_the_socket_did() {
+        let open = counters_of_one_sight(&socket(1, SocketState::Established, 1000));
+        assert_eq!((open.connections, open.failed, open.bytes_sent), (1, 0, 1000));
+        assert_eq!(open.rtt.mean_us(), Some(100));
+        let attempt = counters_of_one_sight(&socket(1, SocketState::SynSent, 0));
+        assert_eq!((attempt.connections, attempt.failed), (0, 1));
+        assert_eq!(attempt.rtt.mean_us(), None);
+    }
+}
