@@ -1,0 +1,157 @@
+//! Probing this host: scans at an interval, flushes to the database, the ledger at the end. The
+//! same for `probe` and `up`.
+
+mod arguments;
+mod ledger;
+mod schedule;
+
+use std::{
+    io::{self, Write as _},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, bail};
+use netglass_kernel::{Collector, Scanner, Sightings};
+use netglass_model::{Degradation, HostId, Ledger, Skip, Timestamp};
+use netglass_store::Database;
+
+pub(crate) use self::{
+    arguments::ScanArguments,
+    ledger::{LedgerFormat, print as print_ledger},
+    schedule::{Event, Schedule},
+};
+use crate::{host::this_host_id, text::printable};
+
+/// Scans this host and flushes what it saw to a database.
+pub(crate) struct Prober {
+    scanner: Scanner,
+    collector: Collector,
+    database: Box<dyn Database>,
+    host: HostId,
+    bucket: Duration,
+    /// The time bucket in which old observations were removed last.
+    pruned_in: Option<Timestamp>,
+    is_database_away: bool,
+    notes: Vec<String>,
+}
+
+impl Prober {
+    /// Gets ready to probe. What is flushed goes to `database`, in time buckets of length `bucket`.
+    pub(crate) fn new(
+        arguments: &ScanArguments,
+        sightings: Sightings,
+        database: Box<dyn Database>,
+        bucket: Duration,
+    ) -> anyhow::Result<Self> {
+        let scanner = Scanner::new(arguments.options()).context("getting ready to scan sockets")?;
+        let mut prober = Self {
+            scanner,
+            collector: Collector::new(sightings, arguments.limits()),
+            database,
+            host: this_host_id(),
+            bucket,
+            pruned_in: None,
+            is_database_away: false,
+            notes: Vec::new(),
+        };
+        prober.note_degradations();
+        Ok(prober)
+    }
+
+    /// Looks at all sockets once.
+    pub(crate) fn scan(&mut self) -> anyhow::Result<()> {
+        let had_room = self.has_room();
+        self.scanner.scan(&mut self.collector).context("scanning sockets")?;
+        if had_room && !self.has_room() {
+            self.notes.push(
+                "there are more flows or sockets than there is room for, and the rest is skipped; \
+                 raise --max-flows or --max-sockets"
+                    .to_owned(),
+            );
+        }
+        self.note_degradations();
+        Ok(())
+    }
+
+    /// Writes what was seen since the last flush. Where the database cannot take it, it is kept for
+    /// the next flush, and that is noted; whether it went well is returned.
+    pub(crate) fn flush(&mut self) -> bool {
+        let seen = self.collector.observations(self.host.clone(), self.scanner.own_namespace());
+        if let Err(error) = self.database.write(&seen) {
+            if !std::mem::replace(&mut self.is_database_away, true) {
+                let error = anyhow::Error::new(error);
+                self.notes.push(format!("{error:#}; what was seen is kept and tried again"));
+            }
+            return false;
+        }
+        self.collector.flushed();
+        if std::mem::take(&mut self.is_database_away) {
+            self.notes.push("the database is back; what had waited is stored".to_owned());
+        }
+        self.prune();
+        true
+    }
+
+    /// Flushes for the last time. What the database does not take is lost, which is a failure.
+    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        if self.collector.ledger().pending == 0 || self.flush() {
+            return Ok(());
+        }
+        let lost = self.collector.ledger().pending;
+        self.collector.abandon();
+        bail!("{lost} sightings of sockets could not be stored")
+    }
+
+    /// What became of every socket that was seen.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        self.collector.ledger()
+    }
+
+    /// This host.
+    pub(crate) fn host(&self) -> &HostId {
+        &self.host
+    }
+
+    /// The database, to read what was flushed.
+    pub(crate) fn database(&mut self) -> &mut dyn Database {
+        self.database.as_mut()
+    }
+
+    /// What the user should know and was not told yet.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Removes what is older than the retention, once in each time bucket.
+    fn prune(&mut self) {
+        let now = Timestamp::from(SystemTime::now());
+        let bucket = Some(now.bucket(self.bucket));
+        if self.pruned_in == bucket {
+            return;
+        }
+        self.pruned_in = bucket;
+        if let Err(error) = self.database.prune(now) {
+            let error = anyhow::Error::new(error);
+            self.notes.push(format!("{error:#}; what is older than the retention is still there"));
+        }
+    }
+
+    /// Whether nothing was skipped for lack of room so far.
+    fn has_room(&self) -> bool {
+        !self.collector.ledger().skipped.contains_key(&Skip::TableFull)
+    }
+
+    fn note_degradations(&mut self) {
+        let news = self.scanner.take_degradations();
+        self.notes.extend(news.iter().map(Degradation::to_string));
+    }
+}
+
+/// Tells the user on standard error.
+pub(crate) fn tell(notes: &[String]) {
+    let mut stderr = io::stderr().lock();
+    for note in notes {
+        // Nobody is left to be told when even this cannot be written.
+        let _ = writeln!(stderr, "netglass: {}", printable(note));
+    }
+}

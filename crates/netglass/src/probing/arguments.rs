@@ -1,0 +1,126 @@
+//! What `probe` and `up` ask in common.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use netglass_kernel::{Limits, OwnerSource, ScanOptions, SocketSource};
+use netglass_model::AddressScope;
+
+use crate::time::parse_duration;
+
+/// How sockets are looked at.
+#[derive(Debug, Args)]
+pub(crate) struct ScanArguments {
+    /// How connections are found
+    #[arg(long, env = "NETGLASS_MODE", value_name = "MODE", default_value = "polling")]
+    mode: Mode,
+
+    /// Time from one scan to the next
+    #[arg(long, env = "NETGLASS_INTERVAL", value_name = "DURATION", default_value = "1s")]
+    #[arg(value_parser = parse_duration)]
+    pub(crate) interval: Duration,
+
+    /// All network namespaces of this host, rather than the one that netglass runs in
+    #[arg(long, env = "NETGLASS_ALL_NAMESPACES", value_parser = BoolishValueParser::new())]
+    all_namespaces: bool,
+
+    /// What becomes of connections over loopback
+    #[arg(long, env = "NETGLASS_LOOPBACK", value_name = "WHAT", default_value = "include")]
+    loopback: Loopback,
+
+    /// Which peers are kept, by their address
+    #[arg(long, env = "NETGLASS_FILTER", value_name = "SCOPE", default_value = "all")]
+    filter: Filter,
+
+    /// How sockets are listed
+    #[arg(long, env = "NETGLASS_SOCKETS", value_name = "SOURCE", default_value = "auto")]
+    sockets: Sockets,
+
+    /// How the processes that hold sockets are found
+    #[arg(long, env = "NETGLASS_OWNERS", value_name = "SOURCE", default_value = "auto")]
+    owners: Owners,
+
+    /// Most flows (and listeners, and processes) held between two flushes
+    #[arg(long, env = "NETGLASS_MAX_FLOWS", value_name = "N", default_value = "262144")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    max_flows: u32,
+
+    /// Most sockets told apart from one scan to the next
+    #[arg(long, env = "NETGLASS_MAX_SOCKETS", value_name = "N", default_value = "1048576")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    max_sockets: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Scan all sockets again and again
+    Polling,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Loopback {
+    /// Keep them
+    Include,
+    /// Skip them, and count them in the ledger
+    Exclude,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Filter {
+    /// Every peer
+    All,
+    /// Peers at addresses of the public internet
+    Public,
+    /// Peers at private, link-local and loopback addresses
+    Private,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sockets {
+    /// Netlink, and /proc/net where that fails
+    Auto,
+    /// `sock_diag` over netlink alone
+    Netlink,
+    /// /proc/net alone: tells neither bytes nor round trip times
+    Procfs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Owners {
+    /// The kernel's iterator over open files, and /proc/*/fd where that fails
+    Auto,
+    /// The kernel's iterator (eBPF) alone
+    TaskFile,
+    /// /proc/*/fd alone
+    Procfs,
+}
+
+impl ScanArguments {
+    pub(super) fn options(&self) -> ScanOptions {
+        let Mode::Polling = self.mode;
+        ScanOptions {
+            all_namespaces: self.all_namespaces,
+            loopback: self.loopback == Loopback::Include,
+            scope: match self.filter {
+                Filter::All => AddressScope::All,
+                Filter::Public => AddressScope::Public,
+                Filter::Private => AddressScope::Private,
+            },
+            sockets: match self.sockets {
+                Sockets::Auto => SocketSource::Auto,
+                Sockets::Netlink => SocketSource::Netlink,
+                Sockets::Procfs => SocketSource::Procfs,
+            },
+            owners: match self.owners {
+                Owners::Auto => OwnerSource::Auto,
+                Owners::TaskFile => OwnerSource::TaskFile,
+                Owners::Procfs => OwnerSource::Procfs,
+            },
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Limits { flows: size(self.max_flows), sockets: size(self.max_sockets) }
+    }
+}

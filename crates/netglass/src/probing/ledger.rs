@@ -1,0 +1,77 @@
+//! The ledger as it is printed.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use clap::ValueEnum;
+use netglass_model::{Ledger, Skip};
+use serde::Serialize;
+
+/// The version of the object's schema (docs/probe.md).
+const VERSION: u32 = 1;
+
+/// How the ledger is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LedgerFormat {
+    /// A line to be read by people
+    Text,
+    /// One JSON object on a line
+    Json,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    version: u32,
+    kind: &'static str,
+    seen: u64,
+    stored: u64,
+    pending: u64,
+    skipped: BTreeMap<&'a str, u64>,
+}
+
+/// Prints the ledger on standard output.
+pub(crate) fn print(ledger: &Ledger, format: LedgerFormat) -> io::Result<()> {
+    write(ledger, format, &mut io::stdout().lock())
+}
+
+fn write(ledger: &Ledger, format: LedgerFormat, out: &mut impl Write) -> io::Result<()> {
+    match format {
+        LedgerFormat::Text => writeln!(out, "ledger: {ledger}")?,
+        LedgerFormat::Json => {
+            let count = |reason| ledger.skipped.get(&reason).copied().unwrap_or_default();
+            let record = Record {
+                version: VERSION,
+                kind: "ledger",
+                seen: ledger.seen,
+                stored: ledger.stored,
+                pending: ledger.pending,
+                skipped: Skip::ALL.map(|reason| (reason.name(), count(reason))).into(),
+            };
+            serde_json::to_writer(&mut *out, &record)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_named() {
+        let mut ledger = Ledger::default();
+        ledger.pend(5);
+        ledger.flushed();
+        ledger.skip(Skip::Filter, 2);
+        let mut out = Vec::new();
+        write(&ledger, LedgerFormat::Json, &mut out).unwrap();
+        write(&ledger, LedgerFormat::Text, &mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
+        {"version":1,"kind":"ledger","seen":7,"stored":5,"pending":0,"skipped":{"database":0,"filter":2,"loopback":0,"malformed":0,"table_full":0}}
+        ledger: 7 sockets seen = 5 stored + 2 skipped (2 filter)
+        "#);
+    }
+}

@@ -1,0 +1,119 @@
+//! What is to be done next: a scan, a flush, or what a signal asks for.
+
+use std::{
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
+    iterator::Signals,
+};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Look at the sockets.
+    Scan,
+    /// Write what was seen.
+    Flush,
+    /// Print the ledger (SIGUSR1).
+    Report,
+    /// Flush and end (SIGINT, SIGTERM, SIGHUP).
+    End,
+}
+
+/// Says what is to be done, and when.
+pub(crate) struct Schedule {
+    signals: Receiver<Event>,
+    scan: Deadline,
+    flush: Deadline,
+}
+
+impl Schedule {
+    /// The first scan is due at once; the first flush after one `flush` interval.
+    pub(crate) fn new(scan: Duration, flush: Duration) -> anyhow::Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            signals: listen()?,
+            scan: Deadline { next: now, interval: scan },
+            flush: Deadline { next: now + flush, interval: flush },
+        })
+    }
+
+    /// Waits until something is to be done.
+    pub(crate) fn next(&mut self) -> Event {
+        let (due, event) = if self.flush.next < self.scan.next {
+            (&mut self.flush, Event::Flush)
+        } else {
+            (&mut self.scan, Event::Scan)
+        };
+        let wait = due.next.saturating_duration_since(Instant::now());
+        match self.signals.recv_timeout(wait) {
+            Ok(signal) => signal,
+            Err(RecvTimeoutError::Timeout) => {
+                due.advance(Instant::now());
+                event
+            }
+            Err(RecvTimeoutError::Disconnected) => Event::End,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Deadline {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Deadline {
+    /// Keeps to the rhythm; what was missed is not made up for.
+    fn advance(&mut self, now: Instant) {
+        self.next = (self.next + self.interval).max(now);
+    }
+}
+
+fn listen() -> anyhow::Result<Receiver<Event>> {
+    let (sender, receiver) = mpsc::channel();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+        .context("getting ready to receive signals")?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let event = if signal == SIGUSR1 { Event::Report } else { Event::End };
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("starting the thread that receives signals")?;
+    Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_missed_is_not_made_up_for() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut deadline = Deadline { next: start, interval: second };
+        deadline.advance(start);
+        assert_eq!(deadline.next, start + second);
+        deadline.advance(start + 10 * second);
+        assert_eq!(deadline.next, start + 10 * second);
+    }
+
+    #[test]
+    fn a_scan_comes_first_and_a_flush_after_the_last_scan_before_it() {
+        let tick = Duration::from_millis(1);
+        let mut schedule = Schedule::new(tick, 3 * tick).unwrap();
+        let events: Vec<_> = std::iter::repeat_with(|| schedule.next()).take(5).collect();
+        assert_eq!(events[0], Event::Scan);
+        assert!(events.contains(&Event::Flush), "{events:?}");
+    }
+}
