@@ -17,6 +17,9 @@ use crate::{config, database::DatabaseArguments, usage::UsageError, verbs};
     name = "netglass",
     version,
     arg_required_else_help = true,
+    override_usage = "netglass VERB [OPTIONS]",
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
     max_term_width = 100,
     after_help = "\
 Every option can also be given as its environment variable, or by its long name in a TOML file: \
@@ -35,10 +38,11 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
 
-    /// File with the options' defaults [default: /etc/netglass/netglass.toml and over it
-    /// $XDG_CONFIG_HOME/netglass/netglass.toml, where they exist]
     #[arg(long, global = true, env = config::VARIABLE, value_name = "FILE")]
-    #[arg(help_heading = "Options of every verb")]
+    #[arg(help = "\
+        File with the options' defaults [default: /etc/netglass/netglass.toml and over it \
+        $XDG_CONFIG_HOME/netglass/netglass.toml, where they exist]")]
+    #[arg(hide_env_values = true, help_heading = "Options of every verb")]
     pub(crate) config: Option<PathBuf>,
 
     #[command(subcommand)]

@@ -81,7 +81,9 @@ pub(crate) fn user_directory(variable: &str, below_home: &str) -> Option<PathBuf
 /// Makes the values of one file the defaults of `command`.
 fn apply(mut command: Command, file: &Path, text: &str) -> Result<Command, UsageError> {
     let wrong = |what: String| UsageError(format!("{}: {what}", file.display()));
-    let table: Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| wrong(error.to_string().trim_end().to_owned()))?;
     for (key, value) in &table {
         if let Value::Table(options) = value {
             let Some(verb) = command.find_subcommand(key) else {

@@ -1,28 +1,26 @@
 //! Where the dependency database is, and how it is opened: the same for every verb.
 
-use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
-use netglass_store::{Access, Database, DatabaseUrl, Settings};
+use netglass_store::{Access, Database, DatabaseUrl, Error, Settings};
 
-use crate::{config::user_directory, time::parse_duration};
+use crate::{config::user_directory, time::parse_duration, usage::UsageError};
 
 const SYSTEM_DATABASE: &str = "/var/lib/netglass/netglass.db";
 
 /// Which database, for every verb.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DatabaseArguments {
-    /// Dependency database: sqlite:PATH [default: sqlite:/var/lib/netglass/netglass.db for root,
-    /// else sqlite:$XDG_DATA_HOME/netglass/netglass.db]
     #[arg(long, global = true, env = "NETGLASS_DB", hide_env_values = true, value_name = "URL")]
-    #[arg(value_parser = parse_url, help_heading = "Options of every verb")]
-    db: Option<DatabaseUrl>,
+    #[arg(help = "\
+        Dependency database: sqlite:PATH [default: sqlite:/var/lib/netglass/netglass.db for root, \
+        else sqlite:$XDG_DATA_HOME/netglass/netglass.db]")]
+    #[arg(hide_default_value = true, help_heading = "Options of every verb")]
+    // Understood only when it is needed: clap would show what it does not understand, with the
+    // password that may be in it.
+    db: Option<String>,
 }
 
 /// How what is written is kept, for the verbs that write.
@@ -50,42 +48,20 @@ impl DatabaseArguments {
     /// The database that was named, or the default one of this user.
     pub(crate) fn url(&self) -> anyhow::Result<DatabaseUrl> {
         match &self.db {
-            Some(url) => Ok(url.clone()),
+            Some(url) => url.parse().map_err(|error: Error| UsageError(error.to_string()).into()),
             None => Ok(DatabaseUrl::Sqlite(default_path()?)),
         }
     }
 
     /// Opens the database to read what is there.
     pub(crate) fn open_to_read(&self) -> anyhow::Result<Box<dyn Database>> {
-        let url = self.url()?;
-        if let DatabaseUrl::Sqlite(path) = &url
-            && matches!(path.try_exists(), Ok(false))
-        {
-            anyhow::bail!(
-                "there is no database at {url}; run `netglass probe` or `netglass up` to fill one, \
-                 or name another with --db"
-            );
-        }
-        netglass_store::open(&url, Access::Read, Settings::default())
-            .with_context(|| format!("opening the database {url}"))
+        Ok(netglass_store::open(&self.url()?, Access::Read, Settings::default())?)
     }
 
     /// Opens the database to write to it; it is created where it is missing.
     pub(crate) fn open_to_write(&self, settings: Settings) -> anyhow::Result<Box<dyn Database>> {
-        let url = self.url()?;
-        if self.db.is_none()
-            && let DatabaseUrl::Sqlite(path) = &url
-            && let Some(directory) = path.parent()
-        {
-            create_directory(directory)?;
-        }
-        netglass_store::open(&url, Access::Write, settings)
-            .with_context(|| format!("opening the database {url}"))
+        Ok(netglass_store::open(&self.url()?, Access::Write, settings)?)
     }
-}
-
-fn parse_url(text: &str) -> Result<DatabaseUrl, String> {
-    text.parse().map_err(|error: netglass_store::Error| format!("{:#}", anyhow::Error::new(error)))
 }
 
 fn default_path() -> anyhow::Result<PathBuf> {
@@ -95,14 +71,4 @@ fn default_path() -> anyhow::Result<PathBuf> {
     user_directory("XDG_DATA_HOME", ".local/share")
         .map(|directory| directory.join("netglass/netglass.db"))
         .context("neither XDG_DATA_HOME nor HOME says where the database is: name it with --db")
-}
-
-/// Makes the directory of the default database, for this user's eyes only: who talks to whom is
-/// nobody else's business.
-fn create_directory(directory: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .with_context(|| format!("creating the directory {}", directory.display()))
 }

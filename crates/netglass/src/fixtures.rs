@@ -60,7 +60,7 @@ pub(crate) trait NodeExt: Sized {
     fn on(self, host: &str) -> Self;
     fn within(self, inode: u64, name: &str) -> Self;
     fn elsewhere(self) -> Self;
-    fn as_pid(self, pid: u32) -> Self;
+    fn with_pid(self, pid: u32) -> Self;
 }
 
 impl NodeExt for Node {
@@ -80,7 +80,7 @@ impl NodeExt for Node {
         self
     }
 
-    fn as_pid(mut self, pid: u32) -> Self {
+    fn with_pid(mut self, pid: u32) -> Self {
         self.process = self.process.map(|it| Arc::new(Process { pid, ..(*it).clone() }));
         self
     }

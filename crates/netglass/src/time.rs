@@ -1,6 +1,6 @@
 //! Moments and spans of time, as people write and read them.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt::Write as _, str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use netglass_model::Timestamp;
@@ -30,12 +30,13 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     let mut rest = seconds;
     for (length, unit) in UNITS {
         if rest >= length {
-            shown.push_str(&format!("{}{unit}", rest / length));
+            // Writing to a String cannot fail.
+            let _ = write!(shown, "{}{unit}", rest / length);
             rest %= length;
         }
     }
     if duration.subsec_millis() > 0 || seconds == 0 {
-        shown.push_str(&format!("{}ms", duration.subsec_millis()));
+        let _ = write!(shown, "{}ms", duration.subsec_millis());
     }
     shown
 }
@@ -77,13 +78,9 @@ impl FromStr for Moment {
             return Ok(Self::At(Timestamp::from_nanoseconds(nanoseconds)));
         }
         let duration = text.strip_suffix("ago").map_or(text, str::trim_end);
-        parse_duration(duration).map(Self::Ago).map_err(|reason| {
-            if duration.starts_with(|first: char| first.is_ascii_digit()) && duration.len() > 9 {
-                format!("{reason}; or a time stamp, like 2026-01-31T14:00:00Z")
-            } else {
-                reason
-            }
-        })
+        parse_duration(duration)
+            .map(Self::Ago)
+            .map_err(|reason| format!("{reason}; or a time stamp, like 2026-01-31T14:00:00Z"))
     }
 }
 

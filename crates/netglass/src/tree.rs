@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use netglass_model::{Edge, Node, Protocol, RttSamples, Timestamp};
+use netglass_model::{Edge, Node, Port, Protocol, RttSamples, Timestamp};
 use netglass_store::Dependencies;
 
 use crate::{
@@ -115,10 +115,9 @@ impl<'a> Tree<'a> {
         let builder = Builder { graph: Graph::new(dependencies, query) };
         let mut roots = builder.roots(query, extent.depth);
         if extent.listening {
+            let services = Services::of(&builder.graph);
             for listener in &dependencies.listeners {
-                if query.wants_listener(listener, dependencies)
-                    && !builder.is_used(listener, dependencies)
-                {
+                if query.wants_listener(listener, dependencies) && !services.is_used(listener) {
                     let (protocol, node) = listener;
                     roots.entry((NodeKey::of(node), Some(*protocol))).or_insert_with(|| Root {
                         node,
@@ -224,26 +223,35 @@ impl<'a> Builder<'a> {
         }
         starts
     }
+}
 
-    /// Whether anybody talked to a listener.
-    fn is_used(&self, (protocol, node): &(Protocol, Node), dependencies: &Dependencies) -> bool {
-        let group = self.graph.group(node);
-        let served = |edge: &Edge| {
-            edge.protocol == *protocol
-                && edge.server.port == node.port
-                && edge.server.host == node.host
-                && edge.server.namespace.as_ref().map(|it| it.inode)
-                    == node.namespace.as_ref().map(|it| it.inode)
-                && accepts(node.address, edge.server.address)
-        };
-        match group {
-            Some(group) => self
-                .graph
-                .follow(group, Way::ToClients)
-                .iter()
-                .any(|&index| served(&dependencies.edges[index])),
-            None => self.graph.edges().any(|(_, edge)| served(edge)),
+/// Every service that is depended on, by protocol and port.
+struct Services<'g, 'a> {
+    graph: &'g Graph<'a>,
+    by_port: HashMap<(Protocol, Port), Vec<&'a Node>>,
+}
+
+impl<'g, 'a> Services<'g, 'a> {
+    fn of(graph: &'g Graph<'a>) -> Self {
+        let mut by_port: HashMap<_, Vec<&Node>> = HashMap::new();
+        for (_, edge) in graph.edges() {
+            by_port.entry((edge.protocol, edge.server.port)).or_default().push(&edge.server);
         }
+        Self { graph, by_port }
+    }
+
+    /// Whether anybody talked to a listener, as far as is known.
+    fn is_used(&self, (protocol, listener): &(Protocol, Node)) -> bool {
+        let group = self.graph.group(listener);
+        let namespace = |node: &Node| node.namespace.as_ref().map(|it| it.inode);
+        self.by_port.get(&(*protocol, listener.port)).into_iter().flatten().any(|server| {
+            server.host == listener.host
+                && namespace(server) == namespace(listener)
+                && accepts(listener.address, server.address)
+                && (group.is_none()
+                    || server.process.is_none()
+                    || self.graph.group(server) == group)
+        })
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn render(tree: &Tree<'_>, out: &mut impl Write) -> io::Result<()> {
         write_line(&EdgeLine::of(edge), out)?;
     }
     for (protocol, node) in tree.idle_listeners() {
-        let listener = NodeObject::of(node, Some(node.port.number()));
+        let listener = NodeObject::of(node, Some(PortNumber(node.port.number())));
         write_line(&ListenerLine { listener, protocol, version: VERSION }, out)?;
     }
     Ok(())
@@ -62,11 +62,16 @@ struct NodeObject<'a> {
     netns: Option<u64>,
     process: Option<ProcessObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<Option<u16>>,
+    port: Option<PortNumber>,
     netns_name: Option<&'a str>,
     machine_id: Option<&'a str>,
     attribution: Attribution,
 }
+
+/// Null for many ports.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct PortNumber(Option<u16>);
 
 #[derive(Serialize)]
 struct ProcessObject<'a> {
@@ -83,7 +88,7 @@ impl<'a> EdgeLine<'a> {
     fn of(edge: &'a Edge) -> Self {
         Self {
             client: NodeObject::of(&edge.client, None),
-            server: NodeObject::of(&edge.server, Some(edge.server.port.number())),
+            server: NodeObject::of(&edge.server, Some(PortNumber(edge.server.port.number()))),
             protocol: edge.protocol,
             connections: edge.connections,
             failed: edge.failed,
@@ -100,7 +105,7 @@ impl<'a> EdgeLine<'a> {
 
 impl<'a> NodeObject<'a> {
     /// `port` is none for a node that has no key for it: a client.
-    fn of(node: &'a Node, port: Option<Option<u16>>) -> Self {
+    fn of(node: &'a Node, port: Option<PortNumber>) -> Self {
         let namespace = node.namespace.as_ref();
         Self {
             host: node.host.as_ref().map(|id| id.hostname.as_str()),

@@ -193,12 +193,12 @@ impl<'a> Table<'a> {
         {
             let padding = width.saturating_sub(cell.width());
             let (before, after) = if column.is_text() { (0, padding) } else { (padding, 0) };
-            if !cell.is_empty() {
+            if cell.is_empty() {
+                spaces += width + GAP.len();
+            } else {
                 let style = if index == 0 { first } else { others };
                 write!(out, "{:1$}{style}{cell}{style:#}", "", spaces + before)?;
                 spaces = after + GAP.len();
-            } else {
-                spaces += width + GAP.len();
             }
         }
         writeln!(out)

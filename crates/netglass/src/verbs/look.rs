@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, builder::BoolishValueParser};
 use netglass_model::{HostId, Timestamp};
 use netglass_store::{Dependencies, Window, dependencies};
@@ -83,8 +83,7 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let window = arguments.window(now)?;
     let url = database.url()?;
     let mut opened = database.open_to_read()?;
-    let known = dependencies(opened.as_mut(), window)
-        .with_context(|| format!("reading the dependencies from {url}"))?;
+    let known = dependencies(opened.as_mut(), window)?;
 
     let mut query = arguments.query(&known);
     if query == Query::default() {

@@ -41,7 +41,7 @@ fn write_pages(command: &Command, directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("creating the directory {}", directory.display()))?;
     let verbs = command.get_subcommands().map(|verb| {
         let name = format!("{}-{}", command.get_name(), verb.get_name());
-        verb.clone().display_name(name.clone()).name(name)
+        verb.clone().display_name(name.clone()).name(name).version(env!("CARGO_PKG_VERSION"))
     });
     let mut out = io::stdout().lock();
     for command in std::iter::once(command.clone()).chain(verbs) {

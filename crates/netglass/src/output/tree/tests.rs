@@ -67,7 +67,7 @@ fn what_a_process_depends_on_stands_under_its_lowest_port() {
 
 #[test]
 fn processes_of_one_group_are_one_node() {
-    let worker = |pid| node("10.0.0.10:80", "nginx", 4656).as_pid(pid);
+    let worker = |pid| node("10.0.0.10:80", "nginx", 4656).with_pid(pid);
     let client = || node("10.0.0.11:many", "wrk", 5982);
     let edges = Edges::default().tcp(client(), worker(4657)).tcp(client(), worker(4658));
     insta::assert_snapshot!(shown(edges, &process("nginx"), to_depth(1)));
@@ -139,7 +139,7 @@ fn a_process_with_sockets_in_two_namespaces_is_followed_through_both() {
 
 #[test]
 fn processes_of_one_group_in_two_namespaces_are_two_nodes() {
-    let python = |address, pid| node(address, "python3", 9).as_pid(pid);
+    let python = |address, pid| node(address, "python3", 9).with_pid(pid);
     let edges = Edges::default()
         .tcp(python("10.0.0.1:many", 10).within(1, ""), python("10.0.0.2:80", 11).within(2, ""));
     insta::assert_snapshot!(shown(edges, &at("10.0.0.1"), to_depth(2)));

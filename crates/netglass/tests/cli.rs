@@ -1,0 +1,272 @@
+//! The program as its users meet it: what it prints, where, and with which status it ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs::{self, File},
+    io::pipe,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A place of its own for each test, where no configuration of this machine reaches.
+struct Place {
+    directory: TempDir,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+struct Ended {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("empty.toml"), "").unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .env("NETGLASS_CONFIG", self.path("empty.toml"))
+            .env("NETGLASS_DB", format!("sqlite:{}", self.path("default.db").display()))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        end(&mut self.command(arguments))
+    }
+}
+
+fn end(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    Ended {
+        status: output.status.code().expect("the program ends by itself"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Asserts that a run failed with this status, saying all of `parts` on standard error alone.
+#[track_caller]
+fn assert_fails(ended: &Ended, status: i32, parts: &[&str]) {
+    assert_eq!(ended.status, status, "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
+    for part in parts {
+        assert!(ended.stderr.contains(part), "{part:?} is missing in {ended:?}");
+    }
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+}
+
+#[test]
+fn help_says_everything() {
+    let place = Place::new();
+    insta::assert_snapshot!("help", place.run(&["--help"]).stdout);
+    for verb in ["look", "create-scheme", "man", "completions"] {
+        insta::assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).stdout);
+    }
+    for verb in ["probe", "up"] {
+        let help = place.run(&[verb, "--help"]);
+        assert_eq!(help.status, 0);
+        assert!(help.stdout.contains("Examples:"), "{help:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    let place = Place::new();
+    assert_fails(&place.run(&[]), 2, &["Usage: netglass"]);
+    assert_fails(&place.run(&["lok"]), 2, &["unrecognized subcommand 'lok'", "look"]);
+    assert_fails(&place.run(&["look", "10.0.0.300"]), 2, &["10.0.0.300", "neither an IPv4 nor"]);
+    assert_fails(&place.run(&["look", "10.0.0.1:80"]), 2, &["10.0.0.1 --port 80"]);
+    assert_fails(&place.run(&["look", "--ipv4", "::1"]), 2, &["--ipv4", "IPv4 address"]);
+    assert_fails(&place.run(&["look", "--ipv6", "10.0.0.1"]), 2, &["--ipv6", "IPv6 address"]);
+    assert_fails(&place.run(&["look", "--port", "0"]), 2, &["--port", "not in 1..=65535"]);
+    assert_fails(&place.run(&["look", "--depth", "0"]), 2, &["--depth", "not in 1..=100"]);
+    assert_fails(&place.run(&["look", "--depth", "deep"]), 2, &["--depth", "'deep'"]);
+    assert_fails(&place.run(&["look", "--since", "a while"]), 2, &["--since", "not a duration"]);
+    assert_fails(&place.run(&["look", "--since=-1h"]), 2, &["--since", "negative"]);
+    assert_fails(&place.run(&["look", "--since", "1mo"]), 2, &["--since", "give days"]);
+    assert_fails(&place.run(&["look", "--format", "xml"]), 2, &["'xml'", "tree, json, dot"]);
+    assert_fails(
+        &place.run(&["look", "--since", "1h", "--until", "2h"]),
+        2,
+        &["netglass: --since (", "is later than --until ("],
+    );
+    assert_fails(&place.run(&["completions", "cmd.exe"]), 2, &["'cmd.exe'", "bash"]);
+}
+
+#[test]
+fn a_wrong_environment_variable_is_wrong_usage() {
+    let place = Place::new();
+    let ended = end(place.command(&["look"]).env("NETGLASS_DEPTH", "0"));
+    assert_fails(&ended, 2, &["'0'", "--depth"]);
+}
+
+#[test]
+fn a_database_that_is_none_is_an_error() {
+    let place = Place::new();
+    assert_fails(
+        &place.run(&["look", "--db", "oracle://db"]),
+        2,
+        &["netglass: ", "oracle", "sqlite:PATH"],
+    );
+    let secret = place.run(&["look", "--db", "mysql://root:secret@db/x"]);
+    assert_fails(&secret, 2, &["mysql"]);
+    assert!(!secret.stderr.contains("secret"), "{secret:?}");
+    assert_fails(&place.run(&["look"]), 1, &["default.db", "no such file", "netglass probe"]);
+
+    let directory = format!("sqlite:{}", place.directory.path().display());
+    for verb in ["look", "create-scheme"] {
+        assert_fails(&place.run(&[verb, "--db", &directory]), 1, &["netglass: ", "director"]);
+    }
+    fs::write(place.path("text.db"), "this is no database, whatever its name is".repeat(99))
+        .unwrap();
+    let text = format!("sqlite:{}", place.path("text.db").display());
+    for verb in ["look", "create-scheme"] {
+        assert_fails(&place.run(&[verb, "--db", &text]), 1, &["netglass: ", "text.db"]);
+    }
+}
+
+#[test]
+fn a_flag_is_over_the_environment_is_over_the_file_is_over_the_default() {
+    let place = Place::new();
+    let file = place.path("netglass.toml");
+    let db = |name: &str| format!("sqlite:{}", place.path(name).display());
+    fs::write(&file, format!("db = '{}'", db("file.db"))).unwrap();
+    let says = |command: &mut Command, name: &str| {
+        assert_fails(&end(command), 1, &[name, "no such file"]);
+    };
+    let flag = db("flag.db");
+
+    says(place.command(&["look", "--db", &flag]).env("NETGLASS_CONFIG", &file), "flag.db");
+    says(place.command(&["--db", &flag, "look"]).env("NETGLASS_CONFIG", &file), "flag.db");
+    says(
+        place.command(&["look"]).env("NETGLASS_CONFIG", &file).env("NETGLASS_DB", db("env.db")),
+        "env.db",
+    );
+    says(
+        place.command(&["look"]).env("NETGLASS_CONFIG", &file).env_remove("NETGLASS_DB"),
+        "file.db",
+    );
+    let named = file.to_str().unwrap();
+    says(place.command(&["look", "--config", named]).env_remove("NETGLASS_DB"), "file.db");
+    says(
+        place.command(&["look", "--depth", "2"]).env_remove("NETGLASS_DB"),
+        "netglass/netglass.db",
+    );
+}
+
+#[test]
+fn a_password_in_a_file_is_not_shown() {
+    let place = Place::new();
+    fs::write(place.path("secret.toml"), "db = 'mysql://root:secret@db/x'").unwrap();
+    for arguments in [["look", "--help"], ["look", "-h"], ["look", "nginx"]] {
+        let mut command = place.command(&arguments);
+        let command = command.env("NETGLASS_CONFIG", place.path("secret.toml"));
+        let ended = end(command.env_remove("NETGLASS_DB"));
+        assert!(!(ended.stdout + &ended.stderr).contains("secret"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_users_file_is_found_where_none_is_named() {
+    let place = Place::new();
+    let directory = place.path(".config/netglass");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("netglass.toml"), "[look]\ndepth = 0").unwrap();
+    let mut command = place.command(&["look"]);
+    let ended = end(command.env_remove("NETGLASS_CONFIG"));
+    assert_fails(&ended, 2, &["netglass: ", ".config/netglass/netglass.toml: look.depth"]);
+}
+
+#[test]
+fn a_configuration_file_that_is_named_must_be_there() {
+    let place = Place::new();
+    assert_fails(&place.run(&["look", "--config", "none.toml"]), 1, &["none.toml", "No such file"]);
+    fs::write(place.path("bad.toml"), "[look]\ndeep = 3").unwrap();
+    assert_fails(
+        &place.run(&["look", "--config=bad.toml"]),
+        2,
+        &["bad.toml", "look.deep", "depth"],
+    );
+    let help = place.run(&["look", "--help", "--config", "bad.toml"]);
+    assert_eq!(help.status, 0, "help does not need the file: {help:?}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let place = Place::new();
+    for arguments in [&["completions", "bash"] as &[_], &["man"], &["--help"]] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let output = place.command(arguments).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = place.command(&["completions", "bash"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("netglass: No space left"));
+}
+
+#[test]
+fn every_verb_has_a_man_page() {
+    let place = Place::new();
+    let ended = place.run(&["man", "pages/man1"]);
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let page = |name: &str| fs::read_to_string(place.path("pages/man1").join(name)).unwrap();
+    for verb in ["probe", "up", "look", "create-scheme", "man", "completions"] {
+        let name = format!("netglass-{verb}.1");
+        assert!(ended.stdout.contains(&name), "{ended:?}");
+        assert!(page(&name).contains(&format!(".TH netglass-{verb} 1")));
+    }
+    assert!(page("netglass.1").contains("netglass\\-look(1)"));
+    assert!(page("netglass-look.1").contains("NETGLASS_DEPTH"));
+    assert_eq!(place.run(&["man"]).stdout, page("netglass.1"));
+
+    fs::write(place.path("file"), "").unwrap();
+    assert_fails(&place.run(&["man", "file"]), 1, &["creating the directory file"]);
+}
+
+#[test]
+fn shells_get_their_completions() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended = place.run(&["completions", shell]);
+        assert_eq!(ended.status, 0);
+        assert!(ended.stdout.contains("create-scheme"), "{shell}");
+    }
+}
+
+#[test]
+fn a_scheme_is_created_once() {
+    let place = Place::new();
+    for (verb, says) in [("create-scheme", "created sqlite:"), ("create-schema", "up to date")] {
+        let ended = place.run(&[verb]);
+        assert_eq!(ended.status, 0, "{ended:?}");
+        assert!(ended.stdout.contains(says), "{ended:?}");
+    }
+    assert!(Path::exists(&place.path("default.db")));
+    assert_fails(&place.run(&["look"]), 1, &["no host has reported", "netglass probe"]);
+}
