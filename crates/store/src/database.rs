@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netglass_model::{Host, HostFlow, HostId, Listener, NetworkNamespace, Observations, Timestamp};
 
-use crate::{DatabaseUrl, Error};
+use crate::{DatabaseUrl, Error, sqlite::Sqlite};
 
 /// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,28 +39,44 @@ pub struct Window {
     pub until: Timestamp,
 }
 
-/// A database backend. Errors leave the database as it was before the call.
+/// A database backend.
+///
+/// Reading calls each see one moment of the database, and may run while others write. Counts up to
+/// `i64::MAX` are kept exactly; larger ones are kept as that.
 pub trait Database: Send {
-    /// Adds what a probe saw. Observations of the same flow in the same bucket become one.
+    /// Adds what a probe saw: all of it, or, on an error, nothing. Observations of the same flow in
+    /// the same bucket become one, as [`FlowCounters::append`] says.
+    ///
+    /// The bucket is that of `last_seen`. The host's addresses count as seen for as long as
+    /// anything else in `observations`, or at this moment if nothing else is.
+    ///
+    /// [`FlowCounters::append`]: netglass_model::FlowCounters::append
     fn write(&mut self, observations: &Observations) -> Result<(), Error>;
 
-    /// Removes what is older than the retention, and says how many observations that were.
+    /// Removes what ended before the retention began, and says how many observations of flows and
+    /// listeners that were.
+    ///
+    /// This goes in small steps between which others can write; an error leaves the steps before
+    /// it done.
     fn prune(&mut self, now: Timestamp) -> Result<u64, Error>;
 
-    /// Every host that ever reported, with its addresses within the window.
+    /// Every host that ever reported, with its addresses within the window, in a stable order.
     fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error>;
 
-    /// The network namespaces of a host, with their last known names.
+    /// The network namespaces of a host, with their last known names, by inode. None where the
+    /// host is not known.
     fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error>;
 
-    /// Every observation of a flow that touches the window, in order of time for each flow.
+    /// Every observation of a flow that touches the window, in order of time for each flow. On an
+    /// error `visit` may have seen a part of them.
     fn flows(
         &mut self,
         window: Window,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error>;
 
-    /// Every observation of a listener that touches the window.
+    /// Every observation of a listener that touches the window. On an error `visit` may have seen a
+    /// part of them.
     fn listeners(
         &mut self,
         window: Window,
@@ -69,10 +85,16 @@ pub trait Database: Send {
 }
 
 /// Opens the database at `url`.
+///
+/// For [`Access::Write`] a missing file is made, with the directories that lead to it, all for
+/// their owner alone. For [`Access::Read`] nothing is made. A file that is removed or replaced
+/// while it is open is noticed with the next call, which opens the path anew.
 pub fn open(
-    _url: &DatabaseUrl,
-    _access: Access,
-    _settings: Settings,
+    url: &DatabaseUrl,
+    access: Access,
+    settings: Settings,
 ) -> Result<Box<dyn Database>, Error> {
-    Err(Error::Skeleton)
+    match url {
+        DatabaseUrl::Sqlite(path) => Ok(Box::new(Sqlite::open(path, access, settings)?)),
+    }
 }

@@ -1,6 +1,25 @@
 //! Who depends on whom, from what both ends of each connection saw.
+//!
+//! 1. All observations of one flow within the window are folded into one, in order of time.
+//! 2. Processes are grouped, so that a server and its workers are one ([`processes`]).
+//! 3. The flows of one client address, server address and port are set against each other: what
+//!    the client's end saw, what the server's end saw, and where ([`join`]).
+//! 4. What both ends saw becomes one edge, counted once ([`share`]). What one end alone saw becomes
+//!    an edge whose other end is named as far as listeners and addresses tell ([`directory`]).
 
-use netglass_model::{Edge, Host, Node, Protocol};
+mod directory;
+mod fold;
+mod join;
+mod pair;
+mod processes;
+mod share;
+mod tally;
+
+use std::{cmp::Ordering, net::IpAddr};
+
+use netglass_model::{
+    Edge, Host, HostId, NetworkNamespace, Node, Port, Process, Protocol, Timestamp,
+};
 
 use crate::{Database, Error, Window};
 
@@ -9,14 +28,75 @@ use crate::{Database, Error, Window};
 pub struct Dependencies {
     /// The hosts that reported, sorted by name and machine-id.
     pub hosts: Vec<Host>,
-    /// Each dependency once, in a stable order.
+    /// Each dependency once. Sorted by the protocol, the server (address, port, process, host,
+    /// namespace), then the client in the same way; a process by its name, process group, process
+    /// id and start, unknown ones first.
     pub edges: Vec<Edge>,
     /// The processes that waited for peers, with the endpoints they listened on, whether or not
-    /// anyone came; in a stable order.
+    /// anyone came; sorted as the servers of `edges` are.
     pub listeners: Vec<(Protocol, Node)>,
 }
 
 /// Reads and joins what was seen within `window`.
-pub fn dependencies(_database: &mut dyn Database, _window: Window) -> Result<Dependencies, Error> {
-    Err(Error::Skeleton)
+///
+/// An observation belongs to the window as a whole as soon as any part of it does.
+///
+/// Processes of one host with the same process group, name and container are one node, shown as
+/// the oldest of them. A connection that both ends saw counts once. Where several clients and
+/// several servers share one pair of addresses and one port, nobody can know who was served by
+/// whom: the connections are then shared out in proportion, and the attribution of both nodes is
+/// not better than [`Attribution::Listener`](netglass_model::Attribution::Listener).
+///
+/// Where an address exists in several places, the end in the same namespace is preferred, then the
+/// one on the same host, then the only one anywhere. What stays ambiguous is left unknown.
+pub fn dependencies(database: &mut dyn Database, window: Window) -> Result<Dependencies, Error> {
+    let seen = fold::read(database, window)?;
+    let mut edges = join::edges(&seen);
+    edges.sort_by(|a, b| {
+        (a.protocol.cmp(&b.protocol))
+            .then_with(|| compare_nodes(&a.server, &b.server))
+            .then_with(|| compare_nodes(&a.client, &b.client))
+    });
+    let mut listeners = join::listeners(&seen);
+    listeners.sort_by(|(a_protocol, a), (b_protocol, b)| {
+        a_protocol.cmp(b_protocol).then_with(|| compare_nodes(a, b))
+    });
+    let mut hosts = seen.hosts;
+    hosts.sort_by(|a, b| {
+        (&a.id.hostname, &a.id.machine_id).cmp(&(&b.id.hostname, &b.id.machine_id))
+    });
+    Ok(Dependencies { hosts, edges, listeners })
 }
+
+fn compare_nodes(a: &Node, b: &Node) -> Ordering {
+    node_key(a).cmp(&node_key(b))
+}
+
+type NodeKey<'a> =
+    (IpAddr, Port, Option<ProcessKey<'a>>, Option<&'a HostId>, Option<&'a NetworkNamespace>);
+
+fn node_key(node: &Node) -> NodeKey<'_> {
+    (
+        node.address,
+        node.port,
+        node.process.as_deref().map(process_key),
+        node.host.as_ref(),
+        node.namespace.as_ref(),
+    )
+}
+
+type ProcessKey<'a> = (&'a str, u32, u32, Timestamp, Option<&'a str>, Option<&'a str>);
+
+fn process_key(process: &Process) -> ProcessKey<'_> {
+    (
+        &process.comm,
+        process.pgid,
+        process.pid,
+        process.start_time,
+        process.exe.as_deref(),
+        process.container.as_deref(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

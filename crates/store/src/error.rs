@@ -1,10 +1,189 @@
 //! What can go wrong with a database.
 
-/// What can go wrong with a database.
+use crate::DatabaseUrl;
+
+/// What can go wrong with a database: what was being done, on which one, why it failed, and what
+/// to try. None of it ever holds a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// To be replaced.
-    #[error("skeleton")]
-    Skeleton,
+    /// The URL names a kind of database that nobody here knows.
+    #[error(
+        "cannot use the database URL {url}: its scheme is not known; write sqlite:PATH, or ./PATH \
+         for a file whose name holds a colon"
+    )]
+    UnknownScheme {
+        /// The URL without its password.
+        url: String,
+    },
+
+    /// The URL names a `PostgreSQL` database.
+    #[error(
+        "cannot use the database URL {url}: this version of Netglass only knows sqlite; write \
+         sqlite:PATH, or a path alone"
+    )]
+    PostgresUnsupported {
+        /// The URL without its password.
+        url: String,
+    },
+
+    /// The URL names no database.
+    #[error("cannot use the database URL {url}: {reason}")]
+    InvalidUrl {
+        /// The URL without its password.
+        url: String,
+        /// What is wrong with it, and what to write instead.
+        reason: &'static str,
+    },
+
+    /// There is nothing to read.
+    #[error(
+        "cannot {action} {database}: there is no such file; run `netglass probe` or `netglass up` \
+         first, or name another one with --db"
+    )]
+    Missing {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// The path is a directory.
+    #[error("cannot {action} {database}: it is a directory; name a file in it")]
+    Directory {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// The path is a device, a pipe or a socket.
+    #[error("cannot {action} {database}: it is not a regular file; name another path")]
+    NotRegular {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// The file is no `SQLite` database, or a damaged one.
+    #[error(
+        "cannot {action} {database}: it is not a SQLite database, or a damaged one ({reason}); \
+         restore a copy, or move it away and a new one will be made"
+    )]
+    Corrupt {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// What was found.
+        reason: String,
+    },
+
+    /// The file is the database of another program. It was not touched.
+    #[error(
+        "cannot {action} {database}: it is a SQLite database of another program, and was left \
+         untouched; name another path"
+    )]
+    Foreign {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// The schema is of a newer Netglass. It was not touched.
+    #[error(
+        "cannot {action} {database}: its schema has version {found}, and this netglass knows \
+         version {known} at most; it was left untouched; use the newer netglass, or another path"
+    )]
+    NewerSchema {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// The version of its schema.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+
+    /// The schema is of an older Netglass, and reading does not migrate.
+    #[error(
+        "cannot {action} {database}: its schema has version {found}, and this netglass needs \
+         version {known}; run `netglass create-scheme` to bring it up to date"
+    )]
+    OlderSchema {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// The version of its schema; 0 where it has none yet.
+        found: u32,
+        /// The version needed here.
+        known: u32,
+    },
+
+    /// The database may not be written.
+    #[error(
+        "cannot {action} {database}: it may not be written ({reason}); check the owner and \
+         permissions of the file and its directory, or name another path"
+    )]
+    ReadOnly {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// As the system said it.
+        reason: String,
+    },
+
+    /// There is no space left. The database is as it was before.
+    #[error(
+        "cannot {action} {database}: no space is left for it; make room, or keep less with a \
+         shorter retention"
+    )]
+    Full {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// Another process held the database for too long. The database is as it was before.
+    #[error(
+        "cannot {action} {database}: another process has kept it locked for too long; try again, \
+         and see who holds it with `fuser PATH`"
+    )]
+    Locked {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// The system does not let us at the file, or fails to read or write it.
+    #[error(
+        "cannot {action} {database}: {reason}; check the disk, and the permissions of the file \
+         and its directory"
+    )]
+    Inaccessible {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// As the system said it.
+        reason: String,
+    },
+
+    /// Whatever else the database said.
+    #[error("cannot {action} {database}: {reason}")]
+    Failed {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// As the database said it.
+        reason: String,
+    },
 }

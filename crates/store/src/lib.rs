@@ -4,6 +4,7 @@
 mod database;
 mod dependencies;
 mod error;
+mod sqlite;
 mod url;
 
 pub use database::{Access, Database, Settings, Window, open};

@@ -1,0 +1,247 @@
+//! Reading a window of time, and folding what is told of one flow into one.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use netglass_model::{
+    Attribution, Direction, Endpoint, FlowCounters, Host, HostFlow, HostId, Listener,
+    NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp,
+};
+
+use super::processes::{self, GroupId, Groups};
+use crate::{Database, Error, Window};
+
+/// Where sockets are: a host, by its place in [`Seen::ids`], and a network namespace on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    pub(super) host: usize,
+    pub(super) namespace: NamespaceInode,
+}
+
+/// A flow of one group of processes, over the whole window.
+#[derive(Debug, Clone)]
+pub(super) struct Flow {
+    pub(super) key: FlowKey<Option<GroupId>>,
+    pub(super) counted: Counted,
+}
+
+/// What makes a flow itself, with the process as `P`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct FlowKey<P> {
+    pub(super) place: Place,
+    pub(super) protocol: Protocol,
+    pub(super) direction: Direction,
+    pub(super) local: Endpoint,
+    pub(super) peer: Endpoint,
+    pub(super) process: P,
+}
+
+/// What makes a listener itself, with the process as `P`.
+type ListenerKey<P> = (Place, Protocol, Endpoint, P);
+
+/// What is told of a flow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    pub(super) attribution: Attribution,
+    pub(super) counters: FlowCounters,
+    pub(super) first_seen: Timestamp,
+    pub(super) last_seen: Timestamp,
+}
+
+/// A listening socket of one group of processes, over the whole window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listening {
+    pub(super) place: Place,
+    pub(super) protocol: Protocol,
+    pub(super) local: Endpoint,
+    pub(super) process: Option<GroupId>,
+    pub(super) first_seen: Timestamp,
+    pub(super) last_seen: Timestamp,
+}
+
+/// All that was seen within a window.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The hosts that reported.
+    pub(super) hosts: Vec<Host>,
+    /// What makes each host itself, sorted.
+    pub(super) ids: Vec<HostId>,
+    /// The names of namespaces that have one.
+    pub(super) names: HashMap<Place, String>,
+    /// The groups of processes.
+    pub(super) groups: Groups,
+    /// The flows.
+    pub(super) flows: Vec<Flow>,
+    /// The listeners.
+    pub(super) listeners: Vec<Listening>,
+}
+
+impl Seen {
+    /// The namespace of a place with its name.
+    pub(super) fn namespace(&self, place: Place) -> NetworkNamespace {
+        NetworkNamespace { inode: place.namespace, name: self.names.get(&place).cloned() }
+    }
+}
+
+/// Reads what was seen within `window`.
+pub(super) fn read(database: &mut dyn Database, window: Window) -> Result<Seen, Error> {
+    let mut reading = Reading::default();
+    database.flows(window, &mut |host, flow| reading.add_flow(host, flow))?;
+    database.listeners(window, &mut |host, listener| reading.add_listener(host, &listener))?;
+    // Last, so that every host that is named above is among them.
+    let hosts = database.hosts(window)?;
+    for host in &hosts {
+        reading.hosts.index(&host.id);
+    }
+    let mut seen = reading.finish();
+    for (index, id) in seen.ids.iter().enumerate() {
+        for NetworkNamespace { inode, name } in database.namespaces(id)? {
+            if let Some(name) = name {
+                seen.names.insert(Place { host: index, namespace: inode }, name);
+            }
+        }
+    }
+    seen.hosts = hosts;
+    Ok(seen)
+}
+
+/// Numbers for what is met again and again.
+#[derive(Debug)]
+struct Numbered<T> {
+    numbers: HashMap<T, usize>,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new() }
+    }
+}
+
+impl<T: Hash + Eq + Clone> Numbered<T> {
+    fn index(&mut self, value: &T) -> usize {
+        if let Some(&index) = self.numbers.get(value) {
+            return index;
+        }
+        let index = self.numbers.len();
+        self.numbers.insert(value.clone(), index);
+        index
+    }
+
+    /// The values by their numbers.
+    fn into_values(self) -> Vec<T> {
+        let mut values: Vec<_> = self.numbers.into_iter().collect();
+        values.sort_unstable_by_key(|&(_, index)| index);
+        values.into_iter().map(|(value, _)| value).collect()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    hosts: Numbered<HostId>,
+    processes: Numbered<(usize, Arc<Process>)>,
+    flows: HashMap<(FlowKey<Option<usize>>, Attribution), Counted>,
+    listeners: HashMap<ListenerKey<Option<usize>>, (Timestamp, Timestamp)>,
+}
+
+impl Reading {
+    fn add_flow(&mut self, host: &HostId, flow: HostFlow) {
+        let host = self.hosts.index(host);
+        let key = FlowKey {
+            place: Place { host, namespace: flow.namespace },
+            protocol: flow.protocol,
+            direction: flow.direction,
+            local: flow.local,
+            peer: flow.peer,
+            process: flow.process.map(|process| self.processes.index(&(host, process))),
+        };
+        self.flows
+            .entry((key, flow.attribution))
+            .and_modify(|counted| {
+                counted.counters.append(&flow.counters);
+                counted.first_seen = counted.first_seen.min(flow.first_seen);
+                counted.last_seen = counted.last_seen.max(flow.last_seen);
+            })
+            .or_insert(Counted {
+                attribution: flow.attribution,
+                counters: flow.counters,
+                first_seen: flow.first_seen,
+                last_seen: flow.last_seen,
+            });
+    }
+
+    fn add_listener(&mut self, host: &HostId, listener: &Listener) {
+        let host = self.hosts.index(host);
+        let place = Place { host, namespace: listener.namespace };
+        let process =
+            listener.process.as_ref().map(|one| self.processes.index(&(host, Arc::clone(one))));
+        let seen = self
+            .listeners
+            .entry((place, listener.protocol, listener.local, process))
+            .or_insert((listener.first_seen, listener.last_seen));
+        seen.0 = seen.0.min(listener.first_seen);
+        seen.1 = seen.1.max(listener.last_seen);
+    }
+
+    /// Numbers hosts and processes in an order of their own, and puts the flows of one group of
+    /// processes together.
+    fn finish(self) -> Seen {
+        let met = self.hosts.into_values();
+        let mut ids = met.clone();
+        ids.sort_unstable();
+        let host_of: Vec<usize> =
+            met.iter().map(|id| ids.binary_search(id).unwrap_or_default()).collect();
+        let place_of = |place: Place| Place { host: host_of[place.host], ..place };
+
+        let processes: Vec<_> = self
+            .processes
+            .into_values()
+            .into_iter()
+            .map(|(host, process)| (host_of[host], process))
+            .collect();
+        let (groups, group_of) = processes::group(&processes);
+
+        let mut flows: HashMap<FlowKey<Option<GroupId>>, Counted> = HashMap::new();
+        for ((key, _), counted) in self.flows {
+            let key = FlowKey {
+                place: place_of(key.place),
+                protocol: key.protocol,
+                direction: key.direction,
+                local: key.local,
+                peer: key.peer,
+                process: key.process.map(|process| group_of[process]),
+            };
+            flows
+                .entry(key)
+                .and_modify(|sum| {
+                    sum.attribution = sum.attribution.max(counted.attribution);
+                    sum.counters.combine(&counted.counters);
+                    sum.first_seen = sum.first_seen.min(counted.first_seen);
+                    sum.last_seen = sum.last_seen.max(counted.last_seen);
+                })
+                .or_insert(counted);
+        }
+        let mut listeners: HashMap<ListenerKey<Option<GroupId>>, (Timestamp, Timestamp)> =
+            HashMap::new();
+        for ((place, protocol, local, process), seen) in self.listeners {
+            let process = process.map(|process| group_of[process]);
+            let sum = listeners.entry((place_of(place), protocol, local, process)).or_insert(seen);
+            *sum = (sum.0.min(seen.0), sum.1.max(seen.1));
+        }
+        Seen {
+            ids,
+            groups,
+            flows: flows.into_iter().map(|(key, counted)| Flow { key, counted }).collect(),
+            listeners: listeners
+                .into_iter()
+                .map(|((place, protocol, local, process), (first_seen, last_seen))| Listening {
+                    place,
+                    protocol,
+                    local,
+                    process,
+                    first_seen,
+                    last_seen,
+                })
+                .collect(),
+            ..Seen::default()
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Setting what the client's end saw against what the server's end saw.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use netglass_model::{Attribution, Direction, Edge, Endpoint, Node, Port, Protocol};
+
+use super::{
+    directory::{Directory, Whereabouts},
+    fold::{Counted, Place, Seen},
+    pair::{Pair, pair_places, pair_processes},
+    processes::GroupId,
+    tally::{Tally, unite_whole},
+};
+
+/// Connections that may be the same, seen from either end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Service {
+    protocol: Protocol,
+    server: Endpoint,
+    client: IpAddr,
+    /// Where they are, if they cannot leave it.
+    confined: Option<Place>,
+}
+
+/// What one place saw from one end, by process.
+type Rows = BTreeMap<Option<GroupId>, Row>;
+
+/// What one end saw of the connections of a process.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    attribution: Attribution,
+    tally: Tally,
+}
+
+/// Both ends of a service.
+#[derive(Debug, Default)]
+struct Ends {
+    clients: BTreeMap<Place, Rows>,
+    servers: BTreeMap<Place, Rows>,
+}
+
+/// The edges of all that was seen, in no particular order.
+pub(super) fn edges(seen: &Seen) -> Vec<Edge> {
+    let mut services: BTreeMap<Service, Ends> = BTreeMap::new();
+    for flow in &seen.flows {
+        let (key, Counted { attribution, counters, first_seen, last_seen }) =
+            (&flow.key, flow.counted);
+        let (client, server) = match key.direction {
+            Direction::Active => (key.local, key.peer),
+            Direction::Passive => (key.peer, key.local),
+        };
+        let confined = client.address.is_loopback() || server.address.is_loopback();
+        let service = Service {
+            protocol: key.protocol,
+            server,
+            client: client.address,
+            confined: confined.then_some(key.place),
+        };
+        let ends = services.entry(service).or_default();
+        let side = match key.direction {
+            Direction::Active => &mut ends.clients,
+            Direction::Passive => &mut ends.servers,
+        };
+        let tally = Tally::new(key.direction, &counters, first_seen, last_seen);
+        side.entry(key.place)
+            .or_default()
+            .entry(key.process)
+            .and_modify(|row| row.merge(attribution, &tally))
+            .or_insert(Row { attribution, tally });
+    }
+
+    let directory = Directory::new(seen);
+    let mut edges = Vec::new();
+    for (service, ends) in services {
+        Joining { seen, directory: &directory, service, edges: &mut edges }.join(&ends);
+    }
+    edges
+}
+
+/// The listeners of all that was seen, in no particular order.
+pub(super) fn listeners(seen: &Seen) -> Vec<(Protocol, Node)> {
+    seen.listeners
+        .iter()
+        .map(|one| {
+            let exact = Attribution::Socket;
+            (one.protocol, node(seen, one.place.into(), one.local, one.process, exact))
+        })
+        .collect()
+}
+
+impl Row {
+    /// Adds what the same place saw of other connections: those whose ephemeral ports were not
+    /// collapsed.
+    fn merge(&mut self, attribution: Attribution, tally: &Tally) {
+        self.attribution = self.attribution.max(attribution);
+        self.tally.add(tally);
+    }
+}
+
+fn node(
+    seen: &Seen,
+    whereabouts: Whereabouts,
+    endpoint: Endpoint,
+    process: Option<GroupId>,
+    attribution: Attribution,
+) -> Node {
+    Node {
+        host: whereabouts.host.map(|host| seen.ids[host].clone()),
+        namespace: whereabouts.place.map(|place| seen.namespace(place)),
+        address: endpoint.address,
+        port: endpoint.port,
+        process: process.map(|group| Arc::clone(seen.groups.oldest(group))),
+        attribution: if process.is_some() { attribution } else { Attribution::Namespace },
+    }
+}
+
+/// An end of an edge: where it is, whose it is, and how well that is known.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    whereabouts: Whereabouts,
+    process: Option<GroupId>,
+    attribution: Attribution,
+}
+
+impl End {
+    fn seen(place: Place, process: Option<GroupId>, row: &Row) -> Self {
+        Self { whereabouts: place.into(), process, attribution: row.attribution }
+    }
+
+    fn unseen(whereabouts: Whereabouts) -> Self {
+        Self { whereabouts, process: None, attribution: Attribution::Namespace }
+    }
+
+    fn at_best(self, attribution: Attribution) -> Self {
+        Self { attribution: self.attribution.max(attribution), ..self }
+    }
+}
+
+struct Joining<'a> {
+    seen: &'a Seen,
+    directory: &'a Directory<'a>,
+    service: Service,
+    edges: &'a mut Vec<Edge>,
+}
+
+impl Joining<'_> {
+    fn join(&mut self, ends: &Ends) {
+        let pairs = pair_places(
+            ends.clients.keys().copied().collect(),
+            ends.servers.keys().copied().collect(),
+        );
+        for (client, server) in pairs {
+            match (
+                client.and_then(|place| Some((place, ends.clients.get(&place)?))),
+                server.and_then(|place| Some((place, ends.servers.get(&place)?))),
+            ) {
+                (Some(client), Some(server)) => self.join_places(client, server),
+                (Some((place, rows)), None) => {
+                    for (&process, row) in rows {
+                        let end = End::seen(place, process, row);
+                        let server = self.unseen_server(place, row, ends.servers.is_empty());
+                        self.push(end, server, row.tally);
+                    }
+                }
+                (None, Some((place, rows))) => {
+                    for (&process, row) in rows {
+                        let end = End::seen(place, process, row);
+                        let client = self.unseen_client(place, ends.clients.is_empty());
+                        self.push(client, end, row.tally);
+                    }
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// The server of what only the client's end saw. Nothing is concluded where somebody did see
+    /// the server's end of such connections, but it is open whose they were.
+    fn unseen_server(&self, near: Place, row: &Row, unclaimed: bool) -> End {
+        if !unclaimed {
+            return End::unseen(Whereabouts::default());
+        }
+        let whereabouts = self.directory.locate(self.service.server.address, near);
+        match whereabouts.place {
+            Some(place) => self.listening_server(place, row),
+            None => End::unseen(whereabouts),
+        }
+    }
+
+    fn listening_server(&self, place: Place, row: &Row) -> End {
+        let Service { protocol, server, .. } = self.service;
+        let when = (row.tally.first_seen, row.tally.last_seen);
+        let process = self.directory.listener(place, protocol, server, when);
+        End { whereabouts: place.into(), process, attribution: Attribution::Listener }
+    }
+
+    fn unseen_client(&self, near: Place, unclaimed: bool) -> End {
+        End::unseen(if unclaimed {
+            self.directory.locate(self.service.client, near)
+        } else {
+            Whereabouts::default()
+        })
+    }
+
+    /// Joins what the two places at either end of the same connections saw.
+    fn join_places(
+        &mut self,
+        (client_place, clients): (Place, &Rows),
+        (server_place, servers): (Place, &Rows),
+    ) {
+        let known = |rows: &Rows| -> Vec<(GroupId, Row)> {
+            rows.iter().filter_map(|(&group, &row)| Some((group?, row))).collect()
+        };
+        let (known_clients, known_servers) = (known(clients), known(servers));
+        if known_servers.is_empty() {
+            for (group, row) in &known_clients {
+                let client = End::seen(client_place, Some(*group), row);
+                let server = self.listening_server(server_place, row);
+                self.push(client, server, row.tally);
+            }
+        } else if known_clients.is_empty() {
+            for (group, row) in &known_servers {
+                let client = End::unseen(client_place.into());
+                let server = End::seen(server_place, Some(*group), row);
+                self.push(client, server, row.tally);
+            }
+        } else {
+            self.join_processes((client_place, &known_clients), (server_place, &known_servers));
+        }
+
+        // A socket that nobody holds any more is no process's: it is counted by itself.
+        let (client, server) = (clients.get(&None), servers.get(&None));
+        let tally = match (client, server) {
+            (Some(client), Some(server)) => unite_whole(&client.tally, &server.tally),
+            (Some(one), None) | (None, Some(one)) => one.tally,
+            (None, None) => return,
+        };
+        self.push(End::unseen(client_place.into()), End::unseen(server_place.into()), tally);
+    }
+
+    /// Joins known clients with known servers.
+    fn join_processes(
+        &mut self,
+        (client_place, clients): (Place, &[(GroupId, Row)]),
+        (server_place, servers): (Place, &[(GroupId, Row)]),
+    ) {
+        if let ([(client, client_row)], [(server, server_row)]) = (clients, servers) {
+            let tally = unite_whole(&client_row.tally, &server_row.tally);
+            let client = End::seen(client_place, Some(*client), client_row);
+            let server = End::seen(server_place, Some(*server), server_row);
+            self.push(client, server, tally);
+            return;
+        }
+        let tallies = |rows: &[(GroupId, Row)]| -> Vec<Tally> {
+            rows.iter().map(|(_, row)| row.tally).collect()
+        };
+        let exact = clients.len() == 1 || servers.len() == 1;
+        let best = if exact { Attribution::Socket } else { Attribution::Listener };
+        for Pair { client, server, tally } in pair_processes(&tallies(clients), &tallies(servers)) {
+            let ((client, client_row), (server, server_row)) = (&clients[client], &servers[server]);
+            self.push(
+                End::seen(client_place, Some(*client), client_row).at_best(best),
+                End::seen(server_place, Some(*server), server_row).at_best(best),
+                tally,
+            );
+        }
+    }
+
+    fn push(&mut self, client: End, server: End, tally: Tally) {
+        let node = |end: End, endpoint| {
+            node(self.seen, end.whereabouts, endpoint, end.process, end.attribution)
+        };
+        let edge = Edge {
+            client: node(client, Endpoint::new(self.service.client, Port::Many)),
+            server: node(server, self.service.server),
+            protocol: self.service.protocol,
+            connections: tally.connections,
+            failed: tally.failed,
+            bytes_sent: tally.bytes_sent,
+            bytes_received: tally.bytes_received,
+            retransmits: tally.retransmits,
+            rtt: tally.rtt,
+            first_seen: tally.first_seen,
+            last_seen: tally.last_seen,
+        };
+        self.edges.push(edge);
+    }
+}

@@ -1,0 +1,116 @@
+//! Who belongs to whom, among those at either end of the same connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    fold::Place,
+    share::matrix,
+    tally::{Precedence, Tally, unite},
+};
+
+/// Which client's place belongs to which server's place, each place once; without a partner where
+/// it has none, or where there is no telling which.
+pub(super) fn pair_places(
+    mut clients: BTreeSet<Place>,
+    mut servers: BTreeSet<Place>,
+) -> Vec<(Option<Place>, Option<Place>)> {
+    let mut pairs = Vec::new();
+    for place in clients.intersection(&servers).copied().collect::<Vec<_>>() {
+        clients.remove(&place);
+        servers.remove(&place);
+        pairs.push((Some(place), Some(place)));
+    }
+    let of_host = |places: &BTreeSet<Place>, host| {
+        let mut places = places.iter().copied().filter(|place| place.host == host);
+        places.next().filter(|_| places.next().is_none())
+    };
+    let hosts: BTreeSet<usize> = clients.iter().map(|place| place.host).collect();
+    for host in hosts {
+        if let (Some(client), Some(server)) = (of_host(&clients, host), of_host(&servers, host)) {
+            clients.remove(&client);
+            servers.remove(&server);
+            pairs.push((Some(client), Some(server)));
+        }
+    }
+    if let (1, 1) = (clients.len(), servers.len()) {
+        pairs.push((clients.pop_first(), servers.pop_first()));
+    }
+    pairs.extend(clients.into_iter().map(|place| (Some(place), None)));
+    pairs.extend(servers.into_iter().map(|place| (None, Some(place))));
+    pairs
+}
+
+/// A client and a server, by their places in the lists, and what is between them.
+pub(super) struct Pair {
+    pub(super) client: usize,
+    pub(super) server: usize,
+    pub(super) tally: Tally,
+}
+
+/// What is between each of several clients and each of several servers.
+///
+/// With one server, each client's own count is what it had with that server, and likewise with
+/// one client. With several of both, the counts are shared out in proportion.
+pub(super) fn pair_processes(clients: &[Tally], servers: &[Tally]) -> Vec<Pair> {
+    let counts =
+        |rows: &[Tally], count: fn(&Tally) -> u64| -> Vec<u64> { rows.iter().map(count).collect() };
+    let share = |count: fn(&Tally) -> u64| -> BTreeMap<(usize, usize), u64> {
+        let (of_clients, of_servers) = (counts(clients, count), counts(servers, count));
+        if servers.len() == 1 {
+            of_clients.into_iter().enumerate().map(|(client, n)| ((client, 0), n)).collect()
+        } else if clients.len() == 1 {
+            of_servers.into_iter().enumerate().map(|(server, n)| ((0, server), n)).collect()
+        } else {
+            matrix(&of_clients, &of_servers)
+        }
+    };
+    let mut cells: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
+    for (cell, connections) in share(|tally| tally.connections) {
+        cells.entry(cell).or_default().0 = connections;
+    }
+    for (cell, failed) in share(|tally| tally.failed) {
+        cells.entry(cell).or_default().1 = failed;
+    }
+
+    let client_parts = split_rows(clients, cells.iter().map(|(cell, n)| (cell.0, *n)));
+    let server_parts = split_rows(servers, cells.iter().map(|(cell, n)| (cell.1, *n)));
+    let precedence = if clients.len() == 1 { Precedence::Server } else { Precedence::Client };
+    let exact = clients.len() == 1 || servers.len() == 1;
+    cells
+        .into_iter()
+        .zip(client_parts.into_iter().zip(server_parts))
+        .map(|(((client, server), (connections, failed)), (client_part, server_part))| {
+            let mut tally = unite(&client_part, &server_part, precedence, connections, failed);
+            let own = if precedence == Precedence::Client { client_part } else { server_part };
+            if exact {
+                (tally.first_seen, tally.last_seen) = (own.first_seen, own.last_seen);
+            } else {
+                let first = client_part.first_seen.max(server_part.first_seen);
+                let last = client_part.last_seen.min(server_part.last_seen);
+                if first <= last {
+                    (tally.first_seen, tally.last_seen) = (first, last);
+                }
+            }
+            Pair { client, server, tally }
+        })
+        .collect()
+}
+
+/// Splits what each row counted among its cells, of which `cells` gives, in order, the row and the
+/// connections and failures. The parts are in the order of the cells.
+fn split_rows(rows: &[Tally], cells: impl Iterator<Item = (usize, (u64, u64))>) -> Vec<Tally> {
+    let mut of_row: Vec<Vec<(usize, u64)>> = vec![Vec::new(); rows.len()];
+    let mut total = 0;
+    for (cell, (row, (connections, failed))) in cells.enumerate() {
+        of_row[row].push((cell, connections.saturating_add(failed)));
+        total += 1;
+    }
+    let mut parts: Vec<Option<Tally>> = vec![None; total];
+    for (row, cells) in rows.iter().zip(of_row) {
+        let weights: Vec<u64> = cells.iter().map(|&(_, weight)| weight).collect();
+        for ((cell, _), part) in cells.into_iter().zip(row.split(&weights)) {
+            parts[cell] = Some(part);
+        }
+    }
+    parts.into_iter().flatten().collect()
+}

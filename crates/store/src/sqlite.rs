@@ -1,0 +1,153 @@
+//! The database as one `SQLite` file.
+//!
+//! The file runs with a write-ahead log, so that one may write while others read.
+
+mod codec;
+mod connect;
+mod fault;
+mod files;
+mod migration;
+mod prune;
+mod read;
+mod write;
+
+use std::{
+    path::{self, Path, PathBuf},
+    time::Duration,
+};
+
+use netglass_model::{Host, HostFlow, HostId, Listener, NetworkNamespace, Observations, Timestamp};
+use rusqlite::Connection;
+
+use self::{
+    connect::{Connected, Options},
+    fault::Fault,
+    files::Identity,
+};
+use crate::{Access, Database, DatabaseUrl, Error, Settings, Window};
+
+/// Longer than any transaction of ours, short enough to be told before the next flush.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A database file.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    url: DatabaseUrl,
+    path: PathBuf,
+    options: Options,
+    settings: Settings,
+    identity: Identity,
+    connected: Connected,
+}
+
+impl Sqlite {
+    /// Opens the database file at `path`.
+    pub(crate) fn open(path: &Path, access: Access, settings: Settings) -> Result<Self, Error> {
+        Self::open_with(
+            path,
+            settings,
+            Options { access, patience: PATIENCE, steps: migration::STEPS },
+        )
+    }
+
+    fn open_with(path: &Path, settings: Settings, options: Options) -> Result<Self, Error> {
+        let url = DatabaseUrl::sqlite(path);
+        let action = match options.access {
+            Access::Read => "read the database",
+            Access::Write => "open for writing the database",
+        };
+        // A later change of the working directory must not change which file this is. It also
+        // takes the special meaning from names such as `:memory:`.
+        let open = path::absolute(path).map_err(Fault::from).and_then(|path| {
+            let connected = connect::connect(&path, &options)?;
+            let identity = Identity::of(&path)?;
+            Ok((path, identity, connected))
+        });
+        match open {
+            Ok((path, identity, connected)) => {
+                Ok(Self { url, path, options, settings, identity, connected })
+            }
+            Err(fault) => Err(fault.into_error(action, &url)),
+        }
+    }
+
+    /// Does `work` on a connection that leads to the file which is at the path now.
+    ///
+    /// Who removes or replaces the file would otherwise leave us writing to, or reading from, one
+    /// that nobody else can see.
+    fn with<T>(
+        &mut self,
+        action: &'static str,
+        work: impl FnOnce(&mut Connection, &Settings) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let attempt = || {
+            let moved = Identity::of(&self.path).ok() != Some(self.identity);
+            if moved || self.connected.immutable {
+                self.connected = connect::connect(&self.path, &self.options)?;
+                self.identity = Identity::of(&self.path)?;
+            }
+            work(&mut self.connected.connection, &self.settings)
+        };
+        attempt().map_err(|fault| fault.into_error(action, &self.url))
+    }
+
+    fn with_write_access<T>(
+        &mut self,
+        action: &'static str,
+        work: impl FnOnce(&mut Connection, &Settings) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        match self.options.access {
+            Access::Write => self.with(action, work),
+            Access::Read => Err(Fault::ReadOnly("it was opened for reading only".to_owned())
+                .into_error(action, &self.url)),
+        }
+    }
+}
+
+impl Database for Sqlite {
+    fn write(&mut self, observations: &Observations) -> Result<(), Error> {
+        self.with_write_access("write observations to the database", |connection, settings| {
+            write::write(connection, settings.bucket, observations)
+        })
+    }
+
+    fn prune(&mut self, now: Timestamp) -> Result<u64, Error> {
+        self.with_write_access(
+            "remove old observations from the database",
+            |connection, settings| prune::prune(connection, now.saturating_sub(settings.retention)),
+        )
+    }
+
+    fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error> {
+        self.with("read hosts from the database", |connection, _| read::hosts(connection, window))
+    }
+
+    fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error> {
+        self.with("read namespaces from the database", |connection, _| {
+            read::namespaces(connection, host)
+        })
+    }
+
+    fn flows(
+        &mut self,
+        window: Window,
+        visit: &mut dyn FnMut(&HostId, HostFlow),
+    ) -> Result<(), Error> {
+        self.with("read flows from the database", |connection, _| {
+            read::flows(connection, window, visit)
+        })
+    }
+
+    fn listeners(
+        &mut self,
+        window: Window,
+        visit: &mut dyn FnMut(&HostId, Listener),
+    ) -> Result<(), Error> {
+        self.with("read listeners from the database", |connection, _| {
+            read::listeners(connection, window, visit)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The vocabulary as column values, and back. What comes back is outside input: whatever is not as
+//! Netglass writes it is a fault, never a guess.
+
+use std::net::IpAddr;
+
+use netglass_model::{Attribution, Direction, Endpoint, Port, Protocol, Timestamp};
+use rusqlite::{
+    Row, ToSql,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
+};
+
+use super::fault::Fault;
+
+/// A count as it is kept: the largest one that a column holds stands for all larger ones.
+pub(super) fn count_to_column(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// An address as 4 or 16 bytes.
+pub(super) struct AddressColumn([u8; 16], usize);
+
+impl AddressColumn {
+    pub(super) fn new(address: IpAddr) -> Self {
+        let mut bytes = [0; 16];
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                bytes[..4].copy_from_slice(&address.octets());
+                Self(bytes, 4)
+            }
+            IpAddr::V6(address) => Self(address.octets(), 16),
+        }
+    }
+}
+
+impl ToSql for AddressColumn {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(&self.0[..self.1])))
+    }
+}
+
+struct AddressValue(IpAddr);
+
+impl FromSql for AddressValue {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = value.as_blob()?;
+        if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+            Ok(Self(octets.into()))
+        } else if let Ok(octets) = <[u8; 16]>::try_from(bytes) {
+            Ok(Self(octets.into()))
+        } else {
+            Err(FromSqlError::InvalidBlobSize { expected_size: 16, blob_size: bytes.len() })
+        }
+    }
+}
+
+pub(super) fn address(row: &Row<'_>, column: usize) -> Result<IpAddr, Fault> {
+    Ok(row.get::<_, AddressValue>(column)?.0)
+}
+
+/// An endpoint from a column with its address and the next one with its port.
+pub(super) fn endpoint(row: &Row<'_>, column: usize) -> Result<Endpoint, Fault> {
+    let port = row.get::<_, Option<u16>>(column + 1)?;
+    Ok(Endpoint::new(address(row, column)?, Port::from(port)))
+}
+
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, Fault> {
+    let count = row.get::<_, i64>(column)?;
+    u64::try_from(count).map_err(|_| Fault::Malformed(format!("a count is {count}")))
+}
+
+pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault> {
+    Ok(Timestamp::from_nanoseconds(row.get(column)?))
+}
+
+pub(super) fn protocol(row: &Row<'_>, column: usize) -> Result<Protocol, Fault> {
+    let number = row.get::<_, i64>(column)?;
+    u8::try_from(number)
+        .ok()
+        .and_then(Protocol::from_number)
+        .ok_or_else(|| Fault::Malformed(format!("a protocol is {number}")))
+}
+
+pub(super) const fn direction_number(direction: Direction) -> i64 {
+    match direction {
+        Direction::Active => 0,
+        Direction::Passive => 1,
+    }
+}
+
+pub(super) fn direction(row: &Row<'_>, column: usize) -> Result<Direction, Fault> {
+    match row.get::<_, i64>(column)? {
+        0 => Ok(Direction::Active),
+        1 => Ok(Direction::Passive),
+        number => Err(Fault::Malformed(format!("a direction is {number}"))),
+    }
+}
+
+pub(super) const fn attribution_number(attribution: Attribution) -> i64 {
+    match attribution {
+        Attribution::Socket => 0,
+        Attribution::Listener => 1,
+        Attribution::Namespace => 2,
+    }
+}
+
+pub(super) fn attribution(row: &Row<'_>, column: usize) -> Result<Attribution, Fault> {
+    match row.get::<_, i64>(column)? {
+        0 => Ok(Attribution::Socket),
+        1 => Ok(Attribution::Listener),
+        2 => Ok(Attribution::Namespace),
+        number => Err(Fault::Malformed(format!("an attribution is {number}"))),
+    }
+}

@@ -1,0 +1,282 @@
+//! Reading what is kept.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use netglass_model::{
+    FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
+    Process, RttSamples, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction};
+
+use super::{codec, fault::Fault};
+use crate::Window;
+
+/// Every host, with its addresses within the window.
+pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<Host>, Fault> {
+    let transaction = connection.transaction()?;
+    let mut hosts = HashMap::new();
+    let mut statement =
+        transaction.prepare("SELECT host_id, machine_id, hostname, namespace FROM host")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let host = Host { id: host_id(row, 1)?, namespace: inode(row, 3)?, addresses: Vec::new() };
+        hosts.insert(row.get::<_, i64>(0)?, host);
+    }
+
+    let mut statement = transaction.prepare(
+        "SELECT host_id, inode, address FROM host_address JOIN namespace USING (namespace_id)
+         WHERE address_id IN (
+            SELECT address_id FROM address_observation
+            WHERE bucket BETWEEN ?1 AND ?2 AND first_seen <= ?4 AND last_seen >= ?3)",
+    )?;
+    let mut rows = statement.query(bounds(&transaction, window)?)?;
+    while let Some(row) = rows.next()? {
+        let host = hosts.get_mut(&row.get(0)?).ok_or_else(|| dangling("an address", "host"))?;
+        let address = HostAddress { namespace: inode(row, 1)?, address: codec::address(row, 2)? };
+        host.addresses.push(address);
+    }
+
+    let mut hosts: Vec<_> = hosts.into_values().collect();
+    hosts.sort_by(|a, b| a.id.cmp(&b.id));
+    for host in &mut hosts {
+        host.addresses.sort_unstable();
+    }
+    Ok(hosts)
+}
+
+/// The namespaces of a host, by inode.
+pub(super) fn namespaces(
+    connection: &mut Connection,
+    host: &HostId,
+) -> Result<Vec<NetworkNamespace>, Fault> {
+    let mut statement = connection.prepare(
+        "SELECT inode, name FROM namespace JOIN host USING (host_id)
+         WHERE machine_id = ?1 AND hostname = ?2",
+    )?;
+    let mut rows = statement.query((&host.machine_id, &host.hostname))?;
+    let mut namespaces = Vec::new();
+    while let Some(row) = rows.next()? {
+        namespaces.push(NetworkNamespace { inode: inode(row, 0)?, name: row.get(1)? });
+    }
+    namespaces.sort_unstable();
+    Ok(namespaces)
+}
+
+/// Every observation of a flow that touches the window, in order of time.
+pub(super) fn flows(
+    connection: &mut Connection,
+    window: Window,
+    visit: &mut dyn FnMut(&HostId, HostFlow),
+) -> Result<(), Fault> {
+    let transaction = connection.transaction()?;
+    let mut dimensions = Dimensions::new(&transaction)?;
+    let mut find = transaction.prepare(
+        "SELECT namespace_id, process_id, protocol, direction, local_address, local_port,
+            peer_address, peer_port, attribution
+         FROM flow WHERE flow_id = ?1",
+    )?;
+    let mut known: HashMap<i64, (Arc<HostId>, HostFlow)> = HashMap::new();
+
+    let mut statement = transaction.prepare(
+        "SELECT flow_id, connections, opened, failed, bytes_sent, bytes_received, retransmits,
+            rtt_sum_us, rtt_count, first_seen, last_seen
+         FROM flow_observation
+         WHERE bucket BETWEEN ?1 AND ?2 AND first_seen <= ?4 AND last_seen >= ?3
+         ORDER BY bucket, flow_id",
+    )?;
+    let mut rows = statement.query(bounds(&transaction, window)?)?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        let (host, flow) = match known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(flow(&mut find, id, &mut dimensions)?),
+        };
+        let observed = HostFlow {
+            counters: counters(row)?,
+            first_seen: codec::timestamp(row, 9)?,
+            last_seen: codec::timestamp(row, 10)?,
+            ..flow.clone()
+        };
+        visit(host, observed);
+    }
+    Ok(())
+}
+
+/// Every observation of a listener that touches the window, in order of time.
+pub(super) fn listeners(
+    connection: &mut Connection,
+    window: Window,
+    visit: &mut dyn FnMut(&HostId, Listener),
+) -> Result<(), Fault> {
+    let transaction = connection.transaction()?;
+    let mut dimensions = Dimensions::new(&transaction)?;
+    let mut find = transaction.prepare(
+        "SELECT namespace_id, process_id, protocol, local_address, local_port
+         FROM listener WHERE listener_id = ?1",
+    )?;
+    let mut known: HashMap<i64, (Arc<HostId>, Listener)> = HashMap::new();
+
+    let mut statement = transaction.prepare(
+        "SELECT listener_id, first_seen, last_seen FROM listener_observation
+         WHERE bucket BETWEEN ?1 AND ?2 AND first_seen <= ?4 AND last_seen >= ?3
+         ORDER BY bucket, listener_id",
+    )?;
+    let mut rows = statement.query(bounds(&transaction, window)?)?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        let (host, listener) = match known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(listener(&mut find, id, &mut dimensions)?),
+        };
+        let observed = Listener {
+            first_seen: codec::timestamp(row, 1)?,
+            last_seen: codec::timestamp(row, 2)?,
+            ..listener.clone()
+        };
+        visit(host, observed);
+    }
+    Ok(())
+}
+
+/// The first and last bucket that may hold what touches the window, and the window itself.
+fn bounds(transaction: &Transaction<'_>, window: Window) -> Result<[i64; 4], Fault> {
+    let reach: i64 = transaction.query_row("SELECT reach FROM extent", (), |row| row.get(0))?;
+    let (since, until) = (window.since.as_nanoseconds(), window.until.as_nanoseconds());
+    Ok([since.saturating_sub(reach), until.saturating_add(reach), since, until])
+}
+
+/// What flows and listeners refer to, each read once.
+struct Dimensions<'c> {
+    namespaces: HashMap<i64, (Arc<HostId>, NamespaceInode)>,
+    processes: HashMap<i64, Arc<Process>>,
+    process: Statement<'c>,
+}
+
+impl<'c> Dimensions<'c> {
+    fn new(transaction: &'c Transaction<'_>) -> Result<Self, Fault> {
+        let mut namespaces = HashMap::new();
+        let mut hosts = HashMap::new();
+        let mut statement = transaction.prepare(
+            "SELECT namespace_id, inode, host_id, machine_id, hostname
+             FROM namespace JOIN host USING (host_id)",
+        )?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            let id = Arc::new(host_id(row, 3)?);
+            let host = hosts.entry(row.get::<_, i64>(2)?).or_insert(id);
+            namespaces.insert(row.get(0)?, (Arc::clone(host), inode(row, 1)?));
+        }
+        let process = transaction.prepare(
+            "SELECT pid, start_time, pgid, ppid, uid, gid, comm, exe, cgroup, container
+             FROM process WHERE process_id = ?1",
+        )?;
+        Ok(Self { namespaces, processes: HashMap::new(), process })
+    }
+
+    /// The host and namespace with the id in the first column of a row.
+    fn place(&self, row: &Row<'_>) -> Result<(Arc<HostId>, NamespaceInode), Fault> {
+        let place = self.namespaces.get(&row.get(0)?);
+        place.cloned().ok_or_else(|| dangling("a row", "namespace"))
+    }
+
+    /// The process, if any, with the id in the second column of a row.
+    fn process_of(&mut self, row: &Row<'_>) -> Result<Option<Arc<Process>>, Fault> {
+        row.get::<_, Option<i64>>(1)?.map(|id| self.process(id)).transpose()
+    }
+
+    fn process(&mut self, id: i64) -> Result<Arc<Process>, Fault> {
+        if let Some(process) = self.processes.get(&id) {
+            return Ok(Arc::clone(process));
+        }
+        let process = self
+            .process
+            .query_row((id,), |row| {
+                Ok(Process {
+                    pid: row.get(0)?,
+                    start_time: Timestamp::from_nanoseconds(row.get(1)?),
+                    pgid: row.get(2)?,
+                    ppid: row.get(3)?,
+                    uid: row.get(4)?,
+                    gid: row.get(5)?,
+                    comm: row.get(6)?,
+                    exe: row.get(7)?,
+                    cgroup: row.get(8)?,
+                    container: row.get(9)?,
+                })
+            })
+            .optional()?
+            .ok_or_else(|| dangling("a row", "process"))?;
+        let process = Arc::new(process);
+        self.processes.insert(id, Arc::clone(&process));
+        Ok(process)
+    }
+}
+
+fn flow(
+    find: &mut Statement<'_>,
+    id: i64,
+    dimensions: &mut Dimensions<'_>,
+) -> Result<(Arc<HostId>, HostFlow), Fault> {
+    let mut rows = find.query((id,))?;
+    let row = rows.next()?.ok_or_else(|| dangling("an observation", "flow"))?;
+    let (host, namespace) = dimensions.place(row)?;
+    let flow = HostFlow {
+        namespace,
+        protocol: codec::protocol(row, 2)?,
+        direction: codec::direction(row, 3)?,
+        local: codec::endpoint(row, 4)?,
+        peer: codec::endpoint(row, 6)?,
+        process: dimensions.process_of(row)?,
+        attribution: codec::attribution(row, 8)?,
+        counters: FlowCounters::default(),
+        first_seen: Timestamp::default(),
+        last_seen: Timestamp::default(),
+    };
+    Ok((host, flow))
+}
+
+fn listener(
+    find: &mut Statement<'_>,
+    id: i64,
+    dimensions: &mut Dimensions<'_>,
+) -> Result<(Arc<HostId>, Listener), Fault> {
+    let mut rows = find.query((id,))?;
+    let row = rows.next()?.ok_or_else(|| dangling("an observation", "listener"))?;
+    let (host, namespace) = dimensions.place(row)?;
+    let listener = Listener {
+        namespace,
+        protocol: codec::protocol(row, 2)?,
+        local: codec::endpoint(row, 3)?,
+        process: dimensions.process_of(row)?,
+        first_seen: Timestamp::default(),
+        last_seen: Timestamp::default(),
+    };
+    Ok((host, listener))
+}
+
+fn counters(row: &Row<'_>) -> Result<FlowCounters, Fault> {
+    Ok(FlowCounters {
+        connections: codec::count(row, 1)?,
+        opened: codec::count(row, 2)?,
+        failed: codec::count(row, 3)?,
+        bytes_sent: codec::count(row, 4)?,
+        bytes_received: codec::count(row, 5)?,
+        retransmits: codec::count(row, 6)?,
+        rtt: RttSamples { sum_us: codec::count(row, 7)?, count: codec::count(row, 8)? },
+    })
+}
+
+fn host_id(row: &Row<'_>, column: usize) -> Result<HostId, Fault> {
+    Ok(HostId { machine_id: row.get(column)?, hostname: row.get(column + 1)? })
+}
+
+fn inode(row: &Row<'_>, column: usize) -> Result<NamespaceInode, Fault> {
+    Ok(NamespaceInode(row.get::<_, i64>(column)?.cast_unsigned()))
+}
+
+fn dangling(what: &str, target: &str) -> Fault {
+    Fault::Malformed(format!("{what} refers to a {target} that does not exist"))
+}

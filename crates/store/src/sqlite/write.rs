@@ -1,0 +1,388 @@
+//! Adding what a probe saw.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use netglass_model::{
+    Host, HostAddress, HostFlow, Listener, NamespaceInode, NetworkNamespace, Observations, Process,
+    Timestamp,
+};
+use rusqlite::{
+    Connection, OptionalExtension, Statement, ToSql, Transaction, TransactionBehavior, params,
+    params_from_iter,
+};
+
+use super::{
+    codec::{AddressColumn, attribution_number, count_to_column, direction_number},
+    fault::Fault,
+};
+
+/// Merges a flow's counters as `FlowCounters::append` does. The sums stop at the largest integer:
+/// `SQLite` would go on with floating point numbers.
+const FLOW_OBSERVATION: &str = "
+    INSERT INTO flow_observation
+        (bucket, flow_id, connections, opened, failed, bytes_sent, bytes_received, retransmits,
+         rtt_sum_us, rtt_count, first_seen, last_seen)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    ON CONFLICT (bucket, flow_id) DO UPDATE SET
+        connections = max(excluded.connections,
+            min(connections, 9223372036854775807 - excluded.opened) + excluded.opened),
+        opened = min(opened, 9223372036854775807 - excluded.opened) + excluded.opened,
+        failed = min(failed, 9223372036854775807 - excluded.failed) + excluded.failed,
+        bytes_sent =
+            min(bytes_sent, 9223372036854775807 - excluded.bytes_sent) + excluded.bytes_sent,
+        bytes_received = min(bytes_received, 9223372036854775807 - excluded.bytes_received)
+            + excluded.bytes_received,
+        retransmits =
+            min(retransmits, 9223372036854775807 - excluded.retransmits) + excluded.retransmits,
+        rtt_sum_us =
+            min(rtt_sum_us, 9223372036854775807 - excluded.rtt_sum_us) + excluded.rtt_sum_us,
+        rtt_count = min(rtt_count, 9223372036854775807 - excluded.rtt_count) + excluded.rtt_count,
+        first_seen = min(first_seen, excluded.first_seen),
+        last_seen = max(last_seen, excluded.last_seen)";
+
+/// Adds `observations` in time buckets of length `bucket`: all of them, or none.
+pub(super) fn write(
+    connection: &mut Connection,
+    bucket: Duration,
+    observations: &Observations,
+) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    Writer::new(&transaction, bucket, &observations.host)?.write(observations)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// When something was seen.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    bucket: i64,
+    first: i64,
+    last: i64,
+}
+
+impl Span {
+    fn new(first: Timestamp, last: Timestamp, bucket: Duration) -> Self {
+        Self {
+            bucket: last.bucket(bucket).as_nanoseconds(),
+            // A clock that was set back must not hide the observation from every window.
+            first: first.min(last).as_nanoseconds(),
+            last: last.as_nanoseconds(),
+        }
+    }
+
+    /// How far it reaches from the start of its bucket.
+    fn reach(self) -> i64 {
+        self.last.saturating_sub(self.bucket).max(self.bucket.saturating_sub(self.first))
+    }
+}
+
+/// A dimension table whose rows are known by a key, and remember their newest bucket.
+struct Dimension<'c> {
+    find: Statement<'c>,
+    insert: Statement<'c>,
+    touch: Statement<'c>,
+}
+
+impl<'c> Dimension<'c> {
+    fn new(
+        transaction: &'c Transaction<'_>,
+        find: &str,
+        insert: &str,
+        touch: &str,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            find: transaction.prepare(find)?,
+            insert: transaction.prepare(insert)?,
+            touch: transaction.prepare(touch)?,
+        })
+    }
+
+    /// The id of the row with `identity`, which is observed in `bucket`.
+    fn id(&mut self, identity: &[&dyn ToSql], bucket: i64) -> Result<i64, Fault> {
+        let found = self
+            .find
+            .query_row(identity, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .optional()?;
+        if let Some((id, last_bucket)) = found {
+            if last_bucket < bucket {
+                self.touch.execute((id, bucket))?;
+            }
+            return Ok(id);
+        }
+        let bucket: &dyn ToSql = &bucket;
+        let row = identity.iter().copied().chain([bucket]);
+        Ok(self.insert.insert(params_from_iter(row))?)
+    }
+}
+
+struct Writer<'c, 'o> {
+    transaction: &'c Transaction<'c>,
+    bucket: Duration,
+    host_id: i64,
+    namespaces: HashMap<NamespaceInode, i64>,
+    processes: HashMap<&'o Process, i64>,
+    namespace: Dimension<'c>,
+    address: Dimension<'c>,
+    flow: Dimension<'c>,
+    listener: Dimension<'c>,
+    address_observation: Statement<'c>,
+    flow_observation: Statement<'c>,
+    listener_observation: Statement<'c>,
+}
+
+impl<'c, 'o> Writer<'c, 'o> {
+    fn new(transaction: &'c Transaction<'_>, bucket: Duration, host: &Host) -> Result<Self, Fault> {
+        Ok(Self {
+            transaction,
+            bucket,
+            host_id: host_id(transaction, host)?,
+            namespaces: HashMap::new(),
+            processes: HashMap::new(),
+            namespace: Dimension::new(
+                transaction,
+                "SELECT namespace_id, last_bucket FROM namespace WHERE host_id = ?1 AND inode = ?2",
+                "INSERT INTO namespace (host_id, inode, last_bucket) VALUES (?1, ?2, ?3)",
+                "UPDATE namespace SET last_bucket = ?2 WHERE namespace_id = ?1",
+            )?,
+            address: Dimension::new(
+                transaction,
+                "SELECT address_id, last_bucket FROM host_address
+                 WHERE namespace_id = ?1 AND address = ?2",
+                "INSERT INTO host_address (namespace_id, address, last_bucket) VALUES (?1, ?2, ?3)",
+                "UPDATE host_address SET last_bucket = ?2 WHERE address_id = ?1",
+            )?,
+            flow: Dimension::new(
+                transaction,
+                "SELECT flow_id, last_bucket FROM flow
+                 WHERE namespace_id = ?1 AND protocol = ?2 AND direction = ?3
+                   AND local_address = ?4 AND local_port IS ?5
+                   AND peer_address = ?6 AND peer_port IS ?7
+                   AND process_id IS ?8 AND attribution = ?9",
+                "INSERT INTO flow
+                    (namespace_id, protocol, direction, local_address, local_port, peer_address,
+                     peer_port, process_id, attribution, last_bucket)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "UPDATE flow SET last_bucket = ?2 WHERE flow_id = ?1",
+            )?,
+            listener: Dimension::new(
+                transaction,
+                "SELECT listener_id, last_bucket FROM listener
+                 WHERE namespace_id = ?1 AND protocol = ?2 AND local_address = ?3
+                   AND local_port IS ?4 AND process_id IS ?5",
+                "INSERT INTO listener
+                    (namespace_id, protocol, local_address, local_port, process_id, last_bucket)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "UPDATE listener SET last_bucket = ?2 WHERE listener_id = ?1",
+            )?,
+            address_observation: transaction.prepare(&seen_again("address"))?,
+            flow_observation: transaction.prepare(FLOW_OBSERVATION)?,
+            listener_observation: transaction.prepare(&seen_again("listener"))?,
+        })
+    }
+
+    fn write(mut self, observations: &'o Observations) -> Result<(), Fault> {
+        let whole = self.whole_span(observations);
+        let mut reach = whole.reach();
+        for namespace in &observations.namespaces {
+            self.name_namespace(namespace, whole.bucket)?;
+        }
+        for address in &observations.host.addresses {
+            self.write_address(address, whole)?;
+        }
+        for flow in &observations.flows {
+            reach = reach.max(self.write_flow(flow)?.reach());
+        }
+        for listener in &observations.listeners {
+            reach = reach.max(self.write_listener(listener)?.reach());
+        }
+        self.transaction.execute("UPDATE extent SET reach = ?1 WHERE reach < ?1", (reach,))?;
+        Ok(())
+    }
+
+    /// The time that all of the observations cover; this moment where they say nothing about it.
+    fn whole_span(&self, observations: &Observations) -> Span {
+        let flows = observations.flows.iter().map(|flow| (flow.first_seen, flow.last_seen));
+        let listeners = observations.listeners.iter().map(|one| (one.first_seen, one.last_seen));
+        let (first, last) = flows
+            .chain(listeners)
+            .reduce(|(first, last), next| (first.min(next.0), last.max(next.1)))
+            .unwrap_or_else(|| {
+                let now = Timestamp::from(std::time::SystemTime::now());
+                (now, now)
+            });
+        Span::new(first, last, self.bucket)
+    }
+
+    fn namespace_id(&mut self, inode: NamespaceInode, bucket: i64) -> Result<i64, Fault> {
+        if let Some(&id) = self.namespaces.get(&inode) {
+            return Ok(id);
+        }
+        let number = inode.0.cast_signed();
+        let id = self.namespace.id(&[&self.host_id, &number], bucket)?;
+        self.namespaces.insert(inode, id);
+        Ok(id)
+    }
+
+    fn name_namespace(&mut self, namespace: &NetworkNamespace, bucket: i64) -> Result<(), Fault> {
+        let id = self.namespace_id(namespace.inode, bucket)?;
+        self.transaction.execute(
+            "UPDATE namespace SET name = ?2 WHERE namespace_id = ?1 AND name IS NOT ?2",
+            (id, &namespace.name),
+        )?;
+        Ok(())
+    }
+
+    fn write_address(&mut self, address: &HostAddress, span: Span) -> Result<(), Fault> {
+        let namespace_id = self.namespace_id(address.namespace, span.bucket)?;
+        let bytes = AddressColumn::new(address.address);
+        let id = self.address.id(&[&namespace_id, &bytes], span.bucket)?;
+        self.address_observation.execute((span.bucket, id, span.first, span.last))?;
+        Ok(())
+    }
+
+    fn process_id(&mut self, process: Option<&'o Arc<Process>>) -> Result<Option<i64>, Fault> {
+        let Some(process) = process else { return Ok(None) };
+        if let Some(&id) = self.processes.get(&**process) {
+            return Ok(Some(id));
+        }
+        let id = process_id(self.transaction, self.host_id, process)?;
+        self.processes.insert(process, id);
+        Ok(Some(id))
+    }
+
+    fn write_flow(&mut self, flow: &'o HostFlow) -> Result<Span, Fault> {
+        let span = Span::new(flow.first_seen, flow.last_seen, self.bucket);
+        let namespace_id = self.namespace_id(flow.namespace, span.bucket)?;
+        let process_id = self.process_id(flow.process.as_ref())?;
+        let id = self.flow.id(
+            &[
+                &namespace_id,
+                &flow.protocol.number(),
+                &direction_number(flow.direction),
+                &AddressColumn::new(flow.local.address),
+                &flow.local.port.number(),
+                &AddressColumn::new(flow.peer.address),
+                &flow.peer.port.number(),
+                &process_id,
+                &attribution_number(flow.attribution),
+            ],
+            span.bucket,
+        )?;
+        let counters = &flow.counters;
+        self.flow_observation.execute(params![
+            span.bucket,
+            id,
+            count_to_column(counters.connections),
+            count_to_column(counters.opened),
+            count_to_column(counters.failed),
+            count_to_column(counters.bytes_sent),
+            count_to_column(counters.bytes_received),
+            count_to_column(counters.retransmits),
+            count_to_column(counters.rtt.sum_us),
+            count_to_column(counters.rtt.count),
+            span.first,
+            span.last,
+        ])?;
+        Ok(span)
+    }
+
+    fn write_listener(&mut self, listener: &'o Listener) -> Result<Span, Fault> {
+        let span = Span::new(listener.first_seen, listener.last_seen, self.bucket);
+        let namespace_id = self.namespace_id(listener.namespace, span.bucket)?;
+        let process_id = self.process_id(listener.process.as_ref())?;
+        let id = self.listener.id(
+            &[
+                &namespace_id,
+                &listener.protocol.number(),
+                &AddressColumn::new(listener.local.address),
+                &listener.local.port.number(),
+                &process_id,
+            ],
+            span.bucket,
+        )?;
+        self.listener_observation.execute((span.bucket, id, span.first, span.last))?;
+        Ok(span)
+    }
+}
+
+/// The statement that keeps when a listener or an address was seen within a bucket.
+fn seen_again(what: &str) -> String {
+    format!(
+        "INSERT INTO {what}_observation (bucket, {what}_id, first_seen, last_seen)
+         VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (bucket, {what}_id) DO UPDATE SET
+            first_seen = min(first_seen, excluded.first_seen),
+            last_seen = max(last_seen, excluded.last_seen)"
+    )
+}
+
+fn host_id(transaction: &Transaction<'_>, host: &Host) -> Result<i64, Fault> {
+    let namespace = host.namespace.0.cast_signed();
+    let id = transaction.query_row(
+        "INSERT INTO host (machine_id, hostname, namespace) VALUES (?1, ?2, ?3)
+         ON CONFLICT (machine_id, hostname) DO UPDATE SET namespace = excluded.namespace
+         RETURNING host_id",
+        (&host.id.machine_id, &host.id.hostname, namespace),
+        |row| row.get(0),
+    )?;
+    Ok(id)
+}
+
+/// The id of a process. What is not part of its identity is kept as it was seen last.
+fn process_id(
+    transaction: &Transaction<'_>,
+    host_id: i64,
+    process: &Process,
+) -> Result<i64, Fault> {
+    let found = transaction
+        .query_row(
+            "SELECT process_id FROM process
+             WHERE host_id = ?1 AND pid = ?2 AND start_time = ?3 AND comm = ?4 AND exe IS ?5",
+            (
+                host_id,
+                process.pid,
+                process.start_time.as_nanoseconds(),
+                &process.comm,
+                &process.exe,
+            ),
+            |row| row.get::<_, i64>(0),
+        )
+        .optional()?;
+    if let Some(id) = found {
+        transaction.execute(
+            "UPDATE process
+             SET pgid = ?2, ppid = ?3, uid = ?4, gid = ?5, cgroup = ?6, container = ?7
+             WHERE process_id = ?1 AND (pgid <> ?2 OR ppid <> ?3 OR uid IS NOT ?4
+                OR gid IS NOT ?5 OR cgroup IS NOT ?6 OR container IS NOT ?7)",
+            params![
+                id,
+                process.pgid,
+                process.ppid,
+                process.uid,
+                process.gid,
+                process.cgroup,
+                process.container,
+            ],
+        )?;
+        return Ok(id);
+    }
+    transaction.execute(
+        "INSERT INTO process (host_id, pid, start_time, comm, exe, pgid, ppid, uid, gid, cgroup,
+            container)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            host_id,
+            process.pid,
+            process.start_time.as_nanoseconds(),
+            process.comm,
+            process.exe,
+            process.pgid,
+            process.ppid,
+            process.uid,
+            process.gid,
+            process.cgroup,
+            process.container,
+        ],
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
