@@ -77,13 +77,8 @@ fn assert_fails(ended: &Ended, status: i32, parts: &[&str]) {
 fn help_says_everything() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.run(&["--help"]).stdout);
-    for verb in ["look", "create-scheme", "man", "completions"] {
+    for verb in ["probe", "up", "look", "create-scheme", "man", "completions"] {
         insta::assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).stdout);
-    }
-    for verb in ["probe", "up"] {
-        let help = place.run(&[verb, "--help"]);
-        assert_eq!(help.status, 0);
-        assert!(help.stdout.contains("Examples:"), "{help:?}");
     }
 }
 
