@@ -10,6 +10,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use wait4::Wait4;
 
+/// How many bytes of what a failed command said are repeated.
+const MOST_TEXT: u64 = 10_000;
+
 /// The cost of a command, its children included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Measurement {
@@ -17,6 +20,9 @@ pub(crate) struct Measurement {
     /// User and system time.
     pub(crate) cpu: Duration,
     /// The greatest resident set of any one of its processes, in bytes.
+    ///
+    /// The kernel counts from before `exec`, when a new process still shares our memory: no value
+    /// is below what this program ever had resident, so it never holds what a contestant prints.
     pub(crate) peak_memory: u64,
 }
 
@@ -26,12 +32,13 @@ impl Measurement {
         measure(command, Stdio::null())
     }
 
-    /// Runs a command and returns its output too.
-    pub(crate) fn with_output(command: Command) -> Result<(Self, Vec<u8>)> {
+    /// Runs a command and returns its output too, as a file to be read from its beginning.
+    pub(crate) fn with_output(command: Command) -> Result<(Self, File)> {
         // A file, not a pipe: nobody has to read it while the clock runs.
         let mut file = tempfile::tempfile().context("a temporary file for the output")?;
         let measurement = measure(command, file.try_clone()?.into())?;
-        Ok((measurement, contents(&mut file)?))
+        file.rewind()?;
+        Ok((measurement, file))
     }
 }
 
@@ -43,18 +50,13 @@ fn measure(mut command: Command, stdout: Stdio) -> Result<Measurement> {
     let used = child.wait4().with_context(|| format!("waiting for {command:?}"))?;
     let wall = start.elapsed();
     if !used.status.success() {
-        let messages = contents(&mut messages)?;
-        bail!("{}: {}", used.status, String::from_utf8_lossy(&messages).trim());
+        let mut text = Vec::new();
+        messages.rewind()?;
+        messages.take(MOST_TEXT).read_to_end(&mut text)?;
+        bail!("{}: {}", used.status, String::from_utf8_lossy(&text).trim());
     }
     let cpu = used.rusage.utime + used.rusage.stime;
     Ok(Measurement { wall, cpu, peak_memory: used.rusage.maxrss })
-}
-
-fn contents(file: &mut File) -> Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    file.rewind()?;
-    file.read_to_end(&mut contents)?;
-    Ok(contents)
 }
 
 #[cfg(test)]
@@ -69,8 +71,10 @@ mod tests {
 
     #[test]
     fn a_run_has_its_time_and_memory_and_output() {
-        let (measurement, output) = Measurement::with_output(shell("echo hello")).unwrap();
-        assert_eq!(output, b"hello\n");
+        let (measurement, mut output) = Measurement::with_output(shell("echo hello")).unwrap();
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello\n");
         assert!(measurement.wall > Duration::ZERO);
         assert!(measurement.peak_memory > 100_000);
     }

@@ -1,13 +1,17 @@
 //! Contestants, measured in turn so that what disturbs the machine disturbs all of them.
 
-use std::{process::Command, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::measurement::Measurement;
 
 /// Looks at what a command printed: whether it did the work that it is measured for.
-type Check = Box<dyn Fn(&[u8]) -> Result<()>>;
+type Check = Box<dyn Fn(&mut dyn BufRead) -> Result<()>>;
 
 /// A command that takes part.
 pub(crate) struct Contestant {
@@ -21,7 +25,7 @@ impl Contestant {
     pub(crate) fn new(
         name: &'static str,
         command: impl Fn() -> Command + 'static,
-        check: impl Fn(&[u8]) -> Result<()> + 'static,
+        check: impl Fn(&mut dyn BufRead) -> Result<()> + 'static,
     ) -> Self {
         Self { name, command: Box::new(command), check: Box::new(check) }
     }
@@ -29,7 +33,7 @@ impl Contestant {
     /// The first run warms the caches and is not counted.
     fn warm_up(&self) -> Result<()> {
         let (_, output) = Measurement::with_output((self.command)())?;
-        (self.check)(&output).context("its result is wrong")
+        (self.check)(&mut BufReader::new(output)).context("its result is wrong")
     }
 }
 

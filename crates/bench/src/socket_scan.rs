@@ -6,6 +6,7 @@
 
 use std::{
     env,
+    io::BufRead,
     path::{Path, PathBuf},
     process::Stdio,
     rc::Rc,
@@ -116,9 +117,10 @@ impl Connections {
     fn wait_until_established(&self, count: usize) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut ss = self.scanned.command("ss");
-            let established = run(ss.args(["-Htn", "state", "established"])).lines().count();
-            if established == count {
+            let mut shell = self.scanned.command("sh");
+            let listed = run(shell.args(["-c", "ss -Htn state established | wc -l"]));
+            let established = listed.trim();
+            if established == count.to_string() {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "{established} of {count} sockets established");
@@ -143,12 +145,13 @@ fn lister(
         command
     };
     Contestant::new(name, command, move |output| {
-        let output = String::from_utf8_lossy(output);
-        // lsof shows the first nine letters of a process name.
-        let is_listed = |line: &&str| {
-            line.contains("ESTAB") && (!names_processes || line.contains("netglass-"))
-        };
-        let listed = output.lines().filter(is_listed).count();
+        let mut listed = 0;
+        for line in output.lines() {
+            let line = line?;
+            // lsof shows the first nine letters of a process name.
+            let is_named = !names_processes || line.contains("netglass-");
+            listed += usize::from(is_named && line.contains("ESTAB"));
+        }
         ensure!(listed == count, "{listed} of {count} sockets listed");
         Ok(())
     })
@@ -168,7 +171,7 @@ fn netglass(connections: &Rc<Connections>, count: usize) -> Result<Contestant> {
         }
     };
     let connections = Rc::clone(connections);
-    let check = move |_: &[u8]| {
+    let check = move |_: &mut dyn BufRead| {
         let mut look = connections.scanned.command(&program);
         look.args(["look", "--format", "json", "--db", &database(&folder)]);
         let output = look.stderr(Stdio::inherit()).output().context("running netglass look")?;
