@@ -1,1 +1,201 @@
+//! What the joining promises, on a database in memory.
 
+mod properties;
+mod rules;
+
+use std::{net::IpAddr, sync::Arc};
+
+use netglass_model::{
+    Attribution, Direction, Edge, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId,
+    Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples,
+    Timestamp,
+};
+
+use super::{Dependencies, dependencies};
+use crate::{Database, Error, Window};
+
+const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
+
+/// A database that gives back what was put into it, in the order in which it was put.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    hosts: Vec<Host>,
+    names: Vec<(HostId, NetworkNamespace)>,
+    flows: Vec<(HostId, HostFlow)>,
+    listeners: Vec<(HostId, Listener)>,
+}
+
+impl Database for Memory {
+    fn write(&mut self, _: &Observations) -> Result<(), Error> {
+        unreachable!("the joining only reads")
+    }
+
+    fn prune(&mut self, _: Timestamp) -> Result<u64, Error> {
+        unreachable!("the joining only reads")
+    }
+
+    fn hosts(&mut self, _: Window) -> Result<Vec<Host>, Error> {
+        Ok(self.hosts.clone())
+    }
+
+    fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error> {
+        let of_host = self.names.iter().filter(|(of, _)| of == host);
+        Ok(of_host.map(|(_, namespace)| namespace.clone()).collect())
+    }
+
+    fn flows(&mut self, _: Window, visit: &mut dyn FnMut(&HostId, HostFlow)) -> Result<(), Error> {
+        self.flows.iter().for_each(|(host, flow)| visit(host, flow.clone()));
+        Ok(())
+    }
+
+    fn listeners(
+        &mut self,
+        _: Window,
+        visit: &mut dyn FnMut(&HostId, Listener),
+    ) -> Result<(), Error> {
+        self.listeners.iter().for_each(|(host, listener)| visit(host, listener.clone()));
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn host(&mut self, name: &str, addresses: &[(u64, &str)]) {
+        let addresses = addresses
+            .iter()
+            .map(|&(inode, address)| HostAddress {
+                namespace: NamespaceInode(inode),
+                address: ip(address),
+            })
+            .collect();
+        self.hosts.push(Host { id: host(name), namespace: NamespaceInode(1), addresses });
+    }
+
+    fn flow(&mut self, host_name: &str, flow: HostFlow) {
+        self.flows.push((host(host_name), flow));
+    }
+
+    fn listener(&mut self, host_name: &str, inode: u64, local: &str, owner: Option<Arc<Process>>) {
+        self.listener_by(Protocol::Tcp, host_name, inode, local, owner);
+    }
+
+    fn listener_by(
+        &mut self,
+        protocol: Protocol,
+        host_name: &str,
+        inode: u64,
+        local: &str,
+        owner: Option<Arc<Process>>,
+    ) {
+        let listener = Listener {
+            namespace: NamespaceInode(inode),
+            protocol,
+            local: endpoint(local),
+            process: owner,
+            first_seen: at(0),
+            last_seen: at(100),
+        };
+        self.listeners.push((host(host_name), listener));
+    }
+
+    fn join(&mut self) -> Dependencies {
+        dependencies(self, ALWAYS).unwrap()
+    }
+
+    /// The edges, each as `client -> server connections`.
+    fn edges(&mut self) -> Vec<String> {
+        self.join().edges.iter().map(show).collect()
+    }
+}
+
+fn show(edge: &Edge) -> String {
+    let node = |node: &netglass_model::Node| {
+        let name = |process: &Arc<Process>| format!("{}/{}", process.comm, process.pgid);
+        format!(
+            "{}@{}:{}",
+            node.process.as_ref().map_or("?".to_owned(), name),
+            node.host.as_ref().map_or("?", |host| &host.hostname),
+            node.namespace.as_ref().map_or("?".to_owned(), |one| one.inode.0.to_string()),
+        )
+    };
+    format!("{} -> {} {}", node(&edge.client), node(&edge.server), edge.connections)
+}
+
+fn ip(address: &str) -> IpAddr {
+    address.parse().unwrap()
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    let (address, port) = text.rsplit_once(':').unwrap();
+    match port {
+        "many" => Endpoint::many(ip(address)),
+        port => Endpoint::numbered(ip(address), port.parse().unwrap()),
+    }
+}
+
+fn host(name: &str) -> HostId {
+    HostId { machine_id: format!("id of {name}"), hostname: name.to_owned() }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_nanoseconds(second * 1_000_000_000)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as a flow holds it")]
+fn process(comm: &str, pgid: u32) -> Option<Arc<Process>> {
+    worker(comm, pgid, pgid, 0)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as a flow holds it")]
+fn worker(comm: &str, pgid: u32, pid: u32, started: i64) -> Option<Arc<Process>> {
+    Some(Arc::new(Process {
+        pid,
+        start_time: at(started),
+        pgid,
+        ppid: 1,
+        uid: Some(0),
+        gid: Some(0),
+        comm: comm.to_owned(),
+        exe: None,
+        cgroup: None,
+        container: None,
+    }))
+}
+
+/// A flow in namespace `inode`: `10.0.0.1 > 10.0.0.2:80` is active, `10.0.0.2:80 < 10.0.0.1`
+/// passive.
+fn flow(inode: u64, ends: &str, owner: Option<Arc<Process>>, connections: u64) -> HostFlow {
+    let (direction, local, peer) = if let Some((local, peer)) = ends.split_once(" > ") {
+        (Direction::Active, Endpoint::many(ip(local)), endpoint(peer))
+    } else {
+        let (local, peer) = ends.split_once(" < ").unwrap();
+        (Direction::Passive, endpoint(local), Endpoint::many(ip(peer)))
+    };
+    HostFlow {
+        namespace: NamespaceInode(inode),
+        protocol: Protocol::Tcp,
+        direction,
+        local,
+        peer,
+        attribution: if owner.is_some() { Attribution::Socket } else { Attribution::Namespace },
+        process: owner,
+        counters: FlowCounters { connections, opened: connections, ..FlowCounters::default() },
+        first_seen: at(10),
+        last_seen: at(20),
+    }
+}
+
+fn udp(flow: HostFlow) -> HostFlow {
+    HostFlow { protocol: Protocol::Udp, ..flow }
+}
+
+fn counted(flow: HostFlow, counters: FlowCounters) -> HostFlow {
+    HostFlow { counters, ..flow }
+}
+
+fn seen(flow: HostFlow, first: i64, last: i64) -> HostFlow {
+    HostFlow { first_seen: at(first), last_seen: at(last), ..flow }
+}
+
+fn rtt(sum_us: u64, count: u64) -> RttSamples {
+    RttSamples { sum_us, count }
+}

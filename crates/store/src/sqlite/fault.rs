@@ -86,9 +86,13 @@ fn from_sqlite(error: &rusqlite::Error, action: &'static str, database: Database
     use rusqlite::Error as Sqlite;
 
     let reason = error.to_string();
+    // Our statements never change: one that cannot be prepared or finds nothing where there is
+    // always something meets a schema that is not the one it says it is.
     if matches!(
         error,
-        Sqlite::FromSqlConversionFailure(..)
+        Sqlite::SqlInputError { .. }
+            | Sqlite::QueryReturnedNoRows
+            | Sqlite::FromSqlConversionFailure(..)
             | Sqlite::IntegralValueOutOfRange(..)
             | Sqlite::InvalidColumnType(..)
             | Sqlite::Utf8Error(..)
@@ -96,9 +100,13 @@ fn from_sqlite(error: &rusqlite::Error, action: &'static str, database: Database
         return Error::Corrupt { action, database, reason };
     }
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::TooBig) => {
-            Error::Corrupt { action, database, reason }
-        }
+        Some(
+            ErrorCode::NotADatabase
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::TooBig
+            // SQLITE_ERROR: what a statement names is not there.
+            | ErrorCode::Unknown,
+        ) => Error::Corrupt { action, database, reason },
         Some(ErrorCode::DiskFull) => Error::Full { action, database },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::Locked { action, database }

@@ -1,1 +1,367 @@
+//! What needs a look behind the trait: limits, locks, steps and damaged rows.
 
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+
+use netglass_model::{
+    Attribution, Direction, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId, Listener,
+    NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples, Timestamp,
+};
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::{Sqlite, connect::Options, migration::STEPS};
+use crate::{Access, Database, Error, Settings, Window};
+
+const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
+const WEEK: i64 = 7 * 24 * 60 * 60;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_nanoseconds(second * 1_000_000_000)
+}
+
+fn open(path: &Path) -> Sqlite {
+    Sqlite::open(path, Access::Write, Settings::default()).unwrap()
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn flow(port: u16, counters: FlowCounters, second: i64) -> HostFlow {
+    HostFlow {
+        namespace: NamespaceInode(1),
+        protocol: Protocol::Tcp,
+        direction: Direction::Active,
+        local: Endpoint::many(address("10.0.0.1")),
+        peer: Endpoint::numbered(address("10.0.0.2"), port),
+        process: Some(Arc::new(Process {
+            pid: u32::from(port),
+            start_time: at(0),
+            pgid: 1,
+            ppid: 1,
+            uid: None,
+            gid: None,
+            comm: "curl".to_owned(),
+            exe: None,
+            cgroup: None,
+            container: None,
+        })),
+        attribution: Attribution::Socket,
+        counters,
+        first_seen: at(second),
+        last_seen: at(second),
+    }
+}
+
+fn observations(flows: Vec<HostFlow>) -> Observations {
+    let host = Host {
+        id: HostId { machine_id: "m".to_owned(), hostname: "h".to_owned() },
+        namespace: NamespaceInode(1),
+        addresses: vec![HostAddress { namespace: NamespaceInode(1), address: address("10.0.0.1") }],
+    };
+    let listeners = flows
+        .iter()
+        .map(|flow| Listener {
+            namespace: flow.namespace,
+            protocol: flow.protocol,
+            local: flow.peer,
+            process: flow.process.clone(),
+            first_seen: flow.first_seen,
+            last_seen: flow.last_seen,
+        })
+        .collect();
+    let namespaces =
+        vec![NetworkNamespace { inode: NamespaceInode(1), name: Some("blue".to_owned()) }];
+    Observations { host, namespaces, flows, listeners }
+}
+
+fn many(count: u16, second: i64) -> Observations {
+    let one = FlowCounters { connections: 1, opened: 1, ..FlowCounters::default() };
+    observations((1..=count).map(|port| flow(port, one, second)).collect())
+}
+
+fn read(database: &mut dyn Database) -> Vec<HostFlow> {
+    let mut flows = Vec::new();
+    database.flows(ALWAYS, &mut |_, flow| flows.push(flow)).unwrap();
+    flows
+}
+
+fn rows(connection: &Connection, table: &str) -> i64 {
+    connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_the_database_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = open(&directory.path().join("db"));
+    database.write(&many(3, 60)).unwrap();
+    let limit = |database: &Sqlite, pages: i64| {
+        let connection = &database.connected.connection;
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    };
+    limit(&database, 60);
+    let error = database.write(&many(5_000, 120)).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(error.to_string().contains("no space is left"), "{error}");
+    assert_eq!(read(&mut database).len(), 3);
+    assert_eq!(rows(&database.connected.connection, "process"), 3);
+
+    limit(&database, 1_000_000);
+    database.write(&many(5_000, 120)).unwrap();
+    assert_eq!(read(&mut database).len(), 5_003);
+}
+
+#[test]
+fn a_lock_held_for_too_long_is_said_and_the_next_write_succeeds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let options =
+        Options { access: Access::Write, patience: Duration::from_millis(20), steps: STEPS };
+    let mut database = Sqlite::open_with(&path, Settings::default(), options).unwrap();
+
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = database.write(&many(3, 60)).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    assert!(error.to_string().contains("locked for too long"), "{error}");
+    assert!(matches!(database.prune(at(WEEK)), Err(Error::Locked { .. })));
+
+    other.execute_batch("ROLLBACK").unwrap();
+    database.write(&many(3, 60)).unwrap();
+    assert_eq!(read(&mut database).len(), 3);
+}
+
+#[test]
+fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
+    const NEXT: &[&str] = &[STEPS[0], "CREATE TABLE next (value INTEGER) STRICT"];
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    open(&path).write(&many(3, 60)).unwrap();
+
+    let patience = Duration::from_secs(1);
+    let reading = Options { access: Access::Read, patience, steps: NEXT };
+    let error = Sqlite::open_with(&path, Settings::default(), reading).unwrap_err();
+    assert!(matches!(error, Error::OlderSchema { found: 1, known: 2, .. }), "{error}");
+    assert!(error.to_string().contains("netglass create-scheme"), "{error}");
+
+    let writing = Options { access: Access::Write, ..reading };
+    let mut migrated = Sqlite::open_with(&path, Settings::default(), writing).unwrap();
+    assert_eq!(read(&mut migrated).len(), 3);
+    drop(migrated);
+    assert!(Sqlite::open_with(&path, Settings::default(), reading).is_ok());
+
+    let error = Sqlite::open(&path, Access::Write, Settings::default()).unwrap_err();
+    assert!(matches!(error, Error::NewerSchema { found: 2, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn an_open_file_that_is_closed_leaves_nothing_beside_the_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    open(&path).write(&many(3, 60)).unwrap();
+    let mut reader = Sqlite::open(&path, Access::Read, Settings::default()).unwrap();
+    assert_eq!(read(&mut reader).len(), 3);
+    drop(reader);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn values_that_netglass_does_not_write_are_an_error() {
+    for damage in [
+        "UPDATE flow SET local_address = x'0a'",
+        "UPDATE flow SET peer_address = zeroblob(17)",
+        "UPDATE flow SET protocol = 99",
+        "UPDATE flow SET protocol = -1",
+        "UPDATE flow SET direction = 2",
+        "UPDATE flow SET attribution = 3",
+        "UPDATE flow SET peer_port = 65536",
+        "UPDATE flow SET local_port = -1",
+        "UPDATE flow SET namespace_id = 77",
+        "UPDATE flow SET process_id = 77",
+        "UPDATE flow_observation SET connections = -1",
+        "UPDATE flow_observation SET rtt_count = -1",
+        "DELETE FROM flow",
+        "DELETE FROM namespace",
+        "DELETE FROM host",
+        "DELETE FROM extent",
+        "DROP TABLE flow_observation",
+        "UPDATE process SET pid = -1",
+        "UPDATE process SET uid = 4294967296",
+        "UPDATE process SET comm = CAST(x'ff' AS TEXT)",
+        "UPDATE process SET exe = CAST(zeroblob(20000000) AS TEXT)",
+    ] {
+        let (directory, mut database) = damaged(damage);
+        let outcome = database.flows(ALWAYS, &mut |_, _| {});
+        assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
+        drop(directory);
+    }
+    for damage in [
+        "UPDATE listener SET local_address = x''",
+        "UPDATE listener SET protocol = 0",
+        "DELETE FROM listener",
+    ] {
+        let (directory, mut database) = damaged(damage);
+        let outcome = database.listeners(ALWAYS, &mut |_, _| {});
+        assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
+        drop(directory);
+    }
+    for damage in ["UPDATE host_address SET address = x'0102'", "UPDATE namespace SET host_id = 9"]
+    {
+        let (directory, mut database) = damaged(damage);
+        let outcome = database.hosts(ALWAYS);
+        assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
+        drop(directory);
+    }
+}
+
+fn damaged(damage: &str) -> (tempfile::TempDir, Sqlite) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let mut database = open(&path);
+    database.write(&many(1, 60)).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("PRAGMA foreign_keys = 0; PRAGMA ignore_check_constraints = 1").unwrap();
+    other.execute_batch(damage).unwrap();
+    (directory, database)
+}
+
+#[test]
+fn counts_beyond_what_a_column_holds_stop_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = open(&directory.path().join("db"));
+    let largest = FlowCounters {
+        connections: u64::MAX,
+        opened: u64::MAX,
+        failed: u64::MAX,
+        bytes_sent: u64::MAX,
+        bytes_received: u64::MAX,
+        retransmits: u64::MAX,
+        rtt: RttSamples { sum_us: u64::MAX, count: u64::MAX },
+    };
+    for _ in 0..2 {
+        database.write(&observations(vec![flow(80, largest, 60)])).unwrap();
+    }
+    assert_eq!(read(&mut database)[0].counters, clamped(largest));
+}
+
+fn clamped(counters: FlowCounters) -> FlowCounters {
+    let clamp = |count: u64| count.min(i64::MAX.cast_unsigned());
+    FlowCounters {
+        connections: clamp(counters.connections),
+        opened: clamp(counters.opened),
+        failed: clamp(counters.failed),
+        bytes_sent: clamp(counters.bytes_sent),
+        bytes_received: clamp(counters.bytes_received),
+        retransmits: clamp(counters.retransmits),
+        rtt: RttSamples { sum_us: clamp(counters.rtt.sum_us), count: clamp(counters.rtt.count) },
+    }
+}
+
+fn any_counters() -> impl Strategy<Value = FlowCounters> {
+    let any_count = prop_oneof![0_u64..100, any::<u64>(), Just(i64::MAX.cast_unsigned())];
+    prop::array::uniform8(any_count).prop_map(|counts| FlowCounters {
+        connections: counts[0],
+        opened: counts[1],
+        failed: counts[2],
+        bytes_sent: counts[3],
+        bytes_received: counts[4],
+        retransmits: counts[5],
+        rtt: RttSamples { sum_us: counts[6], count: counts[7] },
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn rows_are_merged_as_counters_are_appended(
+        counters in prop::collection::vec(any_counters(), 1..5),
+        bursts in 1_usize..3,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut database = open(&directory.path().join("db"));
+        for burst in counters.chunks(bursts) {
+            let flows = burst.iter().map(|&counters| flow(80, counters, 60)).collect();
+            database.write(&observations(flows)).unwrap();
+        }
+        let mut expected = clamped(counters[0]);
+        for later in &counters[1..] {
+            expected.append(&clamped(*later));
+            expected = clamped(expected);
+        }
+        let kept = read(&mut database);
+        prop_assert_eq!(kept.len(), 1);
+        prop_assert_eq!(kept[0].counters, expected);
+    }
+}
+
+#[test]
+fn what_is_older_than_the_retention_goes_with_all_that_only_it_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = open(&directory.path().join("db"));
+    // More than one transaction removes, three times over.
+    database.write(&many(5_000, 60)).unwrap();
+    database.write(&many(2, 60 + WEEK)).unwrap();
+    assert_eq!(database.prune(at(30 + WEEK)).unwrap(), 0, "nothing is too old yet");
+    assert_eq!(database.prune(at(600 + WEEK)).unwrap(), 10_000);
+    assert_eq!(database.prune(at(600 + WEEK)).unwrap(), 0);
+    let connection = &database.connected.connection;
+    for (table, left) in [
+        ("flow", 2),
+        ("listener", 2),
+        ("process", 2),
+        ("namespace", 1),
+        ("host_address", 1),
+        ("flow_observation", 2),
+        ("listener_observation", 2),
+        ("address_observation", 1),
+    ] {
+        assert_eq!(rows(connection, table), left, "{table}");
+    }
+
+    database.prune(at(600 + 3 * WEEK)).unwrap();
+    let connection = &database.connected.connection;
+    for table in ["flow", "listener", "process", "namespace", "host_address"] {
+        assert_eq!(rows(connection, table), 0, "{table}");
+    }
+    let hosts = database.hosts(ALWAYS).unwrap();
+    assert_eq!(hosts.len(), 1, "every host that ever reported stays known");
+    assert_eq!(hosts[0].addresses, []);
+}
+
+#[test]
+fn a_file_that_is_pruned_does_not_grow_for_ever_and_shrinks_when_the_load_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = open(&directory.path().join("db"));
+    let pages = |database: &Sqlite| -> i64 {
+        let connection = &database.connected.connection;
+        connection.query_row("PRAGMA page_count", (), |row| row.get(0)).unwrap()
+    };
+    let mut sizes = Vec::new();
+    for week in 0..6 {
+        database.write(&many(2_000, 60 + week * 2 * WEEK)).unwrap();
+        sizes.push(pages(&database));
+        database.prune(at(600 + (week + 1) * 2 * WEEK)).unwrap();
+    }
+    assert!(sizes.iter().all(|&size| size <= sizes[0] * 11 / 10), "{sizes:?}");
+    assert!(pages(&database) < sizes[0] / 2, "{} of {sizes:?}", pages(&database));
+}
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_open_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let mut database = open(&path);
+    let mut reader = Sqlite::open(&path, Access::Read, Settings::default()).unwrap();
+    database.write(&many(3, 60)).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.clone().into_os_string();
+        file.push(suffix);
+        std::fs::remove_file(file).unwrap();
+    }
+    let error = reader.hosts(ALWAYS).unwrap_err();
+    assert!(matches!(error, Error::Missing { .. }), "{error}");
+    database.write(&many(4, 120)).unwrap();
+    assert_eq!(read(&mut open(&path)).len(), 4);
+    assert_eq!(read(&mut reader).len(), 4);
+}

@@ -1,0 +1,148 @@
+//! Several at once, and one that dies.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use netglass_store::dependencies;
+
+use crate::support::{
+    ALWAYS, at, flow, flows, host, observations, part, part_directory, read_from, write_to,
+};
+
+#[test]
+fn any_number_may_create_the_database_at_once() {
+    const WRITERS: u16 = 16;
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made/netglass.db");
+        let start = Barrier::new(WRITERS.into());
+        thread::scope(|scope| {
+            for writer in 1..=WRITERS {
+                let (path, start) = (&path, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let mut database = write_to(path).unwrap();
+                    let mut written = observations(vec![flow(writer, 60, 61)], vec![]);
+                    written.host.id = host(&writer.to_string());
+                    database.write(&written).unwrap();
+                });
+            }
+        });
+        let mut database = read_from(&path).unwrap();
+        assert_eq!(flows(database.as_mut(), ALWAYS).len(), usize::from(WRITERS));
+        assert_eq!(database.hosts(ALWAYS).unwrap().len(), usize::from(WRITERS));
+    }
+}
+
+#[test]
+fn one_writes_while_others_read_whole_writes() {
+    const FLOWS: u16 = 50;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let mut writer = write_to(&path).unwrap();
+    let batch = |minute: i64| {
+        let seen = |port| flow(port, minute * 60, minute * 60 + 1);
+        observations((1..=FLOWS).map(seen).collect(), vec![])
+    };
+    writer.write(&batch(0)).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut reader = read_from(&path).unwrap();
+                let mut last = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let count = flows(reader.as_mut(), ALWAYS).len();
+                    assert_eq!(count % usize::from(FLOWS), 0, "a part of a write was read");
+                    assert!(count >= last, "what was there is gone");
+                    last = count;
+                    dependencies(reader.as_mut(), ALWAYS).unwrap();
+                }
+            });
+        }
+        for minute in 1..40 {
+            writer.write(&batch(minute)).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(flows(read_from(&path).unwrap().as_mut(), ALWAYS).len(), 40 * usize::from(FLOWS));
+}
+
+#[test]
+fn one_prunes_while_others_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let now = 30 * 24 * 3600;
+    let start = Barrier::new(3);
+    thread::scope(|scope| {
+        for name in ["a", "b"] {
+            let (path, start) = (&path, &start);
+            scope.spawn(move || {
+                let mut database = write_to(path).unwrap();
+                start.wait();
+                for round in 0..40 {
+                    // Old and new alike, so that pruning meets dimensions that come back to life.
+                    let seen = |port| flow(port, round % 2 * now, round % 2 * now + 1);
+                    let mut written = observations((1..100).map(seen).collect(), vec![]);
+                    written.host.id = host(name);
+                    database.write(&written).unwrap();
+                }
+            });
+        }
+        let mut database = write_to(&path).unwrap();
+        start.wait();
+        for _ in 0..40 {
+            database.prune(at(now)).unwrap();
+        }
+    });
+    let mut database = write_to(&path).unwrap();
+    database.prune(at(now)).unwrap();
+    assert_eq!(flows(database.as_mut(), ALWAYS).len(), 2 * 99);
+}
+
+#[test]
+fn a_writer_that_is_killed_leaves_whole_writes() {
+    for _ in 0..3 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = part("concurrency::part_writes_until_killed", directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let written = lines.map(Result::unwrap).filter(|line| line.contains("written")).take(5);
+        assert_eq!(written.count(), 5);
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let path = directory.path().join("db");
+        let count = flows(read_from(&path).unwrap().as_mut(), ALWAYS).len();
+        assert!(count >= 5 * 500 && count.is_multiple_of(500), "{count} rows");
+        let mut database = write_to(&path).unwrap();
+        database.write(&observations(vec![flow(1, -60, -59)], vec![])).unwrap();
+        let check: String = rusqlite::Connection::open(&path)
+            .unwrap()
+            .query_row("PRAGMA integrity_check", (), |row| row.get(0))
+            .unwrap();
+        assert_eq!(check, "ok");
+        assert_eq!(flows(database.as_mut(), ALWAYS).len(), count + 1);
+    }
+}
+
+#[test]
+#[ignore = "a part of another test"]
+fn part_writes_until_killed() {
+    let Some(directory) = part_directory() else { return };
+    let mut database = write_to(&directory.join("db")).unwrap();
+    for minute in 0.. {
+        let seen = |port| flow(port, minute * 60, minute * 60 + 1);
+        database.write(&observations((1..=500).map(seen).collect(), vec![])).unwrap();
+        println!("written");
+    }
+}

@@ -1,0 +1,379 @@
+//! What was written is read again, for any moment within the retention.
+
+use std::{sync::Arc, time::Duration};
+
+use netglass_model::{
+    Attribution, Direction, Endpoint, FlowCounters, HostAddress, HostFlow, Listener,
+    NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Timestamp,
+};
+use netglass_store::{Access, DatabaseUrl, Settings, Window, dependencies, open};
+
+use crate::support::{
+    ALWAYS, address, at, between, flow, flows, host, listeners, observations, process, read_from,
+    write_to,
+};
+
+fn listener(
+    text: &str,
+    port: Port,
+    owner: Option<Arc<Process>>,
+    first: i64,
+    last: i64,
+) -> Listener {
+    Listener {
+        namespace: NamespaceInode(1),
+        protocol: Protocol::Udp,
+        local: Endpoint::new(address(text), port),
+        process: owner,
+        first_seen: at(first),
+        last_seen: at(last),
+    }
+}
+
+#[test]
+fn every_field_comes_back_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let odd = Process {
+        pid: u32::MAX,
+        start_time: Timestamp::MIN,
+        pgid: 0,
+        ppid: 0,
+        uid: None,
+        gid: None,
+        comm: "a') (\n\"\u{0}\\x".to_owned(),
+        exe: None,
+        cgroup: None,
+        container: Some("c0ffee".to_owned()),
+    };
+    let written = vec![
+        flow(80, 10, 20),
+        HostFlow {
+            namespace: NamespaceInode(u64::MAX),
+            protocol: Protocol::Udp,
+            direction: Direction::Passive,
+            local: Endpoint::numbered(address("fd00::1"), 65535),
+            peer: Endpoint::many(address("::")),
+            process: None,
+            attribution: Attribution::Namespace,
+            ..flow(1, 11, 20)
+        },
+        HostFlow {
+            local: Endpoint::many(address("127.0.0.1")),
+            peer: Endpoint::many(address("255.255.255.255")),
+            process: Some(Arc::new(odd.clone())),
+            attribution: Attribution::Listener,
+            ..flow(2, 12, 20)
+        },
+    ];
+    let listening = vec![
+        listener("0.0.0.0", Port::Many, None, 10, 20),
+        listener("::", Port::Number(0), Some(Arc::new(odd)), 10, 20),
+    ];
+    let written = observations(written, listening);
+    write_to(&path).unwrap().write(&written).unwrap();
+
+    let mut database = read_from(&path).unwrap();
+    let mut read = flows(database.as_mut(), ALWAYS);
+    read.sort_by_key(|flow| flow.first_seen);
+    assert_eq!(read, written.flows);
+    let mut read = listeners(database.as_mut(), ALWAYS);
+    read.sort_by_key(|listener| listener.local.port == Port::Number(0));
+    assert_eq!(read, written.listeners);
+    assert_eq!(database.hosts(ALWAYS).unwrap(), [written.host]);
+}
+
+#[test]
+fn observations_of_one_flow_in_one_bucket_become_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let mut database = write_to(&path).unwrap();
+    for (first, last) in [(60, 70), (71, 80), (120, 125)] {
+        database.write(&observations(vec![flow(80, first, last)], vec![])).unwrap();
+    }
+    let read = flows(database.as_mut(), ALWAYS);
+    assert_eq!(read.len(), 2);
+    assert_eq!((read[0].first_seen, read[0].last_seen), (at(60), at(80)));
+    let mut expected = flow(80, 0, 0).counters;
+    expected.append(&flow(80, 0, 0).counters);
+    assert_eq!(read[0].counters, expected);
+    assert_eq!((read[1].first_seen, read[1].last_seen), (at(120), at(125)));
+}
+
+#[test]
+fn flows_that_differ_in_anything_stay_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let base = flow(80, 60, 61);
+    let renamed = Process { exe: None, ..(*process("curl", 80)).clone() };
+    let written = vec![
+        base.clone(),
+        HostFlow { namespace: NamespaceInode(2), ..base.clone() },
+        HostFlow { protocol: Protocol::Udp, ..base.clone() },
+        HostFlow { direction: Direction::Passive, ..base.clone() },
+        HostFlow { local: Endpoint::many(address("10.0.0.9")), ..base.clone() },
+        HostFlow { peer: Endpoint::numbered(address("10.0.0.9"), 80), ..base.clone() },
+        HostFlow { peer: Endpoint::numbered(address("10.0.0.2"), 81), ..base.clone() },
+        HostFlow { peer: Endpoint::many(address("10.0.0.2")), ..base.clone() },
+        HostFlow { process: None, ..base.clone() },
+        HostFlow { process: Some(process("wget", 80)), ..base.clone() },
+        HostFlow { process: Some(Arc::new(renamed)), ..base.clone() },
+        HostFlow { attribution: Attribution::Listener, ..base },
+    ];
+    let count = written.len();
+    let one_host = observations(written, vec![]);
+    let mut other_host = one_host.clone();
+    other_host.host.id = host("b");
+    for _ in 0..2 {
+        database.write(&one_host).unwrap();
+        database.write(&other_host).unwrap();
+    }
+    assert_eq!(flows(database.as_mut(), ALWAYS).len(), 2 * count);
+}
+
+#[test]
+fn a_window_holds_what_touches_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    // The third is far longer than its bucket, the fourth of before the epoch.
+    let spans = [(100, 110), (110, 175), (200, 9_000), (-500, -400)];
+    let ports = [1, 2, 3, 4];
+    for (port, (first, last)) in ports.into_iter().zip(spans) {
+        let listening = listener("::", Port::Number(port), None, first, last);
+        let written = observations(vec![flow(port, first, last)], vec![listening]);
+        database.write(&written).unwrap();
+    }
+    for (since, until, expected) in [
+        (0, 99, &[][..]),
+        (0, 100, &[1]),
+        (110, 110, &[1, 2]),
+        (111, 199, &[2]),
+        (176, 199, &[]),
+        (5_000, 5_000, &[3]),
+        (9_000, 10_000, &[3]),
+        (9_001, 10_000, &[]),
+        (-450, -450, &[4]),
+        (-399, 99, &[]),
+        (200, 100, &[]),
+    ] {
+        let window = between(since, until);
+        let mut found: Vec<_> = flows(database.as_mut(), window)
+            .iter()
+            .filter_map(|flow| flow.peer.port.number())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "flows of {since}..{until}");
+        let mut found: Vec<_> = listeners(database.as_mut(), window)
+            .iter()
+            .filter_map(|listener| listener.local.port.number())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "listeners of {since}..{until}");
+        let addresses = &database.hosts(window).unwrap()[0].addresses;
+        assert_eq!(!addresses.is_empty(), !expected.is_empty(), "addresses of {since}..{until}");
+    }
+    assert_eq!(flows(database.as_mut(), ALWAYS).len(), 4);
+}
+
+#[test]
+fn a_window_holds_what_others_wrote_with_longer_buckets() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let hour = Settings { bucket: Duration::from_secs(3600), ..Settings::default() };
+    let mut database = open(&DatabaseUrl::sqlite(&path), Access::Write, hour).unwrap();
+    database.write(&observations(vec![flow(80, 7_000, 7_100)], vec![])).unwrap();
+    let mut reader = read_from(&path).unwrap();
+    assert_eq!(flows(reader.as_mut(), between(7_050, 7_060)).len(), 1);
+}
+
+#[test]
+fn observations_of_a_flow_come_in_order_of_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    for minute in [3, 1, 2, 0] {
+        database
+            .write(&observations(vec![flow(80, minute * 60, minute * 60 + 9)], vec![]))
+            .unwrap();
+    }
+    let times: Vec<_> =
+        flows(database.as_mut(), ALWAYS).iter().map(|flow| flow.first_seen).collect();
+    assert_eq!(times, [at(0), at(60), at(120), at(180)]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_hides_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    database.write(&observations(vec![flow(80, 500, 400)], vec![])).unwrap();
+    assert_eq!(flows(database.as_mut(), between(400, 400)).len(), 1);
+    let extremes =
+        HostFlow { first_seen: Timestamp::MIN, last_seen: Timestamp::MAX, ..flow(81, 0, 0) };
+    database.write(&observations(vec![extremes], vec![])).unwrap();
+    assert_eq!(flows(database.as_mut(), between(400, 400)).len(), 2);
+    assert_eq!(flows(database.as_mut(), between(0, 0)).len(), 1);
+}
+
+#[test]
+fn addresses_are_those_of_the_window() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let with = |text: &str, second| {
+        let mut written = observations(vec![flow(80, second, second)], vec![]);
+        written.host.addresses =
+            vec![HostAddress { namespace: NamespaceInode(1), address: address(text) }];
+        written
+    };
+    for (text, second) in [("10.0.0.1", 60), ("10.0.0.2", 600), ("10.0.0.1", 6_000)] {
+        database.write(&with(text, second)).unwrap();
+    }
+    let mut of = |window| -> Vec<String> {
+        let hosts = database.hosts(window).unwrap();
+        hosts[0].addresses.iter().map(|one| one.address.to_string()).collect()
+    };
+    assert_eq!(of(between(0, 100)), ["10.0.0.1"]);
+    assert_eq!(of(between(500, 700)), ["10.0.0.2"]);
+    assert_eq!(of(between(6_000, 6_000)), ["10.0.0.1"]);
+    assert_eq!(of(between(1_000, 5_000)), [] as [&str; 0]);
+    assert_eq!(of(ALWAYS), ["10.0.0.1", "10.0.0.2"]);
+}
+
+#[test]
+fn a_host_without_any_flow_is_known_with_its_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let before = Timestamp::from(std::time::SystemTime::now());
+    let written = observations(vec![], vec![]);
+    database.write(&written).unwrap();
+    let window = Window { since: before, until: Timestamp::MAX };
+    assert_eq!(database.hosts(window).unwrap(), [written.host]);
+}
+
+#[test]
+fn a_host_is_known_by_machine_id_and_hostname() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let mut written = observations(vec![flow(80, 1, 2)], vec![]);
+    database.write(&written).unwrap();
+    written.host.namespace = NamespaceInode(5);
+    database.write(&written).unwrap();
+    let hosts = database.hosts(ALWAYS).unwrap();
+    assert_eq!(hosts.len(), 1);
+    assert_eq!(hosts[0].namespace, NamespaceInode(5), "the latest is true");
+
+    written.host.id.hostname = "clone".to_owned();
+    database.write(&written).unwrap();
+    assert_eq!(database.hosts(ALWAYS).unwrap().len(), 2);
+    let mut owners = Vec::new();
+    database.flows(ALWAYS, &mut |host, _| owners.push(host.hostname.clone())).unwrap();
+    owners.sort();
+    assert_eq!(owners, ["a", "clone"]);
+}
+
+#[test]
+fn namespaces_have_their_last_known_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let named = |inode, name: Option<&str>| NetworkNamespace {
+        inode: NamespaceInode(inode),
+        name: name.map(str::to_owned),
+    };
+    let report = |namespaces| Observations {
+        namespaces,
+        ..observations(vec![HostFlow { namespace: NamespaceInode(9), ..flow(80, 1, 2) }], vec![])
+    };
+    database.write(&report(vec![named(1, Some("blue")), named(2, None)])).unwrap();
+    database.write(&report(vec![named(1, Some("green"))])).unwrap();
+    database.write(&report(vec![])).unwrap();
+    let namespaces = database.namespaces(&host("a")).unwrap();
+    assert_eq!(namespaces[..2], [named(1, Some("green")), named(2, None)]);
+    assert!(namespaces.contains(&named(9, None)), "those that only a flow names, too");
+    assert_eq!(database.namespaces(&host("nobody")).unwrap(), []);
+}
+
+#[test]
+fn what_a_process_does_later_is_kept_as_of_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let later = Process {
+        pgid: 7,
+        ppid: 8,
+        uid: None,
+        container: Some("c".to_owned()),
+        ..(*process("curl", 80)).clone()
+    };
+    for one in [process("curl", 80), Arc::new(later.clone())] {
+        let seen = HostFlow { process: Some(one), ..flow(80, 1, 2) };
+        database.write(&observations(vec![seen], vec![])).unwrap();
+    }
+    let read = flows(database.as_mut(), ALWAYS);
+    assert_eq!(read.len(), 1, "it is still the same process");
+    assert_eq!(read[0].process.as_deref(), Some(&later));
+}
+
+#[test]
+fn history_is_true_for_any_moment_and_goes_with_the_retention() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings =
+        Settings { retention: Duration::from_secs(3600), bucket: Duration::from_secs(60) };
+    let url = DatabaseUrl::sqlite(directory.path().join("db"));
+    let mut database = open(&url, Access::Write, settings).unwrap();
+    for minute in 0..120 {
+        let seen = flow(1000 + minute, i64::from(minute) * 60, i64::from(minute) * 60 + 50);
+        database.write(&observations(vec![seen], vec![])).unwrap();
+    }
+    let removed = database.prune(at(7_200)).unwrap();
+    assert_eq!(removed, 60);
+    assert_eq!(database.prune(at(7_200)).unwrap(), 0);
+    for second in (0..7_200).step_by(25) {
+        let expected = (second >= 3_600 && second % 60 <= 50).then_some(second / 60 + 1000);
+        let found: Vec<_> = flows(database.as_mut(), between(second, second))
+            .iter()
+            .filter_map(|flow| flow.peer.port.number().map(i64::from))
+            .collect();
+        assert_eq!(found, expected.as_slice(), "at second {second}");
+    }
+}
+
+#[test]
+fn what_reaches_into_the_retention_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings =
+        Settings { retention: Duration::from_secs(3600), bucket: Duration::from_secs(60) };
+    let url = DatabaseUrl::sqlite(directory.path().join("db"));
+    let mut database = open(&url, Access::Write, settings).unwrap();
+    database.write(&observations(vec![flow(80, 60, 110)], vec![])).unwrap();
+    assert_eq!(database.prune(at(3600 + 110)).unwrap(), 0);
+    assert_eq!(flows(database.as_mut(), between(110, 110)).len(), 1);
+    assert_eq!(database.prune(at(3600 + 111)).unwrap(), 1);
+}
+
+#[test]
+fn both_ends_of_a_connection_become_one_edge_of_the_window() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let mut database = write_to(&path).unwrap();
+    let active = flow(80, 60, 70);
+    let passive = HostFlow {
+        direction: Direction::Passive,
+        local: active.peer,
+        peer: active.local,
+        process: Some(process("nginx", 7)),
+        counters: FlowCounters { connections: 3, ..FlowCounters::default() },
+        ..active.clone()
+    };
+    database.write(&observations(vec![active], vec![])).unwrap();
+    let mut other = observations(vec![passive], vec![]);
+    other.host.id = host("b");
+    other.host.addresses[0].address = address("10.0.0.2");
+    database.write(&other).unwrap();
+
+    let mut reader = read_from(&path).unwrap();
+    let joined = dependencies(reader.as_mut(), between(0, 100)).unwrap();
+    assert_eq!(joined.hosts.len(), 2);
+    assert_eq!(joined.edges.len(), 1);
+    let edge = &joined.edges[0];
+    assert_eq!((&*edge.client.process.as_ref().unwrap().comm, edge.connections), ("curl", 3));
+    assert_eq!(edge.server.process.as_ref().unwrap().comm, "nginx");
+    assert_eq!(edge.server.host, Some(host("b")));
+    assert_eq!(dependencies(reader.as_mut(), between(200, 300)).unwrap().edges, []);
+}

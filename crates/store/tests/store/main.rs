@@ -1,0 +1,11 @@
+//! The dependency database through its public face.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, their helpers included")]
+
+mod concurrency;
+mod faults;
+mod files;
+mod history;
+mod read_only;
+mod speed;
+mod support;

@@ -1,0 +1,144 @@
+//! What the tests share.
+
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use netglass_model::{
+    Attribution, Direction, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId, Listener,
+    NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples, Timestamp,
+};
+use netglass_store::{Access, Database, DatabaseUrl, Error, Settings, Window, open};
+
+/// All of time.
+pub(crate) const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
+
+pub(crate) fn write_to(path: &Path) -> Result<Box<dyn Database>, Error> {
+    open(&DatabaseUrl::sqlite(path), Access::Write, Settings::default())
+}
+
+pub(crate) fn read_from(path: &Path) -> Result<Box<dyn Database>, Error> {
+    open(&DatabaseUrl::sqlite(path), Access::Read, Settings::default())
+}
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_nanoseconds(second * 1_000_000_000)
+}
+
+pub(crate) fn between(since: i64, until: i64) -> Window {
+    Window { since: at(since), until: at(until) }
+}
+
+pub(crate) fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn host(name: &str) -> HostId {
+    HostId { machine_id: format!("id of {name}"), hostname: name.to_owned() }
+}
+
+pub(crate) fn process(comm: &str, pid: u32) -> Arc<Process> {
+    Arc::new(Process {
+        pid,
+        start_time: at(1),
+        pgid: pid,
+        ppid: 1,
+        uid: Some(33),
+        gid: Some(u32::MAX),
+        comm: comm.to_owned(),
+        exe: Some(format!("/usr/bin/{comm}")),
+        cgroup: Some("/system.slice".to_owned()),
+        container: None,
+    })
+}
+
+/// An active flow to `port` with every counter set, seen from `first` to `last`.
+pub(crate) fn flow(port: u16, first: i64, last: i64) -> HostFlow {
+    HostFlow {
+        namespace: NamespaceInode(4_026_531_840),
+        protocol: Protocol::Tcp,
+        direction: Direction::Active,
+        local: Endpoint::many(address("10.0.0.1")),
+        peer: Endpoint::numbered(address("10.0.0.2"), port),
+        process: Some(process("curl", u32::from(port))),
+        attribution: Attribution::Socket,
+        counters: FlowCounters {
+            connections: 3,
+            opened: 2,
+            failed: 1,
+            bytes_sent: 100,
+            bytes_received: 1000,
+            retransmits: 4,
+            rtt: RttSamples { sum_us: 50, count: 5 },
+        },
+        first_seen: at(first),
+        last_seen: at(last),
+    }
+}
+
+pub(crate) fn observations(flows: Vec<HostFlow>, listeners: Vec<Listener>) -> Observations {
+    let namespace = NamespaceInode(4_026_531_840);
+    Observations {
+        host: Host {
+            id: host("a"),
+            namespace,
+            addresses: vec![HostAddress { namespace, address: address("10.0.0.1") }],
+        },
+        namespaces: vec![NetworkNamespace { inode: namespace, name: None }],
+        flows,
+        listeners,
+    }
+}
+
+pub(crate) fn flows(database: &mut dyn Database, window: Window) -> Vec<HostFlow> {
+    let mut flows = Vec::new();
+    database.flows(window, &mut |_, flow| flows.push(flow)).unwrap();
+    flows
+}
+
+pub(crate) fn listeners(database: &mut dyn Database, window: Window) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    database.listeners(window, &mut |_, listener| listeners.push(listener)).unwrap();
+    listeners
+}
+
+/// The names of the files in a directory, sorted.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The value of a variable by which [`part`] tells the other process where to work.
+pub(crate) fn part_directory() -> Option<PathBuf> {
+    std::env::var_os("NETGLASS_TEST_PART").map(PathBuf::from)
+}
+
+/// A command that runs the ignored test `name` of this binary in a process of its own, working in
+/// `directory`. The binary is copied there, where any user can run it.
+pub(crate) fn part(name: &str, directory: &Path) -> Command {
+    let binary = directory.join("part");
+    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(binary);
+    command
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .env("NETGLASS_TEST_PART", directory)
+        .current_dir(directory);
+    command
+}
+
+/// Fails if the one test of a [`part`] did.
+pub(crate) fn assert_passed(output: &Output) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
+}
