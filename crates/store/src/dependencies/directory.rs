@@ -40,7 +40,7 @@ impl<'s> Directory<'s> {
         let mut directory = Self::default();
         for host in &seen.hosts {
             let Ok(index) = seen.ids.binary_search(&host.id) else { continue };
-            for address in host.addresses.iter().filter(|one| !one.address.is_loopback()) {
+            for address in &host.addresses {
                 let owners = directory.owners.entry(address.address.to_canonical()).or_default();
                 let place = Place { host: index, namespace: address.namespace };
                 if !owners.contains(&place) {

@@ -140,7 +140,6 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_nanoseconds(second * 1_000_000_000)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as a flow holds it")]
 fn process(comm: &str, pgid: u32) -> Option<Arc<Process>> {
     worker(comm, pgid, pgid, 0)
 }

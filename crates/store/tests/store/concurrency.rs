@@ -19,7 +19,7 @@ use crate::support::{
 #[test]
 fn any_number_may_create_the_database_at_once() {
     const WRITERS: u16 = 16;
-    for _ in 0..5 {
+    for _ in 0..10 {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("made/netglass.db");
         let start = Barrier::new(WRITERS.into());

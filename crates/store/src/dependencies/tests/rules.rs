@@ -137,8 +137,12 @@ fn ends_that_several_claim_stay_unjoined_and_unknown() {
 fn a_server_and_its_workers_are_one_node_shown_as_the_oldest() {
     let mut memory = two_hosts();
     memory.listener("b", 1, "0.0.0.0:80", worker("nginx", 7, 7, 1));
-    memory.flow("b", flow(1, B_FROM_A, worker("nginx", 7, 8, 2), 2));
-    memory.flow("b", flow(1, B_FROM_A, worker("nginx", 7, 9, 3), 3));
+    for (pid, connections) in [(8, 2), (9, 3)] {
+        // None of them began within the window.
+        let counters = FlowCounters { connections, ..FlowCounters::default() };
+        let seen = flow(1, B_FROM_A, worker("nginx", 7, pid, pid.into()), 0);
+        memory.flow("b", counted(seen, counters));
+    }
     let joined = memory.join();
     assert_eq!(joined.edges.len(), 1);
     assert_eq!(joined.edges[0].connections, 5, "connections of different processes add up");
