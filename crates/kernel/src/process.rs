@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 mod directory;
+mod family;
 pub mod stat;
 
 use std::{fmt, fs, io, sync::Arc};
@@ -114,6 +115,7 @@ fn read(identity: &ProcessIdentity, clock: BootClock) -> Process {
         start_time: clock.moment(identity.start_ticks),
         pgid: identity.pgid,
         ppid: 0,
+        family: identity.pid,
         uid: None,
         gid: None,
         comm: text_from_bytes(identity.comm.as_bytes()),
@@ -131,6 +133,7 @@ fn read(identity: &ProcessIdentity, clock: BootClock) -> Process {
         return process;
     }
     process.ppid = stat.ppid;
+    process.family = family::root(&files, &stat);
     if let Ok(status) = files.read("status") {
         (process.uid, process.gid) = stat::real_ids(&status);
     }

@@ -20,6 +20,10 @@ pub struct Process {
     pub pgid: u32,
     /// Parent's process id.
     pub ppid: u32,
+    /// Process id of the oldest ancestor, itself included, of which it is a part: in the same
+    /// process group, under the same name, running the same program. That of a server's master
+    /// process for its workers.
+    pub family: u32,
     /// Real user id; none where it could not be read.
     pub uid: Option<u32>,
     /// Real group id; none where it could not be read.

@@ -46,6 +46,7 @@ fn process(comm: &str, pgid: u32) -> Process {
         start_time: now().saturating_sub(Duration::from_secs(86_400)),
         pgid,
         ppid: 1,
+        family: pgid,
         uid: Some(33),
         gid: Some(33),
         comm: comm.to_owned(),

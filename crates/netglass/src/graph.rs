@@ -1,5 +1,5 @@
-//! Dependencies as a graph of process groups: which edges lead away from a process group, and
-//! which lead to it.
+//! Dependencies as a graph of processes: which edges lead away from a process, and which lead to
+//! it. A server and its workers are one process here, as the dependencies have it.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -8,8 +8,7 @@ use netglass_store::Dependencies;
 
 use crate::query::Query;
 
-/// A process group, or several that share a process: one that has sockets in two network
-/// namespaces, or that changed its name.
+/// A process, wherever its sockets are and whatever name it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Group(usize);
 
@@ -33,14 +32,14 @@ impl Way {
 }
 
 /// What makes two nodes the same in the eyes of a reader, in the order in which nodes are shown:
-/// by host (unknown ones last), namespace, address, port and process group.
+/// by host (unknown ones last), namespace, address, port and process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeKey<'a> {
     host: Owner<'a>,
     namespace: Option<NamespaceInode>,
     address: IpAddr,
     port: Port,
-    process: Option<(&'a str, u32)>,
+    process: Option<(&'a str, u32, u32)>,
 }
 
 impl<'a> NodeKey<'a> {
@@ -51,7 +50,8 @@ impl<'a> NodeKey<'a> {
             namespace: node.namespace.as_ref().map(|namespace| namespace.inode),
             address: node.address,
             port: node.port,
-            process: node.process.as_ref().map(|process| (process.comm.as_str(), process.pgid)),
+            process: (node.process.as_ref())
+                .map(|process| (process.comm.as_str(), process.pgid, process.pid)),
         }
     }
 
@@ -74,7 +74,7 @@ fn owner(host: Option<&HostId>) -> Owner<'_> {
     host.map_or((true, "", ""), |id| (false, &id.hostname, &id.machine_id))
 }
 
-/// The edges that a query keeps, by the process groups at their ends. Edges are named by their
+/// The edges that a query keeps, by the processes at their ends. Edges are named by their
 /// index in [`Dependencies::edges`].
 pub(crate) struct Graph<'a> {
     dependencies: &'a Dependencies,
@@ -124,7 +124,7 @@ impl<'a> Graph<'a> {
         &self.dependencies.edges[index]
     }
 
-    /// The process group at a node of an edge or of a listener, if it is known.
+    /// The process at a node of an edge or of a listener, if it is known.
     pub(crate) fn group(&self, node: &Node) -> Option<Group> {
         self.groups.of(node)
     }
@@ -139,47 +139,29 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// A process group within a namespace, and a process within a host.
-type GroupKey<'a> = (Owner<'a>, Option<NamespaceInode>, u32, &'a str);
+/// A process of a host: the one that stands for its family.
 type ProcessKey<'a> = (Owner<'a>, u32, Timestamp);
 
-/// Process groups, those that share a process made one (union-find).
+/// The processes at the nodes.
 #[derive(Default)]
 struct Groups<'a> {
-    ids: HashMap<GroupKey<'a>, usize>,
-    by_process: HashMap<ProcessKey<'a>, usize>,
-    parents: Vec<usize>,
+    ids: HashMap<ProcessKey<'a>, Group>,
 }
 
 impl<'a> Groups<'a> {
     fn add(&mut self, node: &'a Node) {
-        let Some(process) = &node.process else { return };
-        let next = self.parents.len();
-        let id = *self.ids.entry(group_key(node, process.pgid, &process.comm)).or_insert(next);
-        if id == next {
-            self.parents.push(id);
+        let next = Group(self.ids.len());
+        if let Some(key) = process_key(node) {
+            self.ids.entry(key).or_insert(next);
         }
-        let key = (owner(node.host.as_ref()), process.pid, process.start_time);
-        let other = *self.by_process.entry(key).or_insert(id);
-        let (one, other) = (self.root(id), self.root(other));
-        self.parents[one.max(other)] = one.min(other);
     }
 
     fn of(&self, node: &Node) -> Option<Group> {
-        let process = node.process.as_ref()?;
-        let id = self.ids.get(&group_key(node, process.pgid, &process.comm))?;
-        Some(Group(self.root(*id)))
-    }
-
-    fn root(&self, mut id: usize) -> usize {
-        while self.parents[id] != id {
-            id = self.parents[id];
-        }
-        id
+        self.ids.get(&process_key(node)?).copied()
     }
 }
 
-fn group_key<'a>(node: &'a Node, pgid: u32, comm: &'a str) -> GroupKey<'a> {
-    let namespace = node.namespace.as_ref().map(|namespace| namespace.inode);
-    (owner(node.host.as_ref()), namespace, pgid, comm)
+fn process_key(node: &Node) -> Option<ProcessKey<'_>> {
+    let process = node.process.as_ref()?;
+    Some((owner(node.host.as_ref()), process.pid, process.start_time))
 }

@@ -18,7 +18,7 @@ use netglass_store::Database;
 pub(crate) use self::{
     arguments::ScanArguments,
     ledger::{LedgerFormat, print as print_ledger},
-    schedule::{Event, Schedule},
+    schedule::{Event, Schedule, Signals},
 };
 use crate::{host::this_host_id, text::printable};
 

@@ -54,7 +54,11 @@ impl Screen {
             writeln!(out)?;
             return out.flush();
         }
-        let rows = termios::tcgetwinsize(io::stdout()).map_or(24, |size| size.ws_row);
+        // A terminal that does not know its size says 0.
+        let rows = match termios::tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_row > 0 => size.ws_row,
+            _ => 24,
+        };
         let mut page = Vec::with_capacity(picture.len());
         self.lay_out(picture, notes, rows.into(), &mut page)?;
         write!(out, "{HOME}")?;

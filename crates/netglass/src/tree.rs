@@ -265,9 +265,9 @@ impl<'a> Start<'a> {
 struct Walk<'g, 'a> {
     graph: &'g Graph<'a>,
     way: Way,
-    /// The process groups from the root to where the walk is.
+    /// The processes from the root to where the walk is.
     path: Vec<Group>,
-    /// Which process groups were followed, and how deep.
+    /// Which processes were followed, and how deep.
     followed: HashMap<Group, u32>,
 }
 

@@ -111,6 +111,7 @@ fn process(comm: &str, pgid: u32) -> Process {
         start_time: Timestamp::from_nanoseconds(1_700_000_000_000_000_000),
         pgid,
         ppid: 1,
+        family: pgid,
         uid: Some(0),
         gid: Some(0),
         comm: comm.to_owned(),

@@ -41,8 +41,7 @@ pub struct Dependencies {
 ///
 /// An observation belongs to the window as a whole as soon as any part of it does.
 ///
-/// Processes of one host with the same process group, name and container are one node, shown as
-/// the oldest of them. A connection that both ends saw counts once. Where several clients and
+/// Processes of one family ([`Process::family`]) are one node, shown as the oldest of them. A connection that both ends saw counts once. Where several clients and
 /// several servers share one pair of addresses and one port, nobody can know who was served by
 /// whom: the connections are then shared out in proportion, and the attribution of both nodes is
 /// not better than [`Attribution::Listener`](netglass_model::Attribution::Listener).

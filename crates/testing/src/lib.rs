@@ -34,7 +34,7 @@ mod process;
 pub mod requirement;
 mod server;
 
-pub use load::load_command;
+pub use load::{load_command, without_netlink};
 pub use namespace::{Link, Namespace, link};
 pub use process::{Finished, Running, run};
 pub use requirement::shared_folder;

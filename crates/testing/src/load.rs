@@ -26,6 +26,19 @@ pub fn load_command() -> &'static Path {
     })
 }
 
+/// The same command, run where the kernel refuses every netlink socket.
+pub fn without_netlink(command: &Command) -> Command {
+    let mut wrapped = Command::new(load_command());
+    wrapped.arg("without-netlink").arg("--").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
+
 /// The folder of the build profile: of `target/debug/deps/test-0123`, `target/debug`.
 fn build_folder() -> PathBuf {
     let executable = env::current_exe().expect("the path of the current executable");

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     os::unix::{fs::MetadataExt, process::CommandExt},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -169,6 +169,12 @@ impl Running {
     /// Sends it (not its group) a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the child is ours and not yet reaped");
+    }
+
+    /// Writes to its standard input.
+    pub fn write_stdin(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).expect("the child reads");
     }
 
     /// Closes its standard input.

@@ -26,8 +26,8 @@ struct {
 	__type(value, __u32);
 } wanted_namespace SEC(".maps");
 
-/* The process whose record was written last in this reading. */
-static struct {
+/* The process whose record was written last, and in which reading. */
+struct {
 	__u64 session_id;
 	__u64 start_boottime;
 	__u32 tgid;

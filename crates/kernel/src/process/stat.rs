@@ -13,6 +13,9 @@ pub struct Stat {
     pub pgid: u32,
     /// When the process started, in clock ticks since boot.
     pub start_ticks: u64,
+    /// Where the stack begins, which exec(2) chooses anew and fork(2) does not; none where that
+    /// may not be read.
+    pub start_stack: Option<u64>,
 }
 
 /// Reads `/proc/PID/stat`; `None` where it is none.
@@ -25,11 +28,13 @@ pub fn parse(bytes: &[u8]) -> Option<Stat> {
     let comm = bytes.get(open + 1..close)?.to_vec();
     let rest = std::str::from_utf8(&bytes[close + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    // Counted as in the manual: field 3 is the state, 4 the parent, 5 the group, 22 the start.
+    // Counted as in the manual: field 3 is the state, 4 the parent, 5 the group, 22 the start, 28
+    // the stack.
     let ppid = fields.nth(1)?.parse().ok()?;
     let pgid = fields.next()?.parse().ok()?;
     let start_ticks = fields.nth(16)?.parse().ok()?;
-    Some(Stat { pid, comm, ppid, pgid, start_ticks })
+    let start_stack = fields.nth(5)?.parse().ok().filter(|&address| address != 0);
+    Some(Stat { pid, comm, ppid, pgid, start_ticks, start_stack })
 }
 
 /// The real user and group id in `/proc/PID/status` (`proc_pid_status(5)`).
@@ -53,7 +58,7 @@ mod tests {
         let mut bytes = b"4656 (".to_vec();
         bytes.extend_from_slice(comm);
         bytes.extend_from_slice(
-            b") S 1 4650 4650 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 98765 1000 10\n",
+            b") S 1 4650 4650 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 98765 1000 10 99 1 2 777 0\n",
         );
         bytes
     }
@@ -64,13 +69,14 @@ mod tests {
             let stat = parse(&line(comm)).unwrap();
             assert_eq!(stat.comm, comm);
             assert_eq!((stat.pid, stat.ppid, stat.pgid, stat.start_ticks), (4656, 1, 4650, 98765));
+            assert_eq!(stat.start_stack, Some(777));
         }
     }
 
     #[test]
     fn a_file_that_is_cut_is_none() {
         let whole = line(b"nginx");
-        for length in 0..60 {
+        for length in 0..whole.len() - 6 {
             assert_eq!(parse(&whole[..length]), None, "{length}");
         }
     }

@@ -40,7 +40,7 @@ pub enum Sightings {
 /// The process that holds a socket, within one interval between two flushes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Holder {
-    /// Processes of one group that run the same program are one party to a flow.
+    /// Processes of one family are one party to a flow.
     group: u32,
     process: u32,
 }
@@ -81,9 +81,9 @@ struct ListenerEntry {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct GroupKey {
+    family: u32,
     pgid: u32,
     comm: String,
-    container: Option<String>,
 }
 
 /// What scans saw, merged into flows until the next flush.
@@ -222,11 +222,8 @@ impl Collector {
             return None;
         }
         let next_group = u32::try_from(self.groups.len()).ok()?;
-        let group = GroupKey {
-            pgid: process.pgid,
-            comm: process.comm.clone(),
-            container: process.container.clone(),
-        };
+        let group =
+            GroupKey { family: process.family, pgid: process.pgid, comm: process.comm.clone() };
         let holder = Holder {
             group: *self.groups.entry(group).or_insert(next_group),
             process: u32::try_from(self.processes.len()).ok()?,

@@ -71,9 +71,10 @@ impl<'a> Pass<'a> {
     ) -> Self {
         if owners.denied > 0 {
             degradations.add(Degradation {
-                feature: "socket owners of all users".to_owned(),
-                reason: "the open files of other users' processes may not be read".to_owned(),
-                consequence: "their sockets are counted without process; run as root".to_owned(),
+                feature: "the owners of all sockets".to_owned(),
+                reason: "the open files of some processes may not be read".to_owned(),
+                consequence: "their sockets are counted without process; root may read more"
+                    .to_owned(),
             });
         }
         Self {
@@ -100,8 +101,8 @@ impl<'a> Pass<'a> {
         if namespaces.denied > 0 {
             self.degradations.add(Degradation {
                 feature: "all network namespaces".to_owned(),
-                reason: "those of other users' processes may not be read".to_owned(),
-                consequence: "their sockets are missing; run as root".to_owned(),
+                reason: "those of some processes may not be read".to_owned(),
+                consequence: "sockets in them may be missing; root may read more".to_owned(),
             });
         }
         for namespace in namespaces.iter() {

@@ -16,7 +16,7 @@ pub(crate) struct Diagram {
     pub(crate) arrows: Vec<Arrow>,
 }
 
-/// A process group, or an address whose process is not known.
+/// A process, or an address whose process is not known.
 pub(crate) struct Box {
     /// Its number in the diagram.
     pub(crate) id: usize,
@@ -36,18 +36,18 @@ pub(crate) struct Arrow {
     pub(crate) label: String,
 }
 
-/// What makes two nodes one box: where it is, then the process group or else the endpoint.
+/// What makes two nodes one box: where it is, then the process or else the endpoint.
 type BoxKey<'a> = (Option<&'a HostId>, Option<&'a NetworkNamespace>, Identity<'a>);
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Identity<'a> {
-    Process(&'a str, u32),
+    Process(&'a str, u32, u32),
     Endpoint(netglass_model::Endpoint),
 }
 
 fn key(node: &Node) -> BoxKey<'_> {
     let identity = match &node.process {
-        Some(process) => Identity::Process(&process.comm, process.pgid),
+        Some(process) => Identity::Process(&process.comm, process.pgid, process.pid),
         None => Identity::Endpoint(node.endpoint()),
     };
     (node.host.as_ref(), node.namespace.as_ref(), identity)

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
-    iterator::Signals,
+    iterator,
 };
 
 /// What is to be done.
@@ -25,22 +25,25 @@ pub(crate) enum Event {
     End,
 }
 
+/// The signals that the program listens to.
+pub(crate) struct Signals(Receiver<Event>);
+
 /// Says what is to be done, and when.
 pub(crate) struct Schedule {
-    signals: Receiver<Event>,
+    signals: Signals,
     scan: Deadline,
     flush: Deadline,
 }
 
 impl Schedule {
     /// The first scan is due at once; the first flush after one `flush` interval.
-    pub(crate) fn new(scan: Duration, flush: Duration) -> anyhow::Result<Self> {
+    pub(crate) fn new(signals: Signals, scan: Duration, flush: Duration) -> Self {
         let now = Instant::now();
-        Ok(Self {
-            signals: listen()?,
+        Self {
+            signals,
             scan: Deadline { next: now, interval: scan },
             flush: Deadline { next: now + flush, interval: flush },
-        })
+        }
     }
 
     /// Waits until something is to be done.
@@ -51,7 +54,7 @@ impl Schedule {
             (&mut self.scan, Event::Scan)
         };
         let wait = due.next.saturating_duration_since(Instant::now());
-        match self.signals.recv_timeout(wait) {
+        match self.signals.0.recv_timeout(wait) {
             Ok(signal) => signal,
             Err(RecvTimeoutError::Timeout) => {
                 due.advance(Instant::now());
@@ -75,22 +78,25 @@ impl Deadline {
     }
 }
 
-fn listen() -> anyhow::Result<Receiver<Event>> {
-    let (sender, receiver) = mpsc::channel();
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
-        .context("getting ready to receive signals")?;
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let event = if signal == SIGUSR1 { Event::Report } else { Event::End };
-                if sender.send(event).is_err() {
-                    return;
+impl Signals {
+    /// From now on, the signals that ask for something no longer end the program.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        let mut signals = iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+            .context("getting ready to receive signals")?;
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    let event = if signal == SIGUSR1 { Event::Report } else { Event::End };
+                    if sender.send(event).is_err() {
+                        return;
+                    }
                 }
-            }
-        })
-        .context("starting the thread that receives signals")?;
-    Ok(receiver)
+            })
+            .context("starting the thread that receives signals")?;
+        Ok(Self(receiver))
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +117,7 @@ mod tests {
     #[test]
     fn a_scan_comes_first_and_a_flush_after_the_last_scan_before_it() {
         let tick = Duration::from_millis(1);
-        let mut schedule = Schedule::new(tick, 3 * tick).unwrap();
+        let mut schedule = Schedule::new(Signals::listen().unwrap(), tick, 3 * tick);
         let events: Vec<_> = std::iter::repeat_with(|| schedule.next()).take(5).collect();
         assert_eq!(events[0], Event::Scan);
         assert!(events.contains(&Event::Flush), "{events:?}");

@@ -7,7 +7,7 @@ use netglass_kernel::Sightings;
 
 use crate::{
     database::{DatabaseArguments, StorageArguments},
-    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, print_ledger, tell},
+    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, Signals, print_ledger, tell},
     time::{parse_duration, show_duration},
     usage::UsageError,
 };
@@ -56,20 +56,23 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
         ))
         .into());
     }
+    // First of all, so that from the start no signal ends the program with something unwritten.
+    let signals = Signals::listen()?;
     let settings = arguments.storage.settings();
     let database = database.open_to_write(settings)?;
     let sightings = if arguments.once { Sightings::One } else { Sightings::Repeated };
     let mut prober = Prober::new(&arguments.scan, sightings, database, settings.bucket)?;
 
-    let probed = if arguments.once { prober.scan() } else { watch(&mut prober, arguments) };
+    let probed =
+        if arguments.once { prober.scan() } else { watch(&mut prober, signals, arguments) };
     let stored = prober.finish();
     tell(&prober.take_notes());
     print_ledger(prober.ledger(), arguments.format)?;
     probed.and(stored)
 }
 
-fn watch(prober: &mut Prober, arguments: &Arguments) -> anyhow::Result<()> {
-    let mut schedule = Schedule::new(arguments.scan.interval, arguments.flush_interval)?;
+fn watch(prober: &mut Prober, signals: Signals, arguments: &Arguments) -> anyhow::Result<()> {
+    let mut schedule = Schedule::new(signals, arguments.scan.interval, arguments.flush_interval);
     loop {
         match schedule.next() {
             Event::Scan => prober.scan()?,

@@ -11,7 +11,7 @@ use netglass_store::{Window, dependencies};
 use crate::{
     database::{DatabaseArguments, StorageArguments},
     output,
-    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, print_ledger, tell},
+    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, Signals, print_ledger, tell},
     query::Query,
     screen::Screen,
     time::parse_duration,
@@ -49,6 +49,8 @@ pub(crate) struct Arguments {
 
 /// Shows the map until it is told to end.
 pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<()> {
+    // First of all, so that from the start no signal ends the program with something unwritten.
+    let signals = Signals::listen()?;
     let settings = arguments.storage.settings();
     let url = database.url()?;
     let database = database.open_to_write(settings)?;
@@ -56,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
 
     let mut told = Vec::new();
     let screen = Screen::open(format!("netglass up: {url}, Ctrl-C ends"));
-    let shown = show(&mut prober, screen, arguments, &mut told);
+    let shown = show(&mut prober, signals, screen, arguments, &mut told);
     let stored = prober.finish();
     told.extend(prober.take_notes());
     tell(&told);
@@ -66,12 +68,13 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
 
 fn show(
     prober: &mut Prober,
+    signals: Signals,
     mut screen: Screen,
     arguments: &Arguments,
     told: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let interval = arguments.scan.interval;
-    let mut schedule = Schedule::new(interval, interval)?;
+    let mut schedule = Schedule::new(signals, interval, interval);
     loop {
         match schedule.next() {
             Event::Scan => {

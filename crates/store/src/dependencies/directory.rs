@@ -13,7 +13,7 @@ use super::{
 };
 
 /// As much of a place as is known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Whereabouts {
     /// The host, by its number.
     pub(super) host: Option<usize>,

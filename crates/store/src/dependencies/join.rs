@@ -72,7 +72,9 @@ pub(super) fn edges(seen: &Seen) -> Vec<Edge> {
     let directory = Directory::new(seen);
     let mut edges = Vec::new();
     for (service, ends) in services {
-        Joining { seen, directory: &directory, service, edges: &mut edges }.join(&ends);
+        let mut joining = Joining { seen, directory: &directory, service, joined: BTreeMap::new() };
+        joining.join(&ends);
+        edges.extend(joining.joined.values().map(|joined| joining.edge(joined)));
     }
     edges
 }
@@ -136,11 +138,15 @@ impl End {
     }
 }
 
+/// What makes an edge of a service itself: where its ends are, and whose they are.
+type EdgeKey = [(Whereabouts, Option<GroupId>); 2];
+
+/// Joins what both ends saw of the connections of one service.
 struct Joining<'a> {
     seen: &'a Seen,
     directory: &'a Directory<'a>,
     service: Service,
-    edges: &'a mut Vec<Edge>,
+    joined: BTreeMap<EdgeKey, (End, End, Tally)>,
 }
 
 impl Joining<'_> {
@@ -164,7 +170,7 @@ impl Joining<'_> {
                 }
                 (None, Some((place, rows))) => {
                     for (&process, row) in rows {
-                        let end = End::seen(place, process, row);
+                        let end = self.seen_server(place, process, row);
                         let client = self.unseen_client(place, ends.clients.is_empty());
                         self.push(client, end, row.tally);
                     }
@@ -184,6 +190,15 @@ impl Joining<'_> {
         match whereabouts.place {
             Some(place) => self.listening_server(place, row),
             None => End::unseen(whereabouts),
+        }
+    }
+
+    /// The server of what its own end saw. A socket that nobody holds any more was accepted, or
+    /// would be, by whoever listens there.
+    fn seen_server(&self, place: Place, process: Option<GroupId>, row: &Row) -> End {
+        match process {
+            Some(_) => End::seen(place, process, row),
+            None => self.listening_server(place, row),
         }
     }
 
@@ -229,13 +244,15 @@ impl Joining<'_> {
         }
 
         // A socket that nobody holds any more is no process's: it is counted by itself.
-        let (client, server) = (clients.get(&None), servers.get(&None));
-        let tally = match (client, server) {
-            (Some(client), Some(server)) => unite_whole(&client.tally, &server.tally),
-            (Some(one), None) | (None, Some(one)) => one.tally,
+        let row = match (clients.get(&None), servers.get(&None)) {
+            (Some(client), Some(server)) => {
+                Row { tally: unite_whole(&client.tally, &server.tally), ..*server }
+            }
+            (Some(one), None) | (None, Some(one)) => *one,
             (None, None) => return,
         };
-        self.push(End::unseen(client_place.into()), End::unseen(server_place.into()), tally);
+        let server = self.seen_server(server_place, None, &row);
+        self.push(End::unseen(client_place.into()), server, row.tally);
     }
 
     /// Joins known clients with known servers.
@@ -266,11 +283,24 @@ impl Joining<'_> {
         }
     }
 
+    /// Adds an edge, or adds to it where a part of it is known already.
     fn push(&mut self, client: End, server: End, tally: Tally) {
-        let node = |end: End, endpoint| {
+        let key = [client, server].map(|end| (end.whereabouts, end.process));
+        self.joined
+            .entry(key)
+            .and_modify(|(of_client, of_server, sum)| {
+                *of_client = of_client.at_best(client.attribution);
+                *of_server = of_server.at_best(server.attribution);
+                sum.add(&tally);
+            })
+            .or_insert((client, server, tally));
+    }
+
+    fn edge(&self, (client, server, tally): &(End, End, Tally)) -> Edge {
+        let node = |end: &End, endpoint| {
             node(self.seen, end.whereabouts, endpoint, end.process, end.attribution)
         };
-        let edge = Edge {
+        Edge {
             client: node(client, Endpoint::new(self.service.client, Port::Many)),
             server: node(server, self.service.server),
             protocol: self.service.protocol,
@@ -282,7 +312,6 @@ impl Joining<'_> {
             rtt: tally.rtt,
             first_seen: tally.first_seen,
             last_seen: tally.last_seen,
-        };
-        self.edges.push(edge);
+        }
     }
 }

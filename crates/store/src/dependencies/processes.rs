@@ -23,17 +23,16 @@ impl Groups {
     }
 }
 
-/// Puts those of the processes into one group that are of one host and have the same process
-/// group, name and container. Different programs of one process group, as in a shell's pipeline,
-/// stay apart.
+/// Puts those of the processes into one group that are of one host and one family, in the same
+/// process group and under the same name.
 ///
 /// Returns the groups, and that of each process.
 pub(super) fn group(processes: &[(usize, Arc<Process>)]) -> (Groups, Vec<GroupId>) {
-    type Identity<'a> = (usize, u32, &'a str, Option<&'a str>);
+    type Identity<'a> = (usize, u32, u32, &'a str);
 
     let mut members: HashMap<Identity<'_>, Vec<usize>> = HashMap::new();
     for (index, (host, process)) in processes.iter().enumerate() {
-        let identity = (*host, process.pgid, &*process.comm, process.container.as_deref());
+        let identity = (*host, process.family, process.pgid, &*process.comm);
         members.entry(identity).or_default().push(index);
     }
     let age = |&index: &usize| {
@@ -70,6 +69,7 @@ mod tests {
             start_time: Timestamp::from_nanoseconds(started),
             pgid,
             ppid: 1,
+            family: pgid,
             uid: None,
             gid: None,
             comm: comm.to_owned(),
@@ -99,15 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn another_host_name_group_or_container_stays_apart() {
-        let contained =
-            Process { container: Some("c1".to_owned()), ..(*process(1, 1, 1, "nginx")).clone() };
+    fn another_host_name_group_or_family_stays_apart() {
+        let of_another_family = Process { family: 9, ..(*process(1, 1, 1, "nginx")).clone() };
         let processes = [
             (0, process(1, 1, 1, "nginx")),
             (1, process(1, 1, 1, "nginx")),
             (0, process(1, 1, 1, "curl")),
             (0, process(1, 1, 2, "nginx")),
-            (0, Arc::new(contained)),
+            (0, Arc::new(of_another_family)),
         ];
         let (_, mut of) = group(&processes);
         of.sort_unstable();

@@ -151,6 +151,7 @@ fn worker(comm: &str, pgid: u32, pid: u32, started: i64) -> Option<Arc<Process>>
         start_time: at(started),
         pgid,
         ppid: 1,
+        family: pgid,
         uid: Some(0),
         gid: Some(0),
         comm: comm.to_owned(),

@@ -170,7 +170,7 @@ impl<'c> Dimensions<'c> {
             namespaces.insert(row.get(0)?, (Arc::clone(host), inode(row, 1)?));
         }
         let process = transaction.prepare(
-            "SELECT pid, start_time, pgid, ppid, uid, gid, comm, exe, cgroup, container
+            "SELECT pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup, container
              FROM process WHERE process_id = ?1",
         )?;
         Ok(Self { namespaces, processes: HashMap::new(), process })
@@ -199,12 +199,13 @@ impl<'c> Dimensions<'c> {
                     start_time: Timestamp::from_nanoseconds(row.get(1)?),
                     pgid: row.get(2)?,
                     ppid: row.get(3)?,
-                    uid: row.get(4)?,
-                    gid: row.get(5)?,
-                    comm: row.get(6)?,
-                    exe: row.get(7)?,
-                    cgroup: row.get(8)?,
-                    container: row.get(9)?,
+                    family: row.get(4)?,
+                    uid: row.get(5)?,
+                    gid: row.get(6)?,
+                    comm: row.get(7)?,
+                    exe: row.get(8)?,
+                    cgroup: row.get(9)?,
+                    container: row.get(10)?,
                 })
             })
             .optional()?

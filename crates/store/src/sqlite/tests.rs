@@ -39,6 +39,7 @@ fn flow(port: u16, counters: FlowCounters, second: i64) -> HostFlow {
             start_time: at(0),
             pgid: 1,
             ppid: 1,
+            family: 1,
             uid: None,
             gid: None,
             comm: "curl".to_owned(),

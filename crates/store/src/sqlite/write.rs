@@ -351,13 +351,14 @@ fn process_id(
     if let Some(id) = found {
         transaction.execute(
             "UPDATE process
-             SET pgid = ?2, ppid = ?3, uid = ?4, gid = ?5, cgroup = ?6, container = ?7
-             WHERE process_id = ?1 AND (pgid <> ?2 OR ppid <> ?3 OR uid IS NOT ?4
-                OR gid IS NOT ?5 OR cgroup IS NOT ?6 OR container IS NOT ?7)",
+             SET pgid = ?2, ppid = ?3, family = ?4, uid = ?5, gid = ?6, cgroup = ?7, container = ?8
+             WHERE process_id = ?1 AND (pgid <> ?2 OR ppid <> ?3 OR family <> ?4 OR uid IS NOT ?5
+                OR gid IS NOT ?6 OR cgroup IS NOT ?7 OR container IS NOT ?8)",
             params![
                 id,
                 process.pgid,
                 process.ppid,
+                process.family,
                 process.uid,
                 process.gid,
                 process.cgroup,
@@ -367,9 +368,9 @@ fn process_id(
         return Ok(id);
     }
     transaction.execute(
-        "INSERT INTO process (host_id, pid, start_time, comm, exe, pgid, ppid, uid, gid, cgroup,
-            container)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO process (host_id, pid, start_time, comm, exe, pgid, ppid, family, uid, gid,
+            cgroup, container)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             host_id,
             process.pid,
@@ -378,6 +379,7 @@ fn process_id(
             process.exe,
             process.pgid,
             process.ppid,
+            process.family,
             process.uid,
             process.gid,
             process.cgroup,

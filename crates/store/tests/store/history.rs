@@ -39,6 +39,7 @@ fn every_field_comes_back_as_it_was() {
         start_time: Timestamp::MIN,
         pgid: 0,
         ppid: 0,
+        family: u32::MAX,
         uid: None,
         gid: None,
         comm: "a') (\n\"\u{0}\\x".to_owned(),
@@ -297,6 +298,7 @@ fn what_a_process_does_later_is_kept_as_of_last() {
     let later = Process {
         pgid: 7,
         ppid: 8,
+        family: 9,
         uid: None,
         container: Some("c".to_owned()),
         ..(*process("curl", 80)).clone()

@@ -7,5 +7,4 @@ mod faults;
 mod files;
 mod history;
 mod read_only;
-mod speed;
 mod support;

@@ -48,6 +48,7 @@ pub(crate) fn process(comm: &str, pid: u32) -> Arc<Process> {
         start_time: at(1),
         pgid: pid,
         ppid: 1,
+        family: pid,
         uid: Some(33),
         gid: Some(u32::MAX),
         comm: comm.to_owned(),

@@ -66,11 +66,10 @@ fn what_a_process_depends_on_stands_under_its_lowest_port() {
 }
 
 #[test]
-fn processes_of_one_group_are_one_node() {
-    let worker = |pid| node("10.0.0.10:80", "nginx", 4656).with_pid(pid);
-    let client = || node("10.0.0.11:many", "wrk", 5982);
-    let edges = Edges::default().tcp(client(), worker(4657)).tcp(client(), worker(4658));
-    insta::assert_snapshot!(shown(edges, &process("nginx"), to_depth(1)));
+fn processes_of_one_name_and_group_are_not_taken_for_each_other() {
+    let python = |address, pid| node(address, "python3", 9).with_pid(pid);
+    let edges = Edges::default().tcp(python("127.0.0.1:many", 10), python("127.0.0.1:80", 11));
+    insta::assert_snapshot!(shown(edges, &process("python3"), to_depth(2)));
 }
 
 #[test]

@@ -259,7 +259,17 @@ fn a_known_client_of_sockets_that_nobody_holds_meets_the_listener() {
     memory.listener("b", 1, "0.0.0.0:80", process("nginx", 7));
     memory.flow("a", flow(1, A_TO_B, process("curl", 5), 1));
     memory.flow("b", flow(1, B_FROM_A, None, 3));
-    assert_eq!(memory.edges(), ["?@a:1 -> ?@b:1 3", "curl/5@a:1 -> nginx/7@b:1 1"]);
+    assert_eq!(memory.edges(), ["?@a:1 -> nginx/7@b:1 3", "curl/5@a:1 -> nginx/7@b:1 1"]);
+}
+
+#[test]
+fn a_server_s_socket_that_nobody_holds_is_that_of_the_listener() {
+    let mut memory = two_hosts();
+    memory.listener("b", 1, "0.0.0.0:80", process("nginx", 7));
+    memory.flow("b", flow(1, B_FROM_A, None, 3));
+    memory.flow("b", flow(1, B_FROM_A, process("nginx", 7), 2));
+    assert_eq!(memory.edges(), ["?@a:1 -> nginx/7@b:1 5"]);
+    assert_eq!(memory.join().edges[0].server.attribution, Attribution::Listener);
 }
 
 #[test]

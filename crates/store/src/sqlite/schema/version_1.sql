@@ -47,6 +47,7 @@ CREATE TABLE process (
     exe TEXT,
     pgid INTEGER NOT NULL,
     ppid INTEGER NOT NULL,
+    family INTEGER NOT NULL,
     uid INTEGER,
     gid INTEGER,
     cgroup TEXT,

@@ -7,6 +7,7 @@ mod family;
 mod hold;
 mod server;
 mod udp;
+mod without_netlink;
 
 use std::{
     ffi::{CString, OsString},
@@ -59,6 +60,12 @@ enum Load {
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u16,
     },
+    /// Become another program, with the kernel refusing every netlink socket
+    WithoutNetlink {
+        /// The other program with its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
     /// Take another process name, then do one of the others
     Named {
         /// Any bytes but NUL; the kernel keeps the first 15
@@ -103,6 +110,7 @@ fn start(load: Load) -> Result<()> {
         Load::SynSent { to, count } => attempts::hold(to, count),
         Load::UdpConnected { to, count } => udp::hold_connected(to, count),
         Load::UdpUnconnected { listen, count } => udp::hold_unconnected(listen, count),
+        Load::WithoutNetlink { command } => without_netlink::run(&command),
         Load::Named { comm, command } => {
             let name = CString::new(comm.into_vec()).context("a process name has no NUL")?;
             rustix::thread::set_name(&name).context("setting the process name")?;

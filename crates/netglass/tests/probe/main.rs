@@ -1,0 +1,19 @@
+//! `netglass probe` and `netglass up` on real sockets of real programs, each test in network
+//! namespaces of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod bounds;
+mod chain;
+mod counting;
+mod direction;
+mod owners;
+mod selection;
+mod sources;
+mod support;
+mod up;
