@@ -1,12 +1,15 @@
 //! A screen that is drawn again and again: the terminal's second page where there is a terminal,
 //! else one page after the other.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::{
+    collections::VecDeque,
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+};
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_bytes};
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-use crate::text::printable;
+use crate::{probing::tell, text::printable};
 
 /// Second page on, cursor hidden, long lines cut at the edge rather than wrapped.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -17,12 +20,17 @@ const CLEAR_REST_OF_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
 /// How many of the latest notes a screen has room for.
-const NOTES: usize = 3;
+const SHOWN_NOTES: usize = 3;
+
+/// How many of the latest notes are kept for the end.
+const KEPT_NOTES: usize = 100;
 
 /// Where a picture is drawn again and again. Dropped, it gives the terminal back as it was.
 pub(crate) struct Screen {
     title: String,
     terminal: Option<Terminal>,
+    /// What the user should know, shown below the picture and again at the end.
+    notes: VecDeque<String>,
 }
 
 struct Terminal {
@@ -34,11 +42,28 @@ impl Screen {
     /// A screen on standard output.
     pub(crate) fn open(title: String) -> Self {
         let terminal = io::stdout().is_terminal().then(Terminal::enter);
-        Self { title, terminal }
+        Self { title, terminal, notes: VecDeque::new() }
+    }
+
+    /// Tells the user: below the next picture and at the end, or at once where there is no terminal
+    /// that is drawn on.
+    pub(crate) fn note(&mut self, notes: Vec<String>) {
+        if self.terminal.is_none() {
+            return tell(&notes);
+        }
+        self.notes.extend(notes);
+        let surplus = self.notes.len().saturating_sub(KEPT_NOTES);
+        self.notes.drain(..surplus);
+    }
+
+    /// Gives the terminal back, and leaves what the user was told where it stays.
+    pub(crate) fn close(mut self) {
+        self.terminal = None;
+        tell(self.notes.make_contiguous());
     }
 
     /// Draws `picture`, lines with styles, and below it what the user should know.
-    pub(crate) fn draw(&mut self, picture: &[u8], notes: &[String]) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, picture: &[u8]) -> io::Result<()> {
         let stdout = io::stdout().lock();
         let plain;
         let picture = match AutoStream::choice(&stdout) {
@@ -60,7 +85,7 @@ impl Screen {
             _ => 24,
         };
         let mut page = Vec::with_capacity(picture.len());
-        self.lay_out(picture, notes, rows.into(), &mut page)?;
+        self.lay_out(picture, rows.into(), &mut page)?;
         write!(out, "{HOME}")?;
         for line in page.split_inclusive(|&byte| byte == b'\n') {
             let (line, end) = line.split_at(line.len() - usize::from(line.ends_with(b"\n")));
@@ -74,14 +99,8 @@ impl Screen {
 
     /// Fits title, picture and notes into `rows` lines. The last line ends without a line break,
     /// which would scroll.
-    fn lay_out(
-        &self,
-        picture: &[u8],
-        notes: &[String],
-        rows: usize,
-        page: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        let notes = &notes[notes.len().saturating_sub(NOTES)..];
+    fn lay_out(&self, picture: &[u8], rows: usize, page: &mut Vec<u8>) -> io::Result<()> {
+        let notes = self.notes.iter().skip(self.notes.len().saturating_sub(SHOWN_NOTES));
         let lines: Vec<&[u8]> = picture.split_inclusive(|&byte| byte == b'\n').collect();
         let room = rows.saturating_sub(1 + notes.len()).max(1);
         let (shown, hidden) = match lines.len() {
@@ -134,10 +153,10 @@ mod tests {
     use super::*;
 
     fn page(picture: &str, notes: &[&str], rows: usize) -> String {
-        let screen = Screen { title: "title".to_owned(), terminal: None };
-        let notes: Vec<_> = notes.iter().map(ToString::to_string).collect();
+        let notes = notes.iter().map(ToString::to_string).collect();
+        let screen = Screen { title: "title".to_owned(), terminal: None, notes };
         let mut page = Vec::new();
-        screen.lay_out(picture.as_bytes(), &notes, rows, &mut page).unwrap();
+        screen.lay_out(picture.as_bytes(), rows, &mut page).unwrap();
         String::from_utf8(page).unwrap()
     }
 

@@ -86,18 +86,19 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let known = dependencies(opened.as_mut(), window)?;
 
     let mut query = arguments.query(&known);
-    if query == Query::default() {
+    let has_conditions = query != Query::default();
+    if !has_conditions {
         query = Query::host(shown_host(&known, &url.to_string())?);
     }
     let extent = Extent { depth: arguments.depth, listening: arguments.listening };
     let tree = Tree::build(&known, &query, extent);
     if tree.is_empty() {
         bail!(
-            "nothing is known of {query} between {} and {} in {url}; try an earlier --since{}, or \
-             `netglass look` without conditions",
+            "nothing is known of {query} between {} and {} in {url}; try an earlier --since{}{}",
             rfc3339(window.since),
             rfc3339(window.until),
-            if arguments.listening { "" } else { ", --listening" },
+            if arguments.listening { "" } else { ", --listening for those who only wait" },
+            if has_conditions { ", or `netglass look` without conditions" } else { "" },
         );
     }
     Ok(output::print(&tree, arguments.format, now)?)

@@ -11,7 +11,7 @@ use netglass_store::{Window, dependencies};
 use crate::{
     database::{DatabaseArguments, StorageArguments},
     output,
-    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, Signals, print_ledger, tell},
+    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, Signals, print_ledger},
     query::Query,
     screen::Screen,
     time::parse_duration,
@@ -56,12 +56,11 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let database = database.open_to_write(settings)?;
     let mut prober = Prober::new(&arguments.scan, Sightings::Repeated, database, settings.bucket)?;
 
-    let mut told = Vec::new();
-    let screen = Screen::open(format!("netglass up: {url}, Ctrl-C ends"));
-    let shown = show(&mut prober, signals, screen, arguments, &mut told);
+    let mut screen = Screen::open(format!("netglass up: {url}, Ctrl-C ends"));
+    let shown = show(&mut prober, signals, &mut screen, arguments);
     let stored = prober.finish();
-    told.extend(prober.take_notes());
-    tell(&told);
+    screen.note(prober.take_notes());
+    screen.close();
     print_ledger(prober.ledger(), LedgerFormat::Text)?;
     shown.and(stored)
 }
@@ -69,9 +68,8 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
 fn show(
     prober: &mut Prober,
     signals: Signals,
-    mut screen: Screen,
+    screen: &mut Screen,
     arguments: &Arguments,
-    told: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let interval = arguments.scan.interval;
     let mut schedule = Schedule::new(signals, interval, interval);
@@ -80,23 +78,18 @@ fn show(
             Event::Scan => {
                 prober.scan()?;
                 prober.flush();
-                told.extend(prober.take_notes());
-                draw(prober, &mut screen, arguments, told)?;
+                screen.note(prober.take_notes());
+                draw(prober, screen, arguments)?;
             }
             // Each scan is flushed at once.
             Event::Flush => {}
-            Event::Report => told.push(prober.ledger().to_string()),
+            Event::Report => screen.note(vec![prober.ledger().to_string()]),
             Event::End => return Ok(()),
         }
     }
 }
 
-fn draw(
-    prober: &mut Prober,
-    screen: &mut Screen,
-    arguments: &Arguments,
-    notes: &[String],
-) -> anyhow::Result<()> {
+fn draw(prober: &mut Prober, screen: &mut Screen, arguments: &Arguments) -> anyhow::Result<()> {
     let now = Timestamp::from(SystemTime::now());
     let window = Window { since: now.saturating_sub(arguments.linger), until: now };
     let known = dependencies(prober.database(), window).context("reading the dependencies")?;
@@ -104,5 +97,5 @@ fn draw(
     let extent = Extent { depth: arguments.depth, listening: false };
     let mut map = Vec::new();
     output::tree::render(&Tree::build(&known, &query, extent), now, &mut map)?;
-    screen.draw(&map, notes).context("showing the map")
+    screen.draw(&map).context("showing the map")
 }

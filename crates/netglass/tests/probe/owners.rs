@@ -148,8 +148,8 @@ fn a_process_that_shares_a_name_with_another_is_not_taken_for_it() {
     let load = load_command().display();
     let mut shell = host.command("sh");
     shell.arg("-c").arg(format!(
-        "exec 3<&0
-        {load} hold-server --listen 127.0.0.1:8080 <&3 &
+        // The server must not take the line that is meant for the shell.
+        "tail -f /dev/null | {load} hold-server --listen 127.0.0.1:8080 &
         read go
         {load} hold-clients --to 127.0.0.1:8080 --connections 2",
     ));
