@@ -78,6 +78,7 @@ impl BootClock {
     }
 
     /// The ticks of a time since boot, as the kernel rounds it for `/proc/PID/stat`.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn ticks(self, nanoseconds_since_boot: u64) -> u64 {
         nanoseconds_since_boot / (1_000_000_000 / self.ticks_per_second).max(1)
     }

@@ -18,7 +18,8 @@ pub fn parse(bytes: &[u8]) -> Cgroup {
     let mut cgroup = Cgroup::default();
     let mut v2 = None;
     let mut systemd = None;
-    for line in text.lines() {
+    // Not lines(): a name may end with a carriage return.
+    for line in text.split('\n') {
         let mut fields = line.splitn(3, ':');
         let (Some(hierarchy), Some(controllers), Some(path)) =
             (fields.next(), fields.next(), fields.next())
@@ -103,5 +104,10 @@ mod tests {
     #[test]
     fn a_path_may_hold_colons() {
         assert_eq!(parse(b"0::/a:b:c\n").path.as_deref(), Some("/a:b:c"));
+    }
+
+    #[test]
+    fn a_path_may_end_with_a_carriage_return() {
+        assert_eq!(parse(b"0::/a\r\n").path.as_deref(), Some("/a\r"));
     }
 }
