@@ -6,8 +6,10 @@ RUN_ARGS ?=
 # A part of the name of the benches to run, and options, e.g. make bench FILTER=100k
 FILTER ?=
 BENCH_ARGS ?=
+# How long each fuzz target runs
+FUZZ_SECONDS ?= 30
 
-.PHONY: help setup run test lint bench doc
+.PHONY: help setup run test lint bench fuzz doc
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 16
@@ -36,6 +38,16 @@ bench: ## Compare netglass with its peers; FILTER is a part of a bench's name
 	@scripts/setup build test bench
 	$(CARGO) build --locked --release --package netglass --package netglass-testing --bins
 	$(CARGO) run --locked --release --package netglass-bench -- $(FILTER) $(BENCH_ARGS)
+
+# Without a sanitizer it needs no nightly toolchain, and there is no unsafe code for one to watch.
+fuzz: ## Feed made-up bytes to every parser, FUZZ_SECONDS to each
+	@scripts/setup build
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	cd fuzz && for target in $$($(CARGO) fuzz list); do \
+		echo "== $$target"; \
+		$(CARGO) fuzz run --sanitizer none $$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 || exit; \
+	done
 
 doc: ## Build the documentation of the crates
 	$(CARGO) doc --locked --workspace --no-deps
