@@ -10,6 +10,7 @@
 
 mod bounds;
 mod chain;
+mod churn;
 mod counting;
 mod direction;
 mod owners;

@@ -1,6 +1,7 @@
 //! A database of a test's own, and the program on it.
 
 use std::{
+    os::fd::AsFd,
     path::PathBuf,
     process::{Command, Output},
     thread,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use netglass_testing::{Finished, Namespace, Running, Signal, load_command};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -92,7 +94,18 @@ impl Probing {
     /// Starts it in `namespace`; it listens to signals once this returns.
     #[track_caller]
     pub(crate) fn start(database: &Database, namespace: &Namespace, options: &[&str]) -> Self {
-        let arguments = [&["probe", "--format", "json", "--interval", "10ms"], options].concat();
+        Self::start_every("10ms", database, namespace, options)
+    }
+
+    /// Starts it in `namespace`, to scan at this interval.
+    #[track_caller]
+    pub(crate) fn start_every(
+        interval: &str,
+        database: &Database,
+        namespace: &Namespace,
+        options: &[&str],
+    ) -> Self {
+        let arguments = [&["probe", "--format", "json", "--interval", interval], options].concat();
         let running = Running::spawn(database.netglass(namespace, &arguments));
         // It listens before it opens the database.
         wait_for(|| database.path().exists().then_some(()));
@@ -214,6 +227,17 @@ pub(crate) fn load(namespace: &Namespace, arguments: &str) -> Running {
 #[track_caller]
 pub(crate) fn server(namespace: &Namespace, address: &str) -> Running {
     load(namespace, &format!("hold-server --listen {address}"))
+}
+
+/// Does `work` on a thread inside `namespace`: sockets that it opens stay there.
+#[track_caller]
+pub(crate) fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
+    let file = std::fs::File::open(namespace.path()).unwrap();
+    let enter_and_work = || {
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        work()
+    };
+    thread::scope(|scope| scope.spawn(enter_and_work).join().unwrap())
 }
 
 /// A client that holds `count` connections to `address`.
