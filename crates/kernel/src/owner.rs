@@ -24,12 +24,19 @@ pub(crate) struct Held {
 }
 
 /// The owner of every socket, by the inode of its file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Owners {
     processes: Vec<ProcessIdentity>,
     by_inode: HashMap<u32, Held, foldhash::fast::RandomState>,
+    /// The process group of the init process, if that holds sockets.
+    init_group: Option<u32>,
+    capacity: usize,
+    /// Sockets for whose owner there was no room.
+    pub(crate) dropped: u64,
     /// Processes whose files could not be read for lack of privileges.
     pub(crate) denied: u64,
+    /// Whether a socket without an owner here has none: it is the kernel's own.
+    pub(crate) complete: bool,
 }
 
 impl Owners {
@@ -41,25 +48,47 @@ impl Owners {
         &self.processes
     }
 
+    /// Room for the owners of `capacity` sockets.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            processes: Vec::new(),
+            by_inode: HashMap::default(),
+            init_group: None,
+            capacity,
+            dropped: 0,
+            denied: 0,
+            complete: false,
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.processes.clear();
         self.by_inode.clear();
+        self.init_group = None;
+        self.dropped = 0;
         self.denied = 0;
+        self.complete = false;
     }
 
     fn add_process(&mut self, process: ProcessIdentity) -> OwnerIndex {
+        // Processes come in the order of their ids, so this one comes first.
+        if process.pid == 1 {
+            self.init_group = Some(process.pgid);
+        }
         self.processes.push(process);
         OwnerIndex::try_from(self.processes.len() - 1).unwrap_or(OwnerIndex::MAX)
     }
 
     fn hold(&mut self, inode: u32, held: Held) {
+        let is_full = self.by_inode.len() >= self.capacity;
+        let rank = |owner| seniority(&self.processes, self.init_group, owner);
         match self.by_inode.entry(inode) {
+            Entry::Vacant(_) if is_full => self.dropped += 1,
             Entry::Vacant(entry) => {
                 entry.insert(held);
             }
             Entry::Occupied(mut entry) => {
-                let before = entry.get().owner;
-                if seniority(&self.processes, held.owner) < seniority(&self.processes, before) {
+                if rank(held.owner) < rank(entry.get().owner) {
                     entry.insert(held);
                 }
             }
@@ -68,11 +97,15 @@ impl Owners {
 }
 
 /// Of several holders the oldest owns the socket: it made it, and the others inherited it. But the
-/// init process, where it holds a socket together with others, only keeps it for the service that
+/// init process's group, where another one holds the socket too, only keeps it for the service that
 /// it started (socket activation).
-fn seniority(processes: &[ProcessIdentity], owner: OwnerIndex) -> (bool, u64, u32) {
+fn seniority(
+    processes: &[ProcessIdentity],
+    init_group: Option<u32>,
+    owner: OwnerIndex,
+) -> (bool, u64, u32) {
     match processes.get(owner as usize) {
-        Some(process) => (process.pid == 1, process.start_ticks, process.pid),
+        Some(process) => (Some(process.pgid) == init_group, process.start_ticks, process.pid),
         None => (true, u64::MAX, u32::MAX),
     }
 }
@@ -92,6 +125,7 @@ pub enum OwnerSource {
 /// Finds the owners of sockets.
 #[derive(Debug)]
 pub(crate) struct OwnerReader {
+    source: OwnerSource,
     clock: BootClock,
     #[cfg(feature = "ebpf")]
     iterator: Option<task_file::TaskFileIterator>,
@@ -117,14 +151,23 @@ impl OwnerReader {
                     }
                 },
             };
-            Ok(Self { clock, iterator })
+            Ok(Self { source, clock, iterator })
         }
         #[cfg(not(feature = "ebpf"))]
         {
-            if source != OwnerSource::Procfs {
-                degraded(degradation("this program was built without kernel programs"));
+            let reason = "this program was built without kernel programs";
+            match source {
+                OwnerSource::Procfs => {}
+                OwnerSource::Auto => degraded(degradation(reason)),
+                OwnerSource::TaskFile => {
+                    return Err(Error::Program {
+                        doing: "load",
+                        program: "socket_owner",
+                        reason: reason.to_owned(),
+                    });
+                }
             }
-            Ok(Self { clock })
+            Ok(Self { source, clock })
         }
     }
 
@@ -139,12 +182,18 @@ impl OwnerReader {
         owners.clear();
         #[cfg(feature = "ebpf")]
         if let Some(iterator) = &mut self.iterator {
-            let Err(error) = iterator.read(self.clock, namespace, owners) else { return Ok(()) };
+            let Err(error) = iterator.read(self.clock, namespace, owners) else {
+                owners.complete = owners.dropped == 0;
+                return Ok(());
+            };
+            if self.source == OwnerSource::TaskFile {
+                return Err(error);
+            }
             degraded(degradation(&error.to_string()));
             self.iterator = None;
             owners.clear();
         }
-        let _ = (namespace, self.clock, degraded);
+        let _ = (self.source, namespace, self.clock, degraded);
         procfs::read(owners)
     }
 }
@@ -167,7 +216,7 @@ mod tests {
     }
 
     fn owner_of(holders: &[ProcessIdentity]) -> u32 {
-        let mut owners = Owners::default();
+        let mut owners = Owners::new(100);
         for &holder in holders {
             let owner = owners.add_process(holder);
             owners.hold(7, Held { owner, port_bound: None });
@@ -189,7 +238,7 @@ mod tests {
 
         let mut reader =
             OwnerReader::new(source, BootClock::read().unwrap(), &mut |it| panic!("{it}")).unwrap();
-        let mut owners = Owners::default();
+        let mut owners = Owners::new(1 << 20);
         reader.read(None, &mut owners, &mut |it| panic!("{it}")).unwrap();
         let mut found = std::collections::BTreeMap::new();
         for protocol in netglass_model::Protocol::ALL {
@@ -236,10 +285,23 @@ mod tests {
     }
 
     #[test]
-    fn init_owns_only_what_it_alone_holds() {
+    fn init_owns_only_what_its_own_group_alone_holds() {
         let (init, service) = (process(1, 1, 1), process(500, 500, 900));
         assert_eq!(owner_of(&[init, service]), 500);
-        assert_eq!(owner_of(&[service, init]), 500);
         assert_eq!(owner_of(&[init]), 1);
+        // In a container the server itself is often the init process.
+        let worker = process(7, 1, 200);
+        assert_eq!(owner_of(&[init, worker]), 1);
+        assert_eq!(owner_of(&[init, worker, service]), 500);
+    }
+
+    #[test]
+    fn there_is_a_bound() {
+        let mut owners = Owners::new(1);
+        let owner = owners.add_process(process(2, 2, 1));
+        owners.hold(7, Held { owner, port_bound: None });
+        owners.hold(8, Held { owner, port_bound: None });
+        owners.hold(7, Held { owner, port_bound: None });
+        assert_eq!((owners.get(8), owners.dropped), (None, 1));
     }
 }

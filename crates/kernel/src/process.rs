@@ -89,11 +89,13 @@ impl BootClock {
 pub(crate) struct ProcessCache {
     clock: BootClock,
     known: HashMap<ProcessIdentity, Arc<Process>, foldhash::quality::RandomState>,
+    /// Whether the executable of some process could not be read for lack of privileges.
+    pub(crate) denied: bool,
 }
 
 impl ProcessCache {
     pub(crate) fn new(clock: BootClock) -> Self {
-        Self { clock, known: HashMap::default() }
+        Self { clock, known: HashMap::default(), denied: false }
     }
 
     /// The process of `identity`. Of one that has ended only the identity is known.
@@ -104,47 +106,50 @@ impl ProcessCache {
         if self.known.len() >= CACHE_CAPACITY {
             self.known.clear();
         }
-        let process = Arc::new(read(identity, self.clock));
+        let process = Arc::new(self.read(identity));
         self.known.insert(*identity, Arc::clone(&process));
         process
     }
-}
 
-fn read(identity: &ProcessIdentity, clock: BootClock) -> Process {
-    let mut process = Process {
-        pid: identity.pid,
-        start_time: clock.moment(identity.start_ticks),
-        pgid: identity.pgid,
-        ppid: 0,
-        family: identity.pid,
-        uid: None,
-        gid: None,
-        comm: text_from_bytes(identity.comm.as_bytes()),
-        exe: None,
-        cgroup: None,
-        container: None,
-    };
-    // Every file is reached through one open directory: it stays that of the same process, even
-    // if the process ends and its id is given to another one meanwhile.
-    let Ok(files) = directory(identity.pid) else { return process };
-    let Some(stat) = files.read("stat").ok().and_then(|bytes| stat::parse(&bytes)) else {
-        return process;
-    };
-    if stat.start_ticks != identity.start_ticks {
-        return process;
+    fn read(&mut self, identity: &ProcessIdentity) -> Process {
+        let mut process = Process {
+            pid: identity.pid,
+            start_time: self.clock.moment(identity.start_ticks),
+            pgid: identity.pgid,
+            ppid: 0,
+            family: identity.pid,
+            uid: None,
+            gid: None,
+            comm: text_from_bytes(identity.comm.as_bytes()),
+            exe: None,
+            cgroup: None,
+            container: None,
+        };
+        // Every file is reached through one open directory: it stays that of the same process, even
+        // if the process ends and its id is given to another one meanwhile.
+        let Ok(files) = directory(identity.pid) else { return process };
+        let Some(stat) = files.read("stat").ok().and_then(|bytes| stat::parse(&bytes)) else {
+            return process;
+        };
+        if stat.start_ticks != identity.start_ticks {
+            return process;
+        }
+        process.ppid = stat.ppid;
+        process.family = family::root(&files, &stat);
+        if let Ok(status) = files.read("status") {
+            (process.uid, process.gid) = stat::real_ids(&status);
+        }
+        match files.link("exe") {
+            Ok(path) => process.exe = Some(text_from_bytes(&path)),
+            Err(error) => self.denied |= error.kind() == io::ErrorKind::PermissionDenied,
+        }
+        if let Ok(text) = files.read("cgroup") {
+            let cgroup = cgroup::parse(&text);
+            process.cgroup = cgroup.path;
+            process.container = cgroup.container;
+        }
+        process
     }
-    process.ppid = stat.ppid;
-    process.family = family::root(&files, &stat);
-    if let Ok(status) = files.read("status") {
-        (process.uid, process.gid) = stat::real_ids(&status);
-    }
-    process.exe = files.link("exe").ok().map(|path| text_from_bytes(&path));
-    if let Ok(text) = files.read("cgroup") {
-        let cgroup = cgroup::parse(&text);
-        process.cgroup = cgroup.path;
-        process.container = cgroup.container;
-    }
-    process
 }
 
 /// What `/proc/PID/stat` tells of `pid` now.

@@ -72,8 +72,9 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Gets ready to scan. The namespace of the calling thread counts as the host's own.
-    pub fn new(options: ScanOptions) -> Result<Self, Error> {
+    /// Gets ready to scan, with room for the owners of as many sockets as `limits` say. The namespace
+    /// of the calling thread counts as the host's own.
+    pub fn new(options: ScanOptions, limits: Limits) -> Result<Self, Error> {
         let clock = BootClock::read()?;
         let mut degradations = Degradations::default();
         let own = Namespaces::identity(namespace::own()?);
@@ -82,7 +83,7 @@ impl Scanner {
             options,
             own,
             reader,
-            owners: Owners::default(),
+            owners: Owners::new(limits.sockets),
             processes: ProcessCache::new(clock),
             ownerless: HashSet::default(),
             degradations,
@@ -142,7 +143,16 @@ impl Scanner {
         reader.read(wanted, owners, &mut |it| degradations.add(it))?;
         let mut pass = Pass::new(*options, owners, processes, collector, degradations);
         work(&mut pass, own, all.as_ref())?;
-        Ok(pass.into_orphans())
+        let orphans = pass.into_orphans();
+        if processes.denied {
+            degradations.add(Degradation {
+                feature: "the executables of all processes".to_owned(),
+                reason: "those of some processes may not be read".to_owned(),
+                consequence: "they are known by name alone; it takes root, or CAP_SYS_PTRACE"
+                    .to_owned(),
+            });
+        }
+        Ok(orphans)
     }
 }
 

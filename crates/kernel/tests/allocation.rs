@@ -53,7 +53,7 @@ impl Scans {
         let options =
             ScanOptions { sockets: SocketSource::Netlink, owners, ..ScanOptions::default() };
         Self {
-            scanner: Scanner::new(options).unwrap(),
+            scanner: Scanner::new(options, Limits::default()).unwrap(),
             collector: Collector::new(sightings, Limits::default()),
         }
     }

@@ -111,7 +111,8 @@ impl AddAssign<&Self> for Ledger {
 /// `1200 sockets seen = 1000 stored + 200 skipped (150 loopback, 50 filter)`.
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} sockets seen = {} stored", self.seen, self.stored)?;
+        let sockets = if self.seen == 1 { "socket" } else { "sockets" };
+        write!(f, "{} {sockets} seen = {} stored", self.seen, self.stored)?;
         if self.pending > 0 {
             write!(f, " + {} pending", self.pending)?;
         }

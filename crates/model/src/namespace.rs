@@ -22,10 +22,11 @@ impl fmt::Display for NamespaceInode {
 /// A network namespace and the name by which people know it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkNamespace {
-    /// Which one it is.
-    pub inode: NamespaceInode,
+    // First, so that namespaces are in the order of their names: inodes change from boot to boot.
     /// Its name under `/run/netns`, if it has one.
     pub name: Option<String>,
+    /// Which one it is.
+    pub inode: NamespaceInode,
 }
 
 /// The name where there is one, else the inode.

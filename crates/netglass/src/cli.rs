@@ -155,9 +155,13 @@ mod tests {
                 .filter(|option| !matches!(option.get_id().as_str(), "help" | "version"))
             {
                 let variable = option.get_env().map(|name| name.to_string_lossy().into_owned());
-                let expected = option
-                    .get_long()
-                    .map(|long| format!("NETGLASS_{}", long.replace('-', "_").to_uppercase()));
+                let name = match (verb.get_name(), option.get_long()) {
+                    // Its values are others than those of the answer's format.
+                    ("probe", Some("format")) => Some("ledger-format"),
+                    (_, name) => name,
+                };
+                let expected =
+                    name.map(|name| format!("NETGLASS_{}", name.replace('-', "_").to_uppercase()));
                 assert_eq!(variable, expected, "netglass {} {option}", verb.get_name());
             }
         }

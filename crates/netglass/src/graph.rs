@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use netglass_model::{Edge, HostId, NamespaceInode, Node, Port, Timestamp};
+use netglass_model::{Edge, HostId, NetworkNamespace, Node, Port, Timestamp};
 use netglass_store::Dependencies;
 
 use crate::query::Query;
@@ -36,7 +36,7 @@ impl Way {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeKey<'a> {
     host: Owner<'a>,
-    namespace: Option<NamespaceInode>,
+    namespace: Option<&'a NetworkNamespace>,
     address: IpAddr,
     port: Port,
     process: Option<(&'a str, u32, u32)>,
@@ -47,7 +47,7 @@ impl<'a> NodeKey<'a> {
     pub(crate) fn of(node: &'a Node) -> Self {
         Self {
             host: owner(node.host.as_ref()),
-            namespace: node.namespace.as_ref().map(|namespace| namespace.inode),
+            namespace: node.namespace.as_ref(),
             address: node.address,
             port: node.port,
             process: (node.process.as_ref())

@@ -31,6 +31,7 @@ pub(crate) struct Prober {
     bucket: Duration,
     /// The time bucket in which old observations were removed last.
     pruned_in: Option<Timestamp>,
+    pruning_fails: bool,
     is_database_away: bool,
     notes: Vec<String>,
 }
@@ -43,14 +44,16 @@ impl Prober {
         database: Box<dyn Database>,
         bucket: Duration,
     ) -> anyhow::Result<Self> {
-        let scanner = Scanner::new(arguments.options()).context("getting ready to scan sockets")?;
+        let (options, limits) = (arguments.options(), arguments.limits());
+        let scanner = Scanner::new(options, limits).context("getting ready to scan sockets")?;
         let mut prober = Self {
             scanner,
-            collector: Collector::new(sightings, arguments.limits()),
+            collector: Collector::new(sightings, limits),
             database,
             host: this_host_id(),
             bucket,
             pruned_in: None,
+            pruning_fails: false,
             is_database_away: false,
             notes: Vec::new(),
         };
@@ -130,7 +133,9 @@ impl Prober {
             return;
         }
         self.pruned_in = bucket;
-        if let Err(error) = self.database.prune(now) {
+        let failed = self.database.prune(now).err();
+        let failed_before = std::mem::replace(&mut self.pruning_fails, failed.is_some());
+        if let (Some(error), false) = (failed, failed_before) {
             let error = anyhow::Error::new(error);
             self.notes.push(format!("{error:#}; what is older than the retention is still there"));
         }

@@ -56,6 +56,7 @@ struct file {
 /* include/linux/pid.h */
 struct upid {
 	int nr;
+	struct pid_namespace *ns;
 };
 
 /* include/linux/pid.h */

@@ -36,12 +36,13 @@ struct {
 /* The id of a task or group in the pid namespace of the reader, whose level is given. */
 static __u32 pid_number(struct pid *pid, __u32 level)
 {
-	struct upid number = {};
+	/* The array has one element for each level: its elements' size is the running kernel's. */
+	struct upid *first = __builtin_preserve_access_index(&pid->numbers[0]);
+	struct upid *own = (void *)first + level * bpf_core_type_size(struct upid);
 
 	if (!pid || BPF_CORE_READ(pid, level) < level)
 		return 0;
-	bpf_core_read(&number, sizeof(number), &pid->numbers[level]);
-	return number.nr;
+	return BPF_CORE_READ(own, nr);
 }
 
 static __u32 reader_level(void)

@@ -205,7 +205,7 @@ mod tests {
     /// The owners that the bytes tell of when they arrive in two pieces, the second one behind what
     /// was left of the first.
     fn owners_of(bytes: &[u8], split: usize) -> Owners {
-        let (mut records, mut owners) = (records(), Owners::default());
+        let (mut records, mut owners) = (records(), Owners::new(1 << 10));
         let used = records.take(&bytes[..split], &mut owners).unwrap();
         assert!(used <= split && split - used < record::PROCESS_LENGTH, "{used} of {split}");
         let used_then = records.take(&bytes[used..], &mut owners).unwrap();
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_refused() {
-        let mut owners = Owners::default();
+        let mut owners = Owners::new(1 << 10);
         assert_eq!(records().take(&3_u32.to_ne_bytes(), &mut owners), None, "an unknown kind");
         let orphan = bytes_of(&[Record::Socket { inode: 7, flags: 0 }]);
         assert_eq!(records().take(&orphan, &mut owners), None, "a socket before any process");
@@ -274,7 +274,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_taken_or_refused(bytes in vec(any::<u8>(), 0..256)) {
-            let used = records().take(&bytes, &mut Owners::default());
+            let used = records().take(&bytes, &mut Owners::new(1 << 10));
             prop_assert!(used.is_none_or(|used| used <= bytes.len()));
         }
 
@@ -283,7 +283,7 @@ mod tests {
         fn any_words_are_taken_or_refused(words in vec(0..4_u32, 0..64), cut in 0..4_usize) {
             let mut bytes: Vec<_> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
             bytes.truncate(bytes.len().saturating_sub(cut));
-            let used = records().take(&bytes, &mut Owners::default());
+            let used = records().take(&bytes, &mut Owners::new(1 << 10));
             prop_assert!(used.is_none_or(|used| used <= bytes.len()));
         }
 

@@ -260,7 +260,12 @@ impl Collector {
         };
         let is_full = self.flows.len() >= self.limits.flows;
         let entry = match self.flows.entry(key) {
-            Entry::Vacant(_) if is_full => return self.skip(Skip::TableFull),
+            Entry::Vacant(_) if is_full => {
+                if let Some(tracker) = &mut self.tracker {
+                    tracker.leave_out();
+                }
+                return self.skip(Skip::TableFull);
+            }
             entry => entry,
         };
         let adds = match &mut self.tracker {

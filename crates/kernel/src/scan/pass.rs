@@ -1,6 +1,6 @@
 //! Going through the sockets of one or all namespaces with one reading of their owners.
 
-use std::cell::Cell;
+use std::{cell::Cell, fs, ops::RangeInclusive};
 
 use netglass_model::{
     Degradation, Direction, Endpoint, NamespaceInode, NetworkNamespace, Port, Protocol, Skip,
@@ -29,11 +29,15 @@ pub(super) struct Orphan {
     namespace: NamespaceInode,
     socket: Socket,
     role: Role,
+    port_bound: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Role {
-    Listener,
+    /// It waits for peers. Whether its port is one that the kernel chose, going by the number.
+    Listener {
+        ephemeral: bool,
+    },
     Connection(Direction),
 }
 
@@ -43,7 +47,7 @@ impl Orphan {
     }
 
     pub(super) fn count_without_process(&self, collector: &mut Collector) {
-        count(collector, self.namespace, &self.socket, self.role, None, None);
+        count(collector, self.namespace, &self.socket, self.role, None, self.port_bound);
     }
 }
 
@@ -73,7 +77,16 @@ impl<'a> Pass<'a> {
             degradations.add(Degradation {
                 feature: "the owners of all sockets".to_owned(),
                 reason: "the open files of some processes may not be read".to_owned(),
-                consequence: "their sockets are counted without process; root may read more"
+                consequence: "their sockets are counted without process; it takes root, or \
+                              CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+                    .to_owned(),
+            });
+        }
+        if owners.dropped > 0 {
+            degradations.add(Degradation {
+                feature: "the owners of all sockets".to_owned(),
+                reason: "there are more sockets than there is room for".to_owned(),
+                consequence: "the others are counted without process; raise --max-sockets"
                     .to_owned(),
             });
         }
@@ -102,7 +115,8 @@ impl<'a> Pass<'a> {
             self.degradations.add(Degradation {
                 feature: "all network namespaces".to_owned(),
                 reason: "those of some processes may not be read".to_owned(),
-                consequence: "sockets in them may be missing; root may read more".to_owned(),
+                consequence: "sockets in them may be missing; it takes root, or CAP_SYS_PTRACE"
+                    .to_owned(),
             });
         }
         for namespace in namespaces.iter() {
@@ -124,7 +138,7 @@ impl<'a> Pass<'a> {
                 self.degradations.add(Degradation {
                     feature: "all network namespaces".to_owned(),
                     reason: error.to_string(),
-                    consequence: "the sockets of that namespace are missing; run as root"
+                    consequence: "its sockets are missing; it takes root, or CAP_SYS_ADMIN"
                         .to_owned(),
                 });
                 Ok(())
@@ -148,12 +162,14 @@ impl<'a> Pass<'a> {
         let namespace = identity.inode;
         let mut sockets = SocketLists::open(self.options.sockets, self.degradations)?;
         let mut listening = ListeningEndpoints::default();
+        let ephemeral_ports = ephemeral_ports();
         for (protocol, states) in
             [(Protocol::Tcp, StateSet::LISTENING), (Protocol::Udp, StateSet::UNCONNECTED)]
         {
             sockets.list(self, protocol, states, |pass, socket| {
                 listening.add(socket);
-                pass.observe(namespace, socket, Role::Listener);
+                let ephemeral = ephemeral_ports.contains(&socket.local_port);
+                pass.observe(namespace, socket, Role::Listener { ephemeral });
             })?;
         }
         for protocol in Protocol::ALL {
@@ -189,10 +205,12 @@ impl<'a> Pass<'a> {
             inode => self.owners.get(inode),
         };
         let Some(held) = held else {
+            // What no program holds is the kernel's own, a tunnel's for one, and bound on purpose.
+            let port_bound = self.owners.complete.then_some(true);
             if socket.inode != 0 && self.orphans.len() < MAXIMUM_ORPHANS {
-                self.orphans.push(Orphan { namespace, socket: *socket, role });
+                self.orphans.push(Orphan { namespace, socket: *socket, role, port_bound });
             } else {
-                count(self.collector, namespace, socket, role, None, None);
+                count(self.collector, namespace, socket, role, None, port_bound);
             }
             return;
         };
@@ -229,16 +247,31 @@ fn count(
 ) {
     match role {
         Role::Connection(direction) => collector.connection(namespace, socket, direction, holder),
-        Role::Listener => {
+        Role::Listener { ephemeral } => {
             // A program that sends datagrams from ports which the kernel chose takes answers, but
             // offers no service: were each of its ports kept, there would be no end of them.
-            let port = match (socket.protocol, port_bound) {
-                (Protocol::Udp, Some(false)) => Port::Many,
+            let is_chosen_by_kernel = !port_bound.unwrap_or(!ephemeral);
+            let port = match socket.protocol {
+                Protocol::Udp if is_chosen_by_kernel => Port::Many,
                 _ => Port::Number(socket.local_port),
             };
             let local = Endpoint::new(socket.local_address, port);
             collector.listener(namespace, socket.protocol, local, holder);
         }
+    }
+}
+
+/// The ports that the kernel gives to programs that do not choose, in the calling thread's network
+/// namespace (`ip_local_port_range` in ip(7)).
+fn ephemeral_ports() -> RangeInclusive<u16> {
+    // The kernel's own default, where it cannot be read.
+    const DEFAULT: RangeInclusive<u16> = 32_768..=60_999;
+
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = text.split_ascii_whitespace().map(str::parse);
+    match (bounds.next(), bounds.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => first..=last,
+        _ => DEFAULT,
     }
 }
 

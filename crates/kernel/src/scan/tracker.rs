@@ -51,7 +51,10 @@ pub(super) struct Tracker {
     scan: u32,
     /// Counts flushes: a connection counts once between two of them.
     interval: u32,
-    is_first_scan: bool,
+    /// Whether the last scan's sockets are all here: what is not is new.
+    knows_all: bool,
+    /// Whether this scan left sockets out.
+    left_out: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +71,14 @@ struct Tracked {
 
 impl Tracker {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { sockets: HashMap::default(), capacity, scan: 0, interval: 0, is_first_scan: true }
+        Self {
+            sockets: HashMap::default(),
+            capacity,
+            scan: 0,
+            interval: 0,
+            knows_all: false,
+            left_out: false,
+        }
     }
 
     pub(super) fn begin_scan(&mut self) {
@@ -78,7 +88,12 @@ impl Tracker {
     pub(super) fn end_scan(&mut self) {
         let current = self.scan;
         self.sockets.retain(|_, tracked| tracked.scan == current);
-        self.is_first_scan = false;
+        self.knows_all = !std::mem::take(&mut self.left_out);
+    }
+
+    /// A socket is not told of at all.
+    pub(super) fn leave_out(&mut self) {
+        self.left_out = true;
     }
 
     pub(super) fn begin_interval(&mut self) {
@@ -103,7 +118,10 @@ impl Tracker {
                 }
                 tracked
             }
-            Entry::Vacant(_) if is_full => return Sight::NoRoom,
+            Entry::Vacant(_) if is_full => {
+                self.left_out = true;
+                return Sight::NoRoom;
+            }
             Entry::Vacant(entry) => {
                 let mut tracked = Tracked {
                     scan: self.scan,
@@ -114,8 +132,8 @@ impl Tracker {
                     bytes_received: 0,
                     retransmits: 0,
                 };
-                if self.is_first_scan {
-                    // What an old connection did before we came is not of this interval.
+                if !self.knows_all {
+                    // What an old connection did before it was seen is not of this interval.
                     tracked.bytes_sent = traffic.bytes_sent;
                     tracked.bytes_received = traffic.bytes_received;
                     tracked.retransmits = traffic.retransmits;
@@ -257,6 +275,21 @@ mod tests {
         let second = socket(2, SocketState::Established, 0);
         assert_eq!(tracker.observe(NAMESPACE, &second), Sight::NoRoom);
         assert_ne!(tracker.observe(NAMESPACE, &first), Sight::NoRoom);
+    }
+
+    #[test]
+    fn a_connection_that_there_was_no_room_for_is_not_taken_for_a_new_one() {
+        let mut tracker = Tracker::new(1);
+        let [first, second] = [1, 2].map(|cookie| socket(cookie, SocketState::Established, 10));
+        tracker.begin_scan();
+        tracker.observe(NAMESPACE, &first);
+        assert_eq!(tracker.observe(NAMESPACE, &second), Sight::NoRoom);
+        tracker.end_scan();
+        // Neither is it while there is still no room, nor when the first one has made way.
+        tracker.begin_scan();
+        tracker.leave_out();
+        tracker.end_scan();
+        assert_eq!(scan(&mut tracker, &[second]), (1, 0, 0, 0));
     }
 
     #[test]

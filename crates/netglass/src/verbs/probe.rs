@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     storage: StorageArguments,
 
     /// How the ledger is printed
-    #[arg(long, env = "NETGLASS_FORMAT", value_name = "FORMAT", default_value = "text")]
+    #[arg(long, env = "NETGLASS_LEDGER_FORMAT", value_name = "FORMAT", default_value = "text")]
     format: LedgerFormat,
 }
 

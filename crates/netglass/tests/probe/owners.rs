@@ -165,3 +165,46 @@ fn a_process_that_shares_a_name_with_another_is_not_taken_for_it() {
     assert_ne!(edge.get("client/process/pid"), edge.get("server/process/pid"));
     assert!(!database.tree(&host, &[]).contains("(cycle)"));
 }
+
+#[test]
+fn in_a_pid_namespace_processes_have_its_ids() {
+    require!(root, ebpf, command("unshare"));
+    let host = Namespace::new("host");
+    for owners in OWNERS {
+        let database = Database::new();
+        let probe = database.netglass(&host, &["probe", "--once", "--owners", owners]);
+        // Two levels deep: the ids of each level are found by its number.
+        let mut shell = host.command("unshare");
+        shell.args(["--pid", "--fork", "--mount-proc", "unshare", "--pid", "--fork"]);
+        shell.args(["--mount-proc", "setsid", "--fork", "--wait", "sh", "-c"]).arg(format!(
+            "echo $$ > {directory}/shell
+            tail -f /dev/null | {load} hold-server --listen 127.0.0.1:8080 > {directory}/out &
+            until grep -q ready {directory}/out; do :; done
+            {netglass}",
+            directory = database.path().parent().unwrap().display(),
+            load = load_command().display(),
+            netglass = command_line(&probe),
+        ));
+        for (name, value) in probe.get_envs() {
+            value.map(|value| shell.env(name, value));
+        }
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+
+        let listening = database.edges(&host, &["--listening"]);
+        let listener = &listening[0];
+        let group = std::fs::read_to_string(database.path().with_file_name("shell")).unwrap();
+        assert_eq!(listener.text("listener/process/comm"), "netglass-load");
+        assert_eq!(listener.get("listener/process/pgid").to_string(), group.trim());
+        let pid = listener.number("listener/process/pid");
+        assert!(pid > 1 && pid < 30, "{owners}: {pid} of a few processes");
+        let exe = load_command().canonicalize().unwrap();
+        assert_eq!(listener.text("listener/process/exe"), exe.to_str().unwrap());
+    }
+}
+
+/// The words of the program itself, without those that enter a namespace.
+fn command_line(command: &std::process::Command) -> String {
+    let words = command.get_args().skip_while(|word| *word != env!("CARGO_BIN_EXE_netglass"));
+    words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+}

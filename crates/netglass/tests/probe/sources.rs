@@ -73,6 +73,20 @@ fn procfs_is_used_and_said_to_be_used_when_netlink_fails() {
 }
 
 #[test]
+fn ports_that_the_kernel_chose_are_one_listener_by_either_way() {
+    require!(root, ebpf);
+    let host = Namespace::new("host");
+    let _senders = load(&host, "udp-unconnected --listen 0.0.0.0:0 --count 5");
+    for owners in ["task-file", "procfs"] {
+        let database = Database::new();
+        database.probe_once(&host, &["--owners", owners]);
+        let tree = database.tree(&host, &["--listening"]);
+        assert_eq!(tree.lines().count(), 2, "{tree}");
+        assert!(tree.contains("\n0.0.0.0:many ('netglass-load', pgid="), "{tree}");
+    }
+}
+
+#[test]
 fn a_way_that_alone_is_allowed_and_does_not_work_is_an_error() {
     require!(root);
     let host = Namespace::new("host");

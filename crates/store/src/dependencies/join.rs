@@ -72,7 +72,13 @@ pub(super) fn edges(seen: &Seen) -> Vec<Edge> {
     let directory = Directory::new(seen);
     let mut edges = Vec::new();
     for (service, ends) in services {
-        let mut joining = Joining { seen, directory: &directory, service, joined: BTreeMap::new() };
+        let mut joining = Joining {
+            seen,
+            directory: &directory,
+            service,
+            joined: BTreeMap::new(),
+            total: Total::default(),
+        };
         joining.join(&ends);
         edges.extend(joining.joined.values().map(|joined| joining.edge(joined)));
     }
@@ -97,6 +103,29 @@ impl Row {
         self.attribution = self.attribution.max(attribution);
         self.tally.add(tally);
     }
+}
+
+/// What is left to count of sockets that nobody holds. The other end of such a socket may be one
+/// that somebody does hold, and is counted there: only what is more than those `known` ones is left.
+fn ownerless(clients: &Rows, servers: &Rows, known: Total) -> Option<Row> {
+    let row = match (clients.get(&None), servers.get(&None)) {
+        (Some(client), Some(server)) => {
+            Row { tally: unite_whole(&client.tally, &server.tally), ..*server }
+        }
+        (Some(one), None) | (None, Some(one)) => *one,
+        (None, None) => return None,
+    };
+    let left = |count: fn(&Tally) -> u64, known: u64| {
+        let sum =
+            |rows: &Rows| rows.values().map(|row| count(&row.tally)).fold(0, u64::saturating_add);
+        sum(clients).max(sum(servers)).saturating_sub(known).min(count(&row.tally))
+    };
+    let tally = Tally {
+        connections: left(|tally| tally.connections, known.connections),
+        failed: left(|tally| tally.failed, known.failed),
+        ..row.tally
+    };
+    (tally.connections > 0 || tally.failed > 0).then_some(Row { tally, ..row })
 }
 
 fn node(
@@ -147,6 +176,14 @@ struct Joining<'a> {
     directory: &'a Directory<'a>,
     service: Service,
     joined: BTreeMap<EdgeKey, (End, End, Tally)>,
+    total: Total,
+}
+
+/// How much all edges of a service have been given.
+#[derive(Debug, Clone, Copy, Default)]
+struct Total {
+    connections: u64,
+    failed: u64,
 }
 
 impl Joining<'_> {
@@ -227,6 +264,7 @@ impl Joining<'_> {
             rows.iter().filter_map(|(&group, &row)| Some((group?, row))).collect()
         };
         let (known_clients, known_servers) = (known(clients), known(servers));
+        let before = self.total;
         if known_servers.is_empty() {
             for (group, row) in &known_clients {
                 let client = End::seen(client_place, Some(*group), row);
@@ -243,14 +281,11 @@ impl Joining<'_> {
             self.join_processes((client_place, &known_clients), (server_place, &known_servers));
         }
 
-        // A socket that nobody holds any more is no process's: it is counted by itself.
-        let row = match (clients.get(&None), servers.get(&None)) {
-            (Some(client), Some(server)) => {
-                Row { tally: unite_whole(&client.tally, &server.tally), ..*server }
-            }
-            (Some(one), None) | (None, Some(one)) => *one,
-            (None, None) => return,
+        let known = Total {
+            connections: self.total.connections.saturating_sub(before.connections),
+            failed: self.total.failed.saturating_sub(before.failed),
         };
+        let Some(row) = ownerless(clients, servers, known) else { return };
         let server = self.seen_server(server_place, None, &row);
         self.push(End::unseen(client_place.into()), server, row.tally);
     }
@@ -285,6 +320,8 @@ impl Joining<'_> {
 
     /// Adds an edge, or adds to it where a part of it is known already.
     fn push(&mut self, client: End, server: End, tally: Tally) {
+        self.total.connections = self.total.connections.saturating_add(tally.connections);
+        self.total.failed = self.total.failed.saturating_add(tally.failed);
         let key = [client, server].map(|end| (end.whereabouts, end.process));
         self.joined
             .entry(key)

@@ -259,7 +259,7 @@ fn a_known_client_of_sockets_that_nobody_holds_meets_the_listener() {
     memory.listener("b", 1, "0.0.0.0:80", process("nginx", 7));
     memory.flow("a", flow(1, A_TO_B, process("curl", 5), 1));
     memory.flow("b", flow(1, B_FROM_A, None, 3));
-    assert_eq!(memory.edges(), ["?@a:1 -> nginx/7@b:1 3", "curl/5@a:1 -> nginx/7@b:1 1"]);
+    assert_eq!(memory.edges(), ["?@a:1 -> nginx/7@b:1 2", "curl/5@a:1 -> nginx/7@b:1 1"]);
 }
 
 #[test]
@@ -277,7 +277,16 @@ fn a_known_server_of_sockets_that_nobody_holds_has_an_unknown_client_in_its_plac
     let mut memory = two_hosts();
     memory.flow("a", flow(1, A_TO_B, None, 4));
     memory.flow("b", flow(1, B_FROM_A, process("nginx", 7), 1));
-    assert_eq!(memory.edges(), ["?@a:1 -> ?@b:1 4", "?@a:1 -> nginx/7@b:1 1"]);
+    assert_eq!(memory.edges(), ["?@a:1 -> ?@b:1 3", "?@a:1 -> nginx/7@b:1 1"]);
+}
+
+#[test]
+fn a_connection_that_is_not_accepted_yet_counts_once() {
+    let mut memory = two_hosts();
+    memory.listener("b", 1, "0.0.0.0:80", process("nginx", 7));
+    memory.flow("a", flow(1, A_TO_B, process("curl", 5), 3));
+    memory.flow("b", flow(1, B_FROM_A, None, 3));
+    assert_eq!(memory.edges(), ["curl/5@a:1 -> nginx/7@b:1 3"]);
 }
 
 #[test]
