@@ -105,54 +105,62 @@ impl Scanner {
     /// error.
     pub fn scan(&mut self, collector: &mut Collector) -> Result<(), Error> {
         collector.begin_scan(Timestamp::from(SystemTime::now()));
-        let orphans = self.pass(collector, |pass, own, all| match all {
-            None => pass.namespace(own),
-            Some(namespaces) => pass.namespaces(own, namespaces),
-        })?;
-        let known_ownerless = std::mem::take(&mut self.ownerless);
-        let (old, new): (Vec<_>, Vec<_>) =
-            orphans.into_iter().partition(|orphan| known_ownerless.contains(&orphan.inode()));
-        // A socket that is younger than the look at its owners has one by now.
-        let still = if new.is_empty() {
-            Vec::new()
-        } else {
-            self.pass(collector, |pass, _, _| {
-                for orphan in &new {
-                    pass.adopt(orphan);
-                }
-                Ok(())
-            })?
-        };
-        for orphan in old.into_iter().chain(still) {
-            self.ownerless.insert(orphan.inode());
-            orphan.count_without_process(collector);
+        let namespaces = self.options.all_namespaces.then(Namespaces::find).transpose()?;
+        self.read_owners()?;
+        let own = self.own.clone();
+        let mut pass = self.pass(collector);
+        match &namespaces {
+            None => pass.namespace(&own)?,
+            Some(namespaces) => pass.namespaces(&own, namespaces)?,
         }
+        let orphans = pass.into_orphans();
+        self.settle(orphans, collector)?;
         collector.end_scan();
+        self.note_denied_executables();
         Ok(())
     }
 
-    /// Reads the owners anew and lets `work` count sockets with them.
-    fn pass(
-        &mut self,
-        collector: &mut Collector,
-        work: impl FnOnce(&mut Pass<'_>, &NetworkNamespace, Option<&Namespaces>) -> Result<(), Error>,
-    ) -> Result<Vec<Orphan>, Error> {
-        let Self { options, own, reader, owners, processes, degradations, .. } = self;
-        let all = options.all_namespaces.then(Namespaces::find).transpose()?;
-        let wanted = all.is_none().then_some(own.inode);
-        reader.read(wanted, owners, &mut |it| degradations.add(it))?;
-        let mut pass = Pass::new(*options, owners, processes, collector, degradations);
-        work(&mut pass, own, all.as_ref())?;
-        let orphans = pass.into_orphans();
-        if processes.denied {
-            degradations.add(Degradation {
+    /// Counts the sockets whose owner was not found, after one more look for those that are new: a
+    /// socket that is younger than the look at the owners has one by now.
+    fn settle(&mut self, orphans: Vec<Orphan>, collector: &mut Collector) -> Result<(), Error> {
+        let known = std::mem::take(&mut self.ownerless);
+        let (mut orphans, new): (Vec<_>, Vec<_>) =
+            orphans.into_iter().partition(|orphan| known.contains(&orphan.inode()));
+        if !new.is_empty() {
+            self.read_owners()?;
+            let mut pass = self.pass(collector);
+            for orphan in &new {
+                pass.adopt(orphan);
+            }
+            orphans.extend(pass.into_orphans());
+        }
+        for orphan in orphans {
+            self.ownerless.insert(orphan.inode());
+            orphan.count_without_process(collector);
+        }
+        Ok(())
+    }
+
+    fn read_owners(&mut self) -> Result<(), Error> {
+        let Self { options, own, reader, owners, degradations, .. } = self;
+        let wanted = (!options.all_namespaces).then_some(own.inode);
+        reader.read(wanted, owners, &mut |it| degradations.add(it))
+    }
+
+    fn pass<'a>(&'a mut self, collector: &'a mut Collector) -> Pass<'a> {
+        let Self { options, owners, processes, degradations, .. } = self;
+        Pass::new(*options, owners, processes, collector, degradations)
+    }
+
+    fn note_denied_executables(&mut self) {
+        if self.processes.denied {
+            self.degradations.add(Degradation {
                 feature: "the executables of all processes".to_owned(),
                 reason: "those of some processes may not be read".to_owned(),
                 consequence: "they are known by name alone; it takes root, or CAP_SYS_PTRACE"
                     .to_owned(),
             });
         }
-        Ok(orphans)
     }
 }
 

@@ -98,8 +98,8 @@ impl Namespace {
 
     /// Runs one or more lines of `ip` commands inside, in one go.
     pub fn ip(&self, lines: &str) {
-        let mut command = ip();
-        command.args(["-n", &self.name, "-batch", "-"]);
+        let mut command = self.command("ip");
+        command.args(["-batch", "-"]);
         run_with_input(command, lines);
     }
 
