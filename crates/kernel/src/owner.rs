@@ -73,7 +73,8 @@ impl Owners {
     fn add_process(&mut self, process: ProcessIdentity) -> OwnerIndex {
         // Processes come in the order of their ids, so this one comes first.
         if process.pid == 1 {
-            self.init_group = Some(process.pgid);
+            // A group of another pid namespace has no number here, and every such group the same.
+            self.init_group = Some(process.pgid).filter(|&pgid| pgid != 0);
         }
         self.processes.push(process);
         OwnerIndex::try_from(self.processes.len() - 1).unwrap_or(OwnerIndex::MAX)
@@ -105,7 +106,10 @@ fn seniority(
     owner: OwnerIndex,
 ) -> (bool, u64, u32) {
     match processes.get(owner as usize) {
-        Some(process) => (Some(process.pgid) == init_group, process.start_ticks, process.pid),
+        Some(process) => {
+            let is_init = process.pid == 1 || Some(process.pgid) == init_group;
+            (is_init, process.start_ticks, process.pid)
+        }
         None => (true, u64::MAX, u32::MAX),
     }
 }

@@ -135,8 +135,12 @@ impl Scanner {
             orphans.extend(pass.into_orphans());
         }
         for orphan in orphans {
+            // What no program holds for longer than a moment is the kernel's own, a tunnel's for
+            // one, and is bound on purpose.
+            let lasts = known.contains(&orphan.inode());
+            let port_bound = (lasts && self.owners.complete).then_some(true);
             self.ownerless.insert(orphan.inode());
-            orphan.count_without_process(collector);
+            orphan.count_without_process(collector, port_bound);
         }
         Ok(())
     }

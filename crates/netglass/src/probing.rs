@@ -67,8 +67,8 @@ impl Prober {
         self.scanner.scan(&mut self.collector).context("scanning sockets")?;
         if had_room && !self.has_room() {
             self.notes.push(
-                "there are more flows or sockets than there is room for, and the rest is skipped; \
-                 raise --max-flows or --max-sockets"
+                "there are more flows, listeners, processes or sockets than there is room for, and \
+                 the rest is skipped; raise --max-flows or --max-sockets"
                     .to_owned(),
             );
         }

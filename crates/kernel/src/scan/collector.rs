@@ -238,7 +238,16 @@ impl Collector {
         self.ledger.skip(reason, 1);
     }
 
-    /// Counts one sight of a socket that has a peer.
+    /// Counts a socket for which there is no room.
+    pub(super) fn skip_for_lack_of_room(&mut self) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.leave_out();
+        }
+        self.skip(Skip::TableFull);
+    }
+
+    /// Counts one sight of a socket that has a peer. Once seen, a connection keeps its `direction`:
+    /// the server may stop listening while it lasts.
     pub(super) fn connection(
         &mut self,
         namespace: NamespaceInode,
@@ -246,6 +255,10 @@ impl Collector {
         direction: Direction,
         holder: Option<Holder>,
     ) {
+        let direction = match &self.tracker {
+            Some(tracker) => tracker.direction(namespace, socket).unwrap_or(direction),
+            None => direction,
+        };
         let key = FlowKey {
             namespace,
             local: socket.local_address,
@@ -260,20 +273,15 @@ impl Collector {
         };
         let is_full = self.flows.len() >= self.limits.flows;
         let entry = match self.flows.entry(key) {
-            Entry::Vacant(_) if is_full => {
-                if let Some(tracker) = &mut self.tracker {
-                    tracker.leave_out();
-                }
-                return self.skip(Skip::TableFull);
-            }
+            Entry::Vacant(_) if is_full => return self.skip_for_lack_of_room(),
             entry => entry,
         };
         let adds = match &mut self.tracker {
             None => counters_of_one_sight(socket),
-            Some(tracker) => match tracker.observe(namespace, socket) {
+            Some(tracker) => match tracker.observe(namespace, socket, direction) {
                 Sight::Adds(adds) => adds,
                 Sight::Remains => return self.ledger.pend(1),
-                Sight::NoRoom => return self.skip(Skip::TableFull),
+                Sight::NoRoom => return self.skip_for_lack_of_room(),
             },
         };
         self.ledger.pend(1);
@@ -309,7 +317,7 @@ impl Collector {
         let process = holder.map(|holder| holder.process);
         let is_full = self.listeners.len() >= self.limits.flows;
         match self.listeners.entry(key) {
-            Entry::Vacant(_) if is_full => return self.skip(Skip::TableFull),
+            Entry::Vacant(_) if is_full => return self.skip_for_lack_of_room(),
             Entry::Vacant(entry) => {
                 entry.insert(ListenerEntry { process, first_seen: self.now, last_seen: self.now });
             }

@@ -29,7 +29,6 @@ pub(super) struct Orphan {
     namespace: NamespaceInode,
     socket: Socket,
     role: Role,
-    port_bound: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +45,13 @@ impl Orphan {
         self.socket.inode
     }
 
-    pub(super) fn count_without_process(&self, collector: &mut Collector) {
-        count(collector, self.namespace, &self.socket, self.role, None, self.port_bound);
+    /// Counts it. `port_bound` says whether a program chose its port, if that is known.
+    pub(super) fn count_without_process(
+        &self,
+        collector: &mut Collector,
+        port_bound: Option<bool>,
+    ) {
+        count(collector, self.namespace, &self.socket, self.role, None, port_bound);
     }
 }
 
@@ -174,7 +178,8 @@ impl<'a> Pass<'a> {
         }
         for protocol in Protocol::ALL {
             sockets.list(self, protocol, StateSet::CONNECTED, |pass, socket| {
-                pass.observe(namespace, socket, Role::Connection(listening.direction(socket)));
+                let direction = listening.direction(socket, &ephemeral_ports);
+                pass.observe(namespace, socket, Role::Connection(direction));
             })?;
         }
         Ok(())
@@ -205,12 +210,10 @@ impl<'a> Pass<'a> {
             inode => self.owners.get(inode),
         };
         let Some(held) = held else {
-            // What no program holds is the kernel's own, a tunnel's for one, and bound on purpose.
-            let port_bound = self.owners.complete.then_some(true);
             if socket.inode != 0 && self.orphans.len() < MAXIMUM_ORPHANS {
-                self.orphans.push(Orphan { namespace, socket: *socket, role, port_bound });
+                self.orphans.push(Orphan { namespace, socket: *socket, role });
             } else {
-                count(self.collector, namespace, socket, role, None, port_bound);
+                count(self.collector, namespace, socket, role, None, None);
             }
             return;
         };
@@ -218,7 +221,7 @@ impl<'a> Pass<'a> {
             Ok(holder) => {
                 count(self.collector, namespace, socket, role, Some(holder), held.port_bound);
             }
-            Err(NoRoom) => self.collector.skip(Skip::TableFull),
+            Err(NoRoom) => self.collector.skip_for_lack_of_room(),
         }
     }
 

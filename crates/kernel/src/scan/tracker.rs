@@ -1,7 +1,7 @@
 //! Telling sockets apart from one scan to the next, so that each connection counts once.
 
 use hashbrown::{HashMap, hash_map::Entry};
-use netglass_model::{FlowCounters, NamespaceInode, RttSamples};
+use netglass_model::{Direction, FlowCounters, NamespaceInode, RttSamples};
 
 use crate::socket::{Socket, TcpTraffic};
 
@@ -59,6 +59,7 @@ pub(super) struct Tracker {
 
 #[derive(Debug, Clone, Copy)]
 struct Tracked {
+    direction: Direction,
     scan: u32,
     /// The interval in which it was last counted as a connection.
     counted_in: Option<u32>,
@@ -100,7 +101,21 @@ impl Tracker {
         self.interval = self.interval.wrapping_add(1);
     }
 
-    pub(super) fn observe(&mut self, namespace: NamespaceInode, socket: &Socket) -> Sight {
+    /// The direction that the connection had when it was first seen.
+    pub(super) fn direction(
+        &self,
+        namespace: NamespaceInode,
+        socket: &Socket,
+    ) -> Option<Direction> {
+        self.sockets.get(&(namespace, socket.cookie)).map(|tracked| tracked.direction)
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        namespace: NamespaceInode,
+        socket: &Socket,
+        direction: Direction,
+    ) -> Sight {
         let is_full = self.sockets.len() >= self.capacity;
         let traffic = socket.traffic.unwrap_or_default();
         let half_open = socket.state.is_half_open();
@@ -118,12 +133,10 @@ impl Tracker {
                 }
                 tracked
             }
-            Entry::Vacant(_) if is_full => {
-                self.left_out = true;
-                return Sight::NoRoom;
-            }
+            Entry::Vacant(_) if is_full => return Sight::NoRoom,
             Entry::Vacant(entry) => {
                 let mut tracked = Tracked {
+                    direction,
                     scan: self.scan,
                     counted_in: None,
                     failed: false,
@@ -198,7 +211,7 @@ mod tests {
         tracker.begin_scan();
         let mut total = FlowCounters::default();
         for socket in sockets {
-            match tracker.observe(NAMESPACE, socket) {
+            match tracker.observe(NAMESPACE, socket, Direction::Active) {
                 Sight::Adds(adds) => total.combine(&adds),
                 Sight::Remains => {}
                 Sight::NoRoom => panic!("no room"),
@@ -267,14 +280,26 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_keeps_its_direction() {
+        let mut tracker = Tracker::new(10);
+        let accepted = socket(1, SocketState::Established, 0);
+        tracker.begin_scan();
+        tracker.observe(NAMESPACE, &accepted, Direction::Passive);
+        tracker.end_scan();
+        assert_eq!(tracker.direction(NAMESPACE, &accepted), Some(Direction::Passive));
+        let another = socket(2, SocketState::Established, 0);
+        assert_eq!(tracker.direction(NAMESPACE, &another), None);
+    }
+
+    #[test]
     fn there_is_a_bound() {
         let mut tracker = Tracker::new(1);
         tracker.begin_scan();
         let first = socket(1, SocketState::Established, 0);
-        assert_ne!(tracker.observe(NAMESPACE, &first), Sight::NoRoom);
+        assert_ne!(tracker.observe(NAMESPACE, &first, Direction::Active), Sight::NoRoom);
         let second = socket(2, SocketState::Established, 0);
-        assert_eq!(tracker.observe(NAMESPACE, &second), Sight::NoRoom);
-        assert_ne!(tracker.observe(NAMESPACE, &first), Sight::NoRoom);
+        assert_eq!(tracker.observe(NAMESPACE, &second, Direction::Active), Sight::NoRoom);
+        assert_ne!(tracker.observe(NAMESPACE, &first, Direction::Active), Sight::NoRoom);
     }
 
     #[test]
@@ -282,8 +307,9 @@ mod tests {
         let mut tracker = Tracker::new(1);
         let [first, second] = [1, 2].map(|cookie| socket(cookie, SocketState::Established, 10));
         tracker.begin_scan();
-        tracker.observe(NAMESPACE, &first);
-        assert_eq!(tracker.observe(NAMESPACE, &second), Sight::NoRoom);
+        tracker.observe(NAMESPACE, &first, Direction::Active);
+        assert_eq!(tracker.observe(NAMESPACE, &second, Direction::Active), Sight::NoRoom);
+        tracker.leave_out();
         tracker.end_scan();
         // Neither is it while there is still no room, nor when the first one has made way.
         tracker.begin_scan();

@@ -45,7 +45,7 @@ pub(crate) struct ScanArguments {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_flows: u32,
 
-    /// Most sockets told apart from one scan to the next
+    /// Most sockets told apart from one scan to the next, and whose processes are known
     #[arg(long, env = "NETGLASS_MAX_SOCKETS", value_name = "N", default_value = "1048576")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_sockets: u32,

@@ -1,6 +1,6 @@
 //! Which end is the client.
 
-use netglass_testing::{Dnsmasq, Namespace, link, require};
+use netglass_testing::{Dnsmasq, Namespace, Nginx, link, require, run};
 
 use crate::support::{Database, clients, load, only_edge_to, server};
 
@@ -83,4 +83,24 @@ fn a_udp_port_that_the_kernel_chose_is_no_service() {
     let tree = database.tree(&host, &["--listening"]);
     assert!(tree.contains("\n0.0.0.0:45000 ('netglass-load'"), "{tree}");
     assert!(tree.contains("\n0.0.0.0:many ('netglass-load'"), "{tree}");
+}
+
+#[test]
+fn what_is_left_of_a_server_that_has_ended_is_one_service() {
+    require!(root, command("nginx"), command("curl"));
+    let (client, server_host) = (Namespace::new("client"), Namespace::new("server"));
+    link(&client, "10.9.11.1/24", &server_host, "10.9.11.2/24");
+    let nginx = Nginx::new().listen("10.9.11.2:80").file("/page", 10).start(&server_host);
+    for _ in 0..3 {
+        // The server closes first, so TIME_WAIT is on its side.
+        run(client.command("curl").args(["--silent", "--http1.0", "http://10.9.11.2:80/page"]));
+    }
+    drop(nginx);
+    let database = Database::new();
+    database.probe_once(&server_host, &[]);
+    let edges = database.edges(&server_host, &[]);
+    assert_eq!(edges.len(), 1, "{edges:#?}");
+    assert_eq!(edges[0].ends(), "10.9.11.1 -> 10.9.11.2:80");
+    assert_eq!(edges[0].number("connections"), 3);
+    assert!(edges[0].get("server/process").is_null());
 }

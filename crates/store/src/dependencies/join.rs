@@ -120,11 +120,15 @@ fn ownerless(clients: &Rows, servers: &Rows, known: Total) -> Option<Row> {
             |rows: &Rows| rows.values().map(|row| count(&row.tally)).fold(0, u64::saturating_add);
         sum(clients).max(sum(servers)).saturating_sub(known).min(count(&row.tally))
     };
-    let tally = Tally {
-        connections: left(|tally| tally.connections, known.connections),
-        failed: left(|tally| tally.failed, known.failed),
-        ..row.tally
-    };
+    let connections = left(|tally| tally.connections, known.connections);
+    let failed = left(|tally| tally.failed, known.failed);
+    let mut tally = Tally { connections, failed, ..row.tally };
+    if connections < row.tally.connections {
+        // Nobody can tell which of the bytes were those of the connections counted elsewhere.
+        tally.bytes_sent = 0;
+        tally.bytes_received = 0;
+        tally.retransmits = 0;
+    }
     (tally.connections > 0 || tally.failed > 0).then_some(Row { tally, ..row })
 }
 
