@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use netglass_kernel::{Collector, Scanner, Sightings};
 use netglass_model::{Degradation, HostId, Ledger, Skip, Timestamp};
-use netglass_store::Database;
+use netglass_store::{Claim, Database};
 
 pub(crate) use self::{
     arguments::ScanArguments,
@@ -41,11 +41,16 @@ impl Prober {
     pub(crate) fn new(
         arguments: &ScanArguments,
         sightings: Sightings,
-        database: Box<dyn Database>,
+        mut database: Box<dyn Database>,
         bucket: Duration,
     ) -> anyhow::Result<Self> {
         let (options, limits) = (arguments.options(), arguments.limits());
         let scanner = Scanner::new(options, limits).context("getting ready to scan sockets")?;
+        database.claim(if options.all_namespaces {
+            Claim::AllNamespaces
+        } else {
+            Claim::Namespace(scanner.own_namespace())
+        })?;
         let mut prober = Self {
             scanner,
             collector: Collector::new(sightings, limits),
@@ -108,11 +113,6 @@ impl Prober {
     /// What became of every socket that was seen.
     pub(crate) fn ledger(&self) -> &Ledger {
         self.collector.ledger()
-    }
-
-    /// This host.
-    pub(crate) fn host(&self) -> &HostId {
-        &self.host
     }
 
     /// The database, to read what was flushed.

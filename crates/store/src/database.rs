@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use netglass_model::{Host, HostFlow, HostId, Listener, NetworkNamespace, Observations, Timestamp};
+use netglass_model::{
+    Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, Observations, Timestamp,
+};
 
 use crate::{DatabaseUrl, Error, sqlite::Sqlite};
 
@@ -39,11 +41,25 @@ pub struct Window {
     pub until: Timestamp,
 }
 
+/// What a probe sees, and therefore has to be the only one to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The sockets of one network namespace of this host.
+    Namespace(NamespaceInode),
+    /// The sockets of all its namespaces.
+    AllNamespaces,
+}
+
 /// A database backend.
 ///
 /// Reading calls each see one moment of the database, and may run while others write. Counts up to
 /// `i64::MAX` are kept exactly; larger ones are kept as that.
 pub trait Database: Send {
+    /// Claims what a probe on this host sees, until the database is dropped: were two probes to
+    /// write the same sockets, each connection would count twice. [`Error::Claimed`] where another
+    /// one has claimed any of it.
+    fn claim(&mut self, claim: Claim) -> Result<(), Error>;
+
     /// Adds what a probe saw: all of it, or, on an error, nothing. Observations of the same flow in
     /// the same bucket become one, as [`FlowCounters::append`] says.
     ///

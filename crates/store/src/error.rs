@@ -162,6 +162,18 @@ pub enum Error {
         database: DatabaseUrl,
     },
 
+    /// Another probe of this host writes what this one would. Nothing was written.
+    #[error(
+        "cannot {action} {database}: another probe of this host writes there, and with two each \
+         connection would count twice; stop it, or name another path"
+    )]
+    Claimed {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
     /// The system does not let us at the file, or fails to read or write it.
     #[error(
         "cannot {action} {database}: {reason}; check the disk, and the permissions of the file \

@@ -7,7 +7,7 @@ mod error;
 mod sqlite;
 mod url;
 
-pub use database::{Access, Database, Settings, Window, open};
+pub use database::{Access, Claim, Database, Settings, Window, open};
 pub use dependencies::{Dependencies, dependencies};
 pub use error::Error;
 pub use url::DatabaseUrl;

@@ -2,6 +2,7 @@
 //!
 //! The file runs with a write-ahead log, so that one may write while others read.
 
+mod claim;
 mod codec;
 mod connect;
 mod fault;
@@ -20,11 +21,12 @@ use netglass_model::{Host, HostFlow, HostId, Listener, NetworkNamespace, Observa
 use rusqlite::Connection;
 
 use self::{
+    claim::Claimed,
     connect::{Connected, Options},
     fault::Fault,
     files::Identity,
 };
-use crate::{Access, Database, DatabaseUrl, Error, Settings, Window};
+use crate::{Access, Claim, Database, DatabaseUrl, Error, Settings, Window};
 
 /// Longer than any transaction of ours, short enough to be told before the next flush.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +40,7 @@ pub(crate) struct Sqlite {
     settings: Settings,
     identity: Identity,
     connected: Connected,
+    claimed: Option<Claimed>,
 }
 
 impl Sqlite {
@@ -65,7 +68,7 @@ impl Sqlite {
         });
         match open {
             Ok((path, identity, connected)) => {
-                Ok(Self { url, path, options, settings, identity, connected })
+                Ok(Self { url, path, options, settings, identity, connected, claimed: None })
             }
             Err(fault) => Err(fault.into_error(action, &url)),
         }
@@ -105,6 +108,13 @@ impl Sqlite {
 }
 
 impl Database for Sqlite {
+    fn claim(&mut self, claim: Claim) -> Result<(), Error> {
+        let claimed = claim::claim(&self.path, claim)
+            .map_err(|fault| fault.into_error("probe into the database", &self.url))?;
+        self.claimed = Some(claimed);
+        Ok(())
+    }
+
     fn write(&mut self, observations: &Observations) -> Result<(), Error> {
         self.with_write_access("write observations to the database", |connection, settings| {
             write::write(connection, settings.bucket, observations)

@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use clap::Args;
 use netglass_kernel::Sightings;
 use netglass_model::Timestamp;
-use netglass_store::{Window, dependencies};
+use netglass_store::{Database, Window, dependencies};
 
 use crate::{
     database::{DatabaseArguments, StorageArguments},
+    host::this_host_id,
     output,
     probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, Signals, print_ledger},
     query::Query,
@@ -21,7 +22,8 @@ use crate::{
 /// Probes this host and shows its live dependency map
 ///
 /// What is seen is kept in the database, for `netglass look`. Ends with Ctrl-C, and then prints the
-/// ledger: what was seen, and what became of it.
+/// ledger: what was seen, and what became of it. Where a probe of this host runs already, its map is
+/// shown instead.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -51,13 +53,15 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<()> {
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = Signals::listen()?;
-    let settings = arguments.storage.settings();
     let url = database.url()?;
-    let database = database.open_to_write(settings)?;
-    let mut prober = Prober::new(&arguments.scan, Sightings::Repeated, database, settings.bucket)?;
-
+    let mut source = Source::open(arguments, database)?;
     let mut screen = Screen::open(format!("netglass up: {url}, Ctrl-C ends"));
-    let shown = show(&mut prober, signals, &mut screen, arguments);
+    if let Source::Stored(_) = source {
+        let note = format!("another probe of this host writes to {url}: showing what it stores");
+        screen.note(vec![note]);
+    }
+    let shown = show(&mut source, signals, &mut screen, arguments);
+    let Source::Probe(mut prober) = source else { return shown };
     let stored = prober.finish();
     screen.note(prober.take_notes());
     screen.close();
@@ -65,8 +69,39 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     shown.and(stored)
 }
 
+/// Where what is shown comes from.
+enum Source {
+    /// Our own probe.
+    Probe(Box<Prober>),
+    /// Another probe, by what it writes into the database.
+    Stored(Box<dyn Database>),
+}
+
+impl Source {
+    fn open(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<Self> {
+        let settings = arguments.storage.settings();
+        let opened = database.open_to_write(settings)?;
+        match Prober::new(&arguments.scan, Sightings::Repeated, opened, settings.bucket) {
+            Ok(prober) => Ok(Self::Probe(Box::new(prober))),
+            Err(error) if is_claimed(&error) => Ok(Self::Stored(database.open_to_read()?)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn database(&mut self) -> &mut dyn Database {
+        match self {
+            Self::Probe(prober) => prober.database(),
+            Self::Stored(database) => database.as_mut(),
+        }
+    }
+}
+
+fn is_claimed(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(netglass_store::Error::Claimed { .. }))
+}
+
 fn show(
-    prober: &mut Prober,
+    source: &mut Source,
     signals: Signals,
     screen: &mut Screen,
     arguments: &Arguments,
@@ -74,26 +109,29 @@ fn show(
     let interval = arguments.scan.interval;
     let mut schedule = Schedule::new(signals, interval, interval);
     loop {
-        match schedule.next() {
-            Event::Scan => {
+        match (schedule.next(), &mut *source) {
+            (Event::Scan, Source::Probe(prober)) => {
                 prober.scan()?;
                 prober.flush();
                 screen.note(prober.take_notes());
-                draw(prober, screen, arguments)?;
+                draw(source, screen, arguments)?;
             }
+            (Event::Scan, Source::Stored(_)) => draw(source, screen, arguments)?,
             // Each scan is flushed at once.
-            Event::Flush => {}
-            Event::Report => screen.note(vec![prober.ledger().to_string()]),
-            Event::End => return Ok(()),
+            (Event::Flush, _) | (Event::Report, Source::Stored(_)) => {}
+            (Event::Report, Source::Probe(prober)) => {
+                screen.note(vec![prober.ledger().to_string()]);
+            }
+            (Event::End, _) => return Ok(()),
         }
     }
 }
 
-fn draw(prober: &mut Prober, screen: &mut Screen, arguments: &Arguments) -> anyhow::Result<()> {
+fn draw(source: &mut Source, screen: &mut Screen, arguments: &Arguments) -> anyhow::Result<()> {
     let now = Timestamp::from(SystemTime::now());
     let window = Window { since: now.saturating_sub(arguments.linger), until: now };
-    let known = dependencies(prober.database(), window).context("reading the dependencies")?;
-    let query = Query::host(prober.host().clone());
+    let known = dependencies(source.database(), window).context("reading the dependencies")?;
+    let query = Query::host(this_host_id());
     let extent = Extent { depth: arguments.depth, listening: false };
     let mut map = Vec::new();
     output::tree::render(&Tree::build(&known, &query, extent), now, &mut map)?;

@@ -89,3 +89,25 @@ fn a_path_that_cannot_be_written_is_a_clear_error() {
     assert!(stderr.contains(database.path().to_str().unwrap()), "{stderr}");
     assert!(stderr.contains("directory"), "{stderr}");
 }
+
+#[test]
+fn a_second_probe_of_the_same_sockets_is_refused() {
+    require!(root);
+    let (host, other_host) = (Namespace::new("host"), Namespace::new("other"));
+    let _server = server(&host, "127.0.0.1:8080");
+    let database = Database::new();
+    let probe = Probing::start(&database, &host, &["--flush-interval", "10ms"]);
+    probe.wait_until_seen(1);
+    for options in [&[][..], &["--all-namespaces"]] {
+        let arguments = [&["probe", "--once"], options].concat();
+        let output = database.netglass(&host, &arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("another probe of this host writes there"), "{stderr}");
+    }
+    // Another namespace's sockets are others.
+    database.probe_once(&other_host, &[]);
+    // A probe that is killed leaves nothing behind that would have to be removed.
+    drop(probe);
+    database.probe_once(&host, &[]);
+}

@@ -2,7 +2,7 @@
 
 use netglass_testing::{Namespace, Nginx, Running, Signal, link, require};
 
-use crate::support::{Database, clients, server};
+use crate::support::{Database, Probing, clients, server};
 
 #[test]
 fn the_map_shows_a_server_and_its_client_and_ends_with_the_ledger() {
@@ -65,4 +65,23 @@ fn a_terminal_is_given_back_as_it_was() {
     let (before, after) = stdout.rsplit_once("\u{1b}[?1049l").expect("the second page is left");
     assert!(before.contains("\u{1b}[?1049h"), "the second page was entered");
     assert!(after.contains("ledger: "), "the ledger stands where it stays: {after:?}");
+}
+
+#[test]
+fn the_map_of_a_probe_that_runs_already_is_shown() {
+    require!(root);
+    let host = Namespace::new("host");
+    let _server = server(&host, "127.0.0.1:8080");
+    let _clients = clients(&host, "127.0.0.1:8080", 3);
+    let database = Database::new();
+    let probe = Probing::start(&database, &host, &["--flush-interval", "10ms"]);
+    probe.wait_until_seen(7);
+    let up = Running::spawn(database.netglass(&host, &["up", "--interval", "50ms"]));
+    up.wait_for_line("another probe of this host writes to");
+    let line = up.wait_for_line("└<-- 127.0.0.1:many ('netglass-load', pgid=");
+    assert_eq!(line.split_ascii_whitespace().nth(4), Some("3"), "counted once: {line}");
+    up.signal(Signal::INT);
+    let finished = up.wait();
+    assert!(finished.status.success(), "{finished:?}");
+    assert!(probe.end(Signal::TERM).status.success());
 }

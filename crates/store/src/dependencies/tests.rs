@@ -12,7 +12,7 @@ use netglass_model::{
 };
 
 use super::{Dependencies, dependencies};
-use crate::{Database, Error, Window};
+use crate::{Claim, Database, Error, Window};
 
 const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
 
@@ -26,6 +26,10 @@ struct Memory {
 }
 
 impl Database for Memory {
+    fn claim(&mut self, _: Claim) -> Result<(), Error> {
+        unreachable!("the joining only reads")
+    }
+
     fn write(&mut self, _: &Observations) -> Result<(), Error> {
         unreachable!("the joining only reads")
     }

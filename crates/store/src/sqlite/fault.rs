@@ -29,6 +29,8 @@ pub(super) enum Fault {
     Older { found: u32, known: u32 },
     /// Writing is not allowed.
     ReadOnly(String),
+    /// Another probe writes the same.
+    Claimed,
 }
 
 impl Fault {
@@ -58,6 +60,7 @@ impl Fault {
         match self {
             Self::Sqlite(error) => from_sqlite(&error, action, database),
             Self::Io(error) => from_io(&error, action, database),
+            Self::Claimed => Error::Claimed { action, database },
             Self::Malformed(reason) => Error::Corrupt { action, database, reason },
             Self::Missing => Error::Missing { action, database },
             Self::Directory => Error::Directory { action, database },
