@@ -1,8 +1,13 @@
 //! Which end is the client.
 
-use netglass_testing::{Dnsmasq, Namespace, Nginx, link, require, run};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
-use crate::support::{Database, clients, load, only_edge_to, server};
+use netglass_testing::{Dnsmasq, Namespace, Nginx, link, require};
+
+use crate::support::{Database, clients, inside, load, only_edge_to, server};
 
 #[test]
 fn the_end_whose_port_is_listened_on_is_the_server() {
@@ -87,13 +92,15 @@ fn a_udp_port_that_the_kernel_chose_is_no_service() {
 
 #[test]
 fn what_is_left_of_a_server_that_has_ended_is_one_service() {
-    require!(root, command("nginx"), command("curl"));
+    require!(root, command("nginx"));
     let (client, server_host) = (Namespace::new("client"), Namespace::new("server"));
     link(&client, "10.9.11.1/24", &server_host, "10.9.11.2/24");
     let nginx = Nginx::new().listen("10.9.11.2:80").file("/page", 10).start(&server_host);
     for _ in 0..3 {
-        // The server closes first, so TIME_WAIT is on its side.
-        run(client.command("curl").args(["--silent", "--http1.0", "http://10.9.11.2:80/page"]));
+        let mut stream = inside(&client, || TcpStream::connect("10.9.11.2:80").unwrap());
+        stream.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();
+        // Until the server has closed: who closes first has the TIME_WAIT.
+        stream.read_to_end(&mut Vec::new()).unwrap();
     }
     drop(nginx);
     let database = Database::new();
