@@ -280,7 +280,7 @@ impl Collector {
             None => counters_of_one_sight(socket),
             Some(tracker) => match tracker.observe(namespace, socket, direction) {
                 Sight::Adds(adds) => adds,
-                Sight::Remains => return self.ledger.pend(1),
+                Sight::Nothing => return self.ledger.pend(1),
                 Sight::NoRoom => return self.skip_for_lack_of_room(),
             },
         };

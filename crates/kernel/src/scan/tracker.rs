@@ -3,15 +3,15 @@
 use hashbrown::{HashMap, hash_map::Entry};
 use netglass_model::{Direction, FlowCounters, NamespaceInode, RttSamples};
 
-use crate::socket::{Socket, TcpTraffic};
+use crate::socket::{Socket, SocketState, TcpTraffic};
 
 /// What one sight of a socket adds to what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
     /// This much of its flow.
     Adds(FlowCounters),
-    /// Nothing: it is the remains of a connection that was counted while a process held it.
-    Remains,
+    /// Nothing: the connection was counted while a process held it, or a process will hold it soon.
+    Nothing,
     /// It cannot be told apart from others for lack of room.
     NoRoom,
 }
@@ -120,6 +120,7 @@ impl Tracker {
         let traffic = socket.traffic.unwrap_or_default();
         let half_open = socket.state.is_half_open();
         let mut adds = FlowCounters { rtt: rtt(socket), ..FlowCounters::default() };
+        let mut is_new = false;
         let tracked = match self.sockets.entry((namespace, socket.cookie)) {
             Entry::Occupied(entry) => {
                 let tracked = entry.into_mut();
@@ -135,6 +136,7 @@ impl Tracker {
             }
             Entry::Vacant(_) if is_full => return Sight::NoRoom,
             Entry::Vacant(entry) => {
+                is_new = true;
                 let mut tracked = Tracked {
                     direction,
                     scan: self.scan,
@@ -159,8 +161,10 @@ impl Tracker {
         tracked.scan = self.scan;
         if socket.inode != 0 {
             tracked.was_held = true;
-        } else if tracked.was_held && tracked.counted_in.is_some() {
-            return Sight::Remains;
+        } else if (tracked.was_held && tracked.counted_in.is_some())
+            || (is_new && socket.state == SocketState::Established)
+        {
+            return Sight::Nothing;
         }
         if !half_open && tracked.counted_in != Some(self.interval) {
             tracked.counted_in = Some(self.interval);
@@ -181,7 +185,6 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::SocketState;
     use netglass_model::Protocol;
 
     const NAMESPACE: NamespaceInode = NamespaceInode(1);
@@ -213,7 +216,7 @@ mod tests {
         for socket in sockets {
             match tracker.observe(NAMESPACE, socket, Direction::Active) {
                 Sight::Adds(adds) => total.combine(&adds),
-                Sight::Remains => {}
+                Sight::Nothing => {}
                 Sight::NoRoom => panic!("no room"),
             }
         }
@@ -265,6 +268,20 @@ mod tests {
         scan(&mut tracker, &[socket(1, SocketState::SynSent, 0)]);
         let open = socket(1, SocketState::Established, 10);
         assert_eq!(scan(&mut tracker, &[open]), (1, 1, 0, 10));
+    }
+
+    #[test]
+    fn a_connection_that_is_to_be_accepted_waits_for_its_process() {
+        let mut tracker = Tracker::new(10);
+        scan(&mut tracker, &[]);
+        let waiting = Socket { inode: 0, ..socket(1, SocketState::Established, 10) };
+        assert_eq!(scan(&mut tracker, &[waiting]), (0, 0, 0, 0));
+        let accepted = socket(1, SocketState::Established, 10);
+        assert_eq!(scan(&mut tracker, &[accepted]), (1, 1, 0, 10));
+
+        let ignored = Socket { inode: 0, ..socket(2, SocketState::Established, 10) };
+        scan(&mut tracker, &[ignored]);
+        assert_eq!(scan(&mut tracker, &[ignored]), (1, 1, 0, 10), "nobody accepts it");
     }
 
     #[test]
