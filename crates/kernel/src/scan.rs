@@ -5,10 +5,15 @@ mod direction;
 mod pass;
 mod tracker;
 
-use std::{collections::HashSet as StdHashSet, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashSet as StdHashSet},
+    time::SystemTime,
+};
 
 use hashbrown::HashSet;
-use netglass_model::{AddressScope, Degradation, NamespaceInode, NetworkNamespace, Timestamp};
+use netglass_model::{
+    AddressScope, Degradation, NamespaceInode, NetworkNamespace, Protocol, Timestamp,
+};
 
 pub use self::collector::{Collector, Limits, Sightings};
 use self::pass::{Orphan, Pass};
@@ -69,6 +74,7 @@ pub struct Scanner {
     /// Inodes that the last scan found no owner for: this one need not look twice for it.
     ownerless: HashSet<u32, foldhash::fast::RandomState>,
     degradations: Degradations,
+    listed_by_netlink: BTreeSet<Protocol>,
 }
 
 impl Scanner {
@@ -87,6 +93,7 @@ impl Scanner {
             processes: ProcessCache::new(clock),
             ownerless: HashSet::default(),
             degradations,
+            listed_by_netlink: BTreeSet::new(),
         })
     }
 
@@ -152,8 +159,8 @@ impl Scanner {
     }
 
     fn pass<'a>(&'a mut self, collector: &'a mut Collector) -> Pass<'a> {
-        let Self { options, owners, processes, degradations, .. } = self;
-        Pass::new(*options, owners, processes, collector, degradations)
+        let Self { options, owners, processes, degradations, listed_by_netlink, .. } = self;
+        Pass::new(*options, owners, processes, collector, degradations, listed_by_netlink)
     }
 
     fn note_denied_executables(&mut self) {

@@ -240,10 +240,15 @@ impl Collector {
 
     /// Counts a socket for which there is no room.
     pub(super) fn skip_for_lack_of_room(&mut self) {
+        self.lose_track();
+        self.skip(Skip::TableFull);
+    }
+
+    /// Some sockets are not seen in this scan: where the next one sees them, they are not new.
+    pub(super) fn lose_track(&mut self) {
         if let Some(tracker) = &mut self.tracker {
             tracker.leave_out();
         }
-        self.skip(Skip::TableFull);
     }
 
     /// Counts one sight of a socket that has a peer. Once seen, a connection keeps its `direction`:

@@ -1,6 +1,6 @@
 //! Going through the sockets of one or all namespaces with one reading of their owners.
 
-use std::{cell::Cell, fs, ops::RangeInclusive};
+use std::{cell::Cell, collections::BTreeSet, fs, ops::RangeInclusive};
 
 use netglass_model::{
     Degradation, Direction, Endpoint, NamespaceInode, NetworkNamespace, Port, Protocol, Skip,
@@ -63,6 +63,8 @@ pub(super) struct Pass<'a> {
     holders: Vec<Option<Result<Holder, NoRoom>>>,
     collector: &'a mut Collector,
     degradations: &'a mut Degradations,
+    /// The protocols whose sockets netlink has listed before.
+    listed_by_netlink: &'a mut BTreeSet<Protocol>,
     orphans: Vec<Orphan>,
 }
 
@@ -76,6 +78,7 @@ impl<'a> Pass<'a> {
         processes: &'a mut ProcessCache,
         collector: &'a mut Collector,
         degradations: &'a mut Degradations,
+        listed_by_netlink: &'a mut BTreeSet<Protocol>,
     ) -> Self {
         if owners.denied > 0 {
             degradations.add(Degradation {
@@ -101,6 +104,7 @@ impl<'a> Pass<'a> {
             holders: vec![None; owners.processes().len()],
             collector,
             degradations,
+            listed_by_netlink,
             orphans: Vec::new(),
         }
     }
@@ -145,6 +149,7 @@ impl<'a> Pass<'a> {
                     consequence: "its sockets are missing; it takes root, or CAP_SYS_ADMIN"
                         .to_owned(),
                 });
+                self.collector.lose_track();
                 Ok(())
             }
         }
@@ -164,7 +169,7 @@ impl<'a> Pass<'a> {
         self.collector.namespace(identity, addresses);
 
         let namespace = identity.inode;
-        let mut sockets = SocketLists::open(self.options.sockets, self.degradations)?;
+        let mut sockets = SocketLists::open(self)?;
         let mut listening = ListeningEndpoints::default();
         let ephemeral_ports = ephemeral_ports();
         for (protocol, states) in
@@ -285,14 +290,16 @@ struct SocketLists {
 }
 
 impl SocketLists {
-    fn open(source: SocketSource, degradations: &mut Degradations) -> Result<Self, Error> {
+    fn open(pass: &mut Pass<'_>) -> Result<Self, Error> {
+        let source = pass.options.sockets;
         let diag = match source {
             SocketSource::Procfs => None,
             SocketSource::Netlink => Some(Diag::open()?),
             SocketSource::Auto => match Diag::open() {
                 Ok(diag) => Some(diag),
                 Err(error) => {
-                    degradations.add(fallback(&error));
+                    let worked = !pass.listed_by_netlink.is_empty();
+                    pass.degradations.add(if worked { cut(&error) } else { fallback(&error) });
                     None
                 }
             },
@@ -301,6 +308,9 @@ impl SocketLists {
     }
 
     /// Calls `visit` with each socket of `protocol` in one of `states`.
+    ///
+    /// Procfs stands in only where netlink never worked: it knows sockets by other names, so that
+    /// with a change from one to the other all of them would look new.
     fn list(
         &mut self,
         pass: &mut Pass<'_>,
@@ -317,18 +327,26 @@ impl SocketLists {
                     None => pass.collector.skip(Skip::Malformed),
                 }
             };
+            let worked = pass.listed_by_netlink.contains(&protocol);
             if let Some(diag) = &mut self.diag {
                 let result = diag.list(protocol, family, states, |socket| visit(pass, socket));
                 match result {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        pass.listed_by_netlink.insert(protocol);
+                        continue;
+                    }
                     Err(error) if self.source == SocketSource::Netlink => return Err(error),
-                    Err(error) if visited.get() => {
-                        // Read again from the start, what came before the cut would count twice.
+                    // Read again from the start, what came before the cut would count twice.
+                    Err(error) if worked || visited.get() => {
                         pass.degradations.add(cut(&error));
+                        pass.collector.lose_track();
                         continue;
                     }
                     Err(error) => pass.degradations.add(fallback(&error)),
                 }
+            } else if worked {
+                pass.collector.lose_track();
+                continue;
             }
             proc_net::list(protocol, family, states, |socket| visit(pass, socket))?;
         }
