@@ -2,6 +2,7 @@
 //! that hold them, network namespaces and the kernel programs that see what those do not tell.
 
 mod address;
+mod collector;
 mod error;
 mod namespace;
 pub mod netlink;
@@ -12,6 +13,7 @@ mod program;
 mod scan;
 pub mod socket;
 
+pub use collector::{Collector, Limits};
 pub use error::Error;
 pub use owner::OwnerSource;
-pub use scan::{Collector, Limits, ScanOptions, Scanner, Sightings, SocketSource};
+pub use scan::{ScanOptions, Scanner, Sightings, SocketSource};

@@ -1,8 +1,8 @@
 //! One look at all sockets of this host, as often as it is asked for.
 
-mod collector;
 mod direction;
 mod pass;
+mod tally;
 mod tracker;
 
 use std::{
@@ -15,14 +15,28 @@ use netglass_model::{
     AddressScope, Degradation, NamespaceInode, NetworkNamespace, Protocol, Timestamp,
 };
 
-pub use self::collector::{Collector, Limits, Sightings};
-use self::pass::{Orphan, Pass};
+use self::{
+    pass::{Orphan, Pass},
+    tally::Tally,
+    tracker::Tracker,
+};
 use crate::{
     Error,
+    collector::{Collector, Limits},
     namespace::{self, Namespaces},
     owner::{OwnerReader, OwnerSource, Owners},
     process::{BootClock, ProcessCache},
 };
+
+/// How often the sockets are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sightings {
+    /// Once: what a connection ever did counts.
+    One,
+    /// Again and again: what a connection does between two scans counts, and what it did before
+    /// the first one does not.
+    Repeated,
+}
 
 /// How sockets are listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +85,7 @@ pub struct Scanner {
     reader: OwnerReader,
     owners: Owners,
     processes: ProcessCache,
+    tracker: Option<Tracker>,
     /// Inodes that the last scan found no owner for: this one need not look twice for it.
     ownerless: HashSet<u32, foldhash::fast::RandomState>,
     degradations: Degradations,
@@ -80,7 +95,7 @@ pub struct Scanner {
 impl Scanner {
     /// Gets ready to scan, with room for the owners of as many sockets as `limits` say. The namespace
     /// of the calling thread counts as the host's own.
-    pub fn new(options: ScanOptions, limits: Limits) -> Result<Self, Error> {
+    pub fn new(options: ScanOptions, sightings: Sightings, limits: Limits) -> Result<Self, Error> {
         let clock = BootClock::read()?;
         let mut degradations = Degradations::default();
         let own = Namespaces::identity(namespace::own()?);
@@ -91,6 +106,10 @@ impl Scanner {
             reader,
             owners: Owners::new(limits.sockets),
             processes: ProcessCache::new(clock),
+            tracker: match sightings {
+                Sightings::One => None,
+                Sightings::Repeated => Some(Tracker::new(limits.sockets)),
+            },
             ownerless: HashSet::default(),
             degradations,
             listed_by_netlink: BTreeSet::new(),
@@ -111,7 +130,10 @@ impl Scanner {
     /// Looks at all sockets once. Sockets, processes and namespaces that vanish meanwhile are no
     /// error.
     pub fn scan(&mut self, collector: &mut Collector) -> Result<(), Error> {
-        collector.begin_scan(Timestamp::from(SystemTime::now()));
+        collector.begin(Timestamp::from(SystemTime::now()));
+        if let Some(tracker) = &mut self.tracker {
+            tracker.begin_scan();
+        }
         let namespaces = self.options.all_namespaces.then(Namespaces::find).transpose()?;
         self.read_owners()?;
         let own = self.own.clone();
@@ -122,9 +144,18 @@ impl Scanner {
         }
         let orphans = pass.into_orphans();
         self.settle(orphans, collector)?;
-        collector.end_scan();
+        if let Some(tracker) = &mut self.tracker {
+            tracker.end_scan();
+        }
         self.note_denied_executables();
         Ok(())
+    }
+
+    /// What was collected so far was flushed: a connection that lasts counts once more.
+    pub fn flushed(&mut self) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.begin_interval();
+        }
     }
 
     /// Counts the sockets whose owner was not found, after one more look for those that are new: a
@@ -141,13 +172,15 @@ impl Scanner {
             }
             orphans.extend(pass.into_orphans());
         }
+        let Self { owners, ownerless, tracker, .. } = self;
+        let mut tally = Tally { collector, tracker: tracker.as_mut() };
         for orphan in orphans {
             // What no program holds for longer than a moment is the kernel's own, a tunnel's for
             // one, and is bound on purpose.
             let lasts = known.contains(&orphan.inode());
-            let port_bound = (lasts && self.owners.complete).then_some(true);
-            self.ownerless.insert(orphan.inode());
-            orphan.count_without_process(collector, port_bound);
+            let port_bound = (lasts && owners.complete).then_some(true);
+            ownerless.insert(orphan.inode());
+            orphan.count_without_process(&mut tally, port_bound);
         }
         Ok(())
     }
@@ -159,8 +192,10 @@ impl Scanner {
     }
 
     fn pass<'a>(&'a mut self, collector: &'a mut Collector) -> Pass<'a> {
-        let Self { options, owners, processes, degradations, listed_by_netlink, .. } = self;
-        Pass::new(*options, owners, processes, collector, degradations, listed_by_netlink)
+        let Self { options, owners, processes, tracker, degradations, listed_by_netlink, .. } =
+            self;
+        let tally = Tally { collector, tracker: tracker.as_mut() };
+        Pass::new(*options, owners, processes, tally, degradations, listed_by_netlink)
     }
 
     fn note_denied_executables(&mut self) {

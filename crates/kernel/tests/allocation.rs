@@ -53,8 +53,8 @@ impl Scans {
         let options =
             ScanOptions { sockets: SocketSource::Netlink, owners, ..ScanOptions::default() };
         Self {
-            scanner: Scanner::new(options, Limits::default()).unwrap(),
-            collector: Collector::new(sightings, Limits::default()),
+            scanner: Scanner::new(options, sightings, Limits::default()).unwrap(),
+            collector: Collector::new(Limits::default()),
         }
     }
 

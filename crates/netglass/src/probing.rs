@@ -45,7 +45,8 @@ impl Prober {
         bucket: Duration,
     ) -> anyhow::Result<Self> {
         let (options, limits) = (arguments.options(), arguments.limits());
-        let scanner = Scanner::new(options, limits).context("getting ready to scan sockets")?;
+        let scanner =
+            Scanner::new(options, sightings, limits).context("getting ready to scan sockets")?;
         database.claim(if options.all_namespaces {
             Claim::AllNamespaces
         } else {
@@ -53,7 +54,7 @@ impl Prober {
         })?;
         let mut prober = Self {
             scanner,
-            collector: Collector::new(sightings, limits),
+            collector: Collector::new(limits),
             database,
             host: this_host_id(),
             bucket,
@@ -93,6 +94,7 @@ impl Prober {
             return false;
         }
         self.collector.flushed();
+        self.scanner.flushed();
         if std::mem::take(&mut self.is_database_away) {
             self.notes.push("the database is back; what had waited is stored".to_owned());
         }

@@ -2,17 +2,16 @@
 
 use std::{cell::Cell, collections::BTreeSet, fs, ops::RangeInclusive};
 
-use netglass_model::{
-    Degradation, Direction, Endpoint, NamespaceInode, NetworkNamespace, Port, Protocol, Skip,
-};
+use netglass_model::{Degradation, NamespaceInode, NetworkNamespace, Protocol, Skip};
 
 use super::{
     Degradations, ScanOptions, SocketSource,
-    collector::{Collector, Holder},
     direction::ListeningEndpoints,
+    tally::{Role, Tally},
 };
 use crate::{
     Error, address,
+    collector::Holder,
     namespace::{Namespace, Namespaces},
     owner::{Held, Owners},
     process::ProcessCache,
@@ -31,27 +30,14 @@ pub(super) struct Orphan {
     role: Role,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Role {
-    /// It waits for peers. Whether its port is one that the kernel chose, going by the number.
-    Listener {
-        ephemeral: bool,
-    },
-    Connection(Direction),
-}
-
 impl Orphan {
     pub(super) fn inode(&self) -> u32 {
         self.socket.inode
     }
 
     /// Counts it. `port_bound` says whether a program chose its port, if that is known.
-    pub(super) fn count_without_process(
-        &self,
-        collector: &mut Collector,
-        port_bound: Option<bool>,
-    ) {
-        count(collector, self.namespace, &self.socket, self.role, None, port_bound);
+    pub(super) fn count_without_process(&self, tally: &mut Tally<'_>, port_bound: Option<bool>) {
+        tally.count(self.namespace, &self.socket, self.role, None, port_bound);
     }
 }
 
@@ -61,7 +47,7 @@ pub(super) struct Pass<'a> {
     processes: &'a mut ProcessCache,
     /// By the owner's index: `None` where it was not looked up yet.
     holders: Vec<Option<Result<Holder, NoRoom>>>,
-    collector: &'a mut Collector,
+    tally: Tally<'a>,
     degradations: &'a mut Degradations,
     /// The protocols whose sockets netlink has listed before.
     listed_by_netlink: &'a mut BTreeSet<Protocol>,
@@ -76,7 +62,7 @@ impl<'a> Pass<'a> {
         options: ScanOptions,
         owners: &'a Owners,
         processes: &'a mut ProcessCache,
-        collector: &'a mut Collector,
+        tally: Tally<'a>,
         degradations: &'a mut Degradations,
         listed_by_netlink: &'a mut BTreeSet<Protocol>,
     ) -> Self {
@@ -102,7 +88,7 @@ impl<'a> Pass<'a> {
             owners,
             processes,
             holders: vec![None; owners.processes().len()],
-            collector,
+            tally,
             degradations,
             listed_by_netlink,
             orphans: Vec::new(),
@@ -149,7 +135,7 @@ impl<'a> Pass<'a> {
                     consequence: "its sockets are missing; it takes root, or CAP_SYS_ADMIN"
                         .to_owned(),
                 });
-                self.collector.lose_track();
+                self.tally.lose_track();
                 Ok(())
             }
         }
@@ -166,7 +152,7 @@ impl<'a> Pass<'a> {
             });
             Vec::new()
         });
-        self.collector.namespace(identity, addresses);
+        self.tally.collector.namespace(identity, addresses);
 
         let namespace = identity.inode;
         let mut sockets = SocketLists::open(self)?;
@@ -200,10 +186,10 @@ impl<'a> Pass<'a> {
             let over_loopback =
                 socket.peer_address.is_loopback() || socket.local_address.is_loopback();
             if over_loopback && !self.options.loopback {
-                return self.collector.skip(Skip::Loopback);
+                return self.tally.collector.skip(Skip::Loopback, 1);
             }
             if !self.options.scope.contains(socket.peer_address) {
-                return self.collector.skip(Skip::Filter);
+                return self.tally.collector.skip(Skip::Filter, 1);
             }
         }
         self.count_or_orphan(namespace, socket, role);
@@ -218,15 +204,15 @@ impl<'a> Pass<'a> {
             if socket.inode != 0 && self.orphans.len() < MAXIMUM_ORPHANS {
                 self.orphans.push(Orphan { namespace, socket: *socket, role });
             } else {
-                count(self.collector, namespace, socket, role, None, None);
+                self.tally.count(namespace, socket, role, None, None);
             }
             return;
         };
         match self.holder(held) {
             Ok(holder) => {
-                count(self.collector, namespace, socket, role, Some(holder), held.port_bound);
+                self.tally.count(namespace, socket, role, Some(holder), held.port_bound);
             }
-            Err(NoRoom) => self.collector.skip_for_lack_of_room(),
+            Err(NoRoom) => self.tally.skip_for_lack_of_room(),
         }
     }
 
@@ -241,31 +227,7 @@ impl<'a> Pass<'a> {
             return *holder;
         }
         let process = self.processes.get(identity);
-        *slot.insert(self.collector.holder(&process).ok_or(NoRoom))
-    }
-}
-
-fn count(
-    collector: &mut Collector,
-    namespace: NamespaceInode,
-    socket: &Socket,
-    role: Role,
-    holder: Option<Holder>,
-    port_bound: Option<bool>,
-) {
-    match role {
-        Role::Connection(direction) => collector.connection(namespace, socket, direction, holder),
-        Role::Listener { ephemeral } => {
-            // A program that sends datagrams from ports which the kernel chose takes answers, but
-            // offers no service: were each of its ports kept, there would be no end of them.
-            let is_chosen_by_kernel = !port_bound.unwrap_or(!ephemeral);
-            let port = match socket.protocol {
-                Protocol::Udp if is_chosen_by_kernel => Port::Many,
-                _ => Port::Number(socket.local_port),
-            };
-            let local = Endpoint::new(socket.local_address, port);
-            collector.listener(namespace, socket.protocol, local, holder);
-        }
+        *slot.insert(self.tally.collector.holder(&process).ok_or(NoRoom))
     }
 }
 
@@ -324,7 +286,7 @@ impl SocketLists {
                 visited.set(true);
                 match socket {
                     Some(socket) => visit(pass, socket),
-                    None => pass.collector.skip(Skip::Malformed),
+                    None => pass.tally.collector.skip(Skip::Malformed, 1),
                 }
             };
             let worked = pass.listed_by_netlink.contains(&protocol);
@@ -339,13 +301,13 @@ impl SocketLists {
                     // Read again from the start, what came before the cut would count twice.
                     Err(error) if worked || visited.get() => {
                         pass.degradations.add(cut(&error));
-                        pass.collector.lose_track();
+                        pass.tally.lose_track();
                         continue;
                     }
                     Err(error) => pass.degradations.add(fallback(&error)),
                 }
             } else if worked {
-                pass.collector.lose_track();
+                pass.tally.lose_track();
                 continue;
             }
             proc_net::list(protocol, family, states, |socket| visit(pass, socket))?;

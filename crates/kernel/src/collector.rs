@@ -1,4 +1,4 @@
-//! What scans saw, merged into flows until the next flush.
+//! What was seen, merged into flows until the next flush.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -8,9 +8,6 @@ use netglass_model::{
     Listener, NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Skip,
     Timestamp,
 };
-
-use super::tracker::{Sight, Tracker, counters_of_one_sight};
-use crate::socket::Socket;
 
 /// What a collector may hold at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,32 +24,37 @@ impl Default for Limits {
     }
 }
 
-/// How often the sockets are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sightings {
-    /// Once: what a connection ever did counts.
-    One,
-    /// Again and again: what a connection does between two scans counts, and what it did before
-    /// the first one does not.
-    Repeated,
-}
-
 /// The process that holds a socket, within one interval between two flushes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Holder {
+pub(crate) struct Holder {
     /// Processes of one family are one party to a flow.
     group: u32,
     process: u32,
 }
 
+/// Which flow something is to be added to, but for whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FlowEnds {
+    pub(crate) namespace: NamespaceInode,
+    pub(crate) local: IpAddr,
+    pub(crate) peer: IpAddr,
+    pub(crate) service_port: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) direction: Direction,
+}
+
+/// How something is added to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Addition {
+    /// It is of other connections of the same time.
+    Beside,
+    /// It is of the same and of other connections, of the time that follows.
+    After,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct FlowKey {
-    namespace: NamespaceInode,
-    local: IpAddr,
-    peer: IpAddr,
-    service_port: u16,
-    protocol: Protocol,
-    direction: Direction,
+    ends: FlowEnds,
     group: Option<u32>,
 }
 
@@ -60,6 +62,7 @@ struct FlowKey {
 struct FlowEntry {
     counters: FlowCounters,
     process: Option<u32>,
+    attribution: Attribution,
     first_seen: Timestamp,
     last_seen: Timestamp,
 }
@@ -86,11 +89,10 @@ struct GroupKey {
     comm: String,
 }
 
-/// What scans saw, merged into flows until the next flush.
+/// What was seen, merged into flows until the next flush.
 #[derive(Debug)]
 pub struct Collector {
     limits: Limits,
-    tracker: Option<Tracker>,
     flows: HashMap<FlowKey, FlowEntry, foldhash::quality::RandomState>,
     listeners: HashMap<ListenerKey, ListenerEntry, foldhash::quality::RandomState>,
     processes: Vec<Arc<Process>>,
@@ -104,14 +106,9 @@ pub struct Collector {
 impl Collector {
     /// An empty collector.
     #[must_use]
-    pub fn new(sightings: Sightings, limits: Limits) -> Self {
-        let tracker = match sightings {
-            Sightings::One => None,
-            Sightings::Repeated => Some(Tracker::new(limits.sockets)),
-        };
+    pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            tracker,
             flows: HashMap::default(),
             listeners: HashMap::default(),
             processes: Vec::new(),
@@ -139,23 +136,20 @@ impl Collector {
             addresses.iter().map(move |&address| HostAddress { namespace, address })
         });
         let flows = self.flows.iter().map(|(key, entry)| {
-            let service = Port::Number(key.service_port);
-            let (local_port, peer_port) = match key.direction {
+            let ends = key.ends;
+            let service = Port::Number(ends.service_port);
+            let (local_port, peer_port) = match ends.direction {
                 Direction::Active => (Port::Many, service),
                 Direction::Passive => (service, Port::Many),
             };
-            let process = process(entry.process);
             HostFlow {
-                namespace: key.namespace,
-                protocol: key.protocol,
-                direction: key.direction,
-                local: Endpoint::new(key.local, local_port),
-                peer: Endpoint::new(key.peer, peer_port),
-                attribution: match process {
-                    Some(_) => Attribution::Socket,
-                    None => Attribution::Namespace,
-                },
-                process,
+                namespace: ends.namespace,
+                protocol: ends.protocol,
+                direction: ends.direction,
+                local: Endpoint::new(ends.local, local_port),
+                peer: Endpoint::new(ends.peer, peer_port),
+                attribution: entry.attribution,
+                process: process(entry.process),
                 counters: entry.counters,
                 first_seen: entry.first_seen,
                 last_seen: entry.last_seen,
@@ -186,9 +180,6 @@ impl Collector {
         self.holders.clear();
         self.groups.clear();
         self.namespaces.clear();
-        if let Some(tracker) = &mut self.tracker {
-            tracker.begin_interval();
-        }
     }
 
     /// There will be no further flush: what still waits is lost.
@@ -196,25 +187,17 @@ impl Collector {
         self.ledger.abandoned(Skip::Database);
     }
 
-    pub(super) fn begin_scan(&mut self, now: Timestamp) {
+    /// What is added from now on is of this moment.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
         self.now = now;
-        if let Some(tracker) = &mut self.tracker {
-            tracker.begin_scan();
-        }
     }
 
-    pub(super) fn end_scan(&mut self) {
-        if let Some(tracker) = &mut self.tracker {
-            tracker.end_scan();
-        }
-    }
-
-    pub(super) fn namespace(&mut self, identity: &NetworkNamespace, addresses: Vec<IpAddr>) {
+    pub(crate) fn namespace(&mut self, identity: &NetworkNamespace, addresses: Vec<IpAddr>) {
         self.namespaces.insert(identity.inode, (identity.clone(), addresses));
     }
 
     /// The handle of a process; `None` for lack of room.
-    pub(super) fn holder(&mut self, process: &Arc<Process>) -> Option<Holder> {
+    pub(crate) fn holder(&mut self, process: &Arc<Process>) -> Option<Holder> {
         if let Some(&holder) = self.holders.get(process) {
             return Some(holder);
         }
@@ -233,96 +216,77 @@ impl Collector {
         Some(holder)
     }
 
-    /// Counts a socket that will not be stored.
-    pub(super) fn skip(&mut self, reason: Skip) {
-        self.ledger.skip(reason, 1);
+    /// Counts sightings that will not be stored.
+    pub(crate) fn skip(&mut self, reason: Skip, sightings: u64) {
+        self.ledger.skip(reason, sightings);
     }
 
-    /// Counts a socket for which there is no room.
-    pub(super) fn skip_for_lack_of_room(&mut self) {
-        self.lose_track();
-        self.skip(Skip::TableFull);
-    }
-
-    /// Some sockets are not seen in this scan: where the next one sees them, they are not new.
-    pub(super) fn lose_track(&mut self) {
-        if let Some(tracker) = &mut self.tracker {
-            tracker.leave_out();
-        }
-    }
-
-    /// Counts one sight of a socket that has a peer. Once seen, a connection keeps its `direction`:
-    /// the server may stop listening while it lasts.
-    pub(super) fn connection(
-        &mut self,
-        namespace: NamespaceInode,
-        socket: &Socket,
-        direction: Direction,
-        holder: Option<Holder>,
-    ) {
-        let direction = match &self.tracker {
-            Some(tracker) => tracker.direction(namespace, socket).unwrap_or(direction),
-            None => direction,
-        };
-        let key = FlowKey {
-            namespace,
-            local: socket.local_address,
-            peer: socket.peer_address,
-            service_port: match direction {
-                Direction::Active => socket.peer_port,
-                Direction::Passive => socket.local_port,
-            },
-            protocol: socket.protocol,
-            direction,
-            group: holder.map(|holder| holder.group),
-        };
-        let is_full = self.flows.len() >= self.limits.flows;
-        let entry = match self.flows.entry(key) {
-            Entry::Vacant(_) if is_full => return self.skip_for_lack_of_room(),
-            entry => entry,
-        };
-        let adds = match &mut self.tracker {
-            None => counters_of_one_sight(socket),
-            Some(tracker) => match tracker.observe(namespace, socket, direction) {
-                Sight::Adds(adds) => adds,
-                Sight::Nothing => return self.ledger.pend(1),
-                Sight::NoRoom => return self.skip_for_lack_of_room(),
-            },
-        };
+    /// Counts a sighting that adds nothing to what is known.
+    pub(crate) fn nothing_new(&mut self) {
         self.ledger.pend(1);
+    }
+
+    /// Whether there is room for a flow of these ends and this holder.
+    pub(crate) fn has_room_for(&self, ends: &FlowEnds, holder: Option<Holder>) -> bool {
+        self.flows.len() < self.limits.flows
+            || self.flows.contains_key(&FlowKey { ends: *ends, group: group_of(holder) })
+    }
+
+    /// Adds what a number of sightings tell of a flow; for lack of room they are skipped.
+    pub(crate) fn add(
+        &mut self,
+        ends: &FlowEnds,
+        (holder, attribution): (Option<Holder>, Attribution),
+        counters: &FlowCounters,
+        addition: Addition,
+        sightings: u64,
+    ) {
         let process = holder.map(|holder| holder.process);
-        match entry {
+        let is_full = self.flows.len() >= self.limits.flows;
+        match self.flows.entry(FlowKey { ends: *ends, group: group_of(holder) }) {
+            Entry::Vacant(_) if is_full => {
+                return self.ledger.skip(Skip::TableFull, sightings);
+            }
             Entry::Occupied(entry) => {
                 let entry = entry.into_mut();
-                entry.counters.combine(&adds);
+                match addition {
+                    Addition::Beside => entry.counters.combine(counters),
+                    Addition::After => entry.counters.append(counters),
+                }
                 entry.process = older(&self.processes, entry.process, process);
+                entry.attribution = entry.attribution.max(attribution);
                 entry.last_seen = self.now;
             }
             Entry::Vacant(entry) => {
                 entry.insert(FlowEntry {
-                    counters: adds,
+                    counters: *counters,
                     process,
+                    attribution,
                     first_seen: self.now,
                     last_seen: self.now,
                 });
             }
         }
+        self.ledger.pend(sightings);
     }
 
-    /// Counts one sight of a socket that waits for peers at `local`.
-    pub(super) fn listener(
+    /// Counts one sight of a socket that waits for peers at `local`; whether there was room for it.
+    #[must_use]
+    pub(crate) fn listener(
         &mut self,
         namespace: NamespaceInode,
         protocol: Protocol,
         local: Endpoint,
         holder: Option<Holder>,
-    ) {
-        let key =
-            ListenerKey { namespace, local, protocol, group: holder.map(|holder| holder.group) };
+    ) -> bool {
+        let key = ListenerKey { namespace, local, protocol, group: group_of(holder) };
         let process = holder.map(|holder| holder.process);
         let is_full = self.listeners.len() >= self.limits.flows;
         match self.listeners.entry(key) {
-            Entry::Vacant(_) if is_full => return self.skip_for_lack_of_room(),
+            Entry::Vacant(_) if is_full => {
+                self.ledger.skip(Skip::TableFull, 1);
+                return false;
+            }
             Entry::Vacant(entry) => {
                 entry.insert(ListenerEntry { process, first_seen: self.now, last_seen: self.now });
             }
@@ -333,7 +297,12 @@ impl Collector {
             }
         }
         self.ledger.pend(1);
+        true
     }
+}
+
+fn group_of(holder: Option<Holder>) -> Option<u32> {
+    holder.map(|holder| holder.group)
 }
 
 /// The older one of two processes of a group.
