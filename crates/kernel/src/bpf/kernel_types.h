@@ -25,10 +25,25 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+/* include/uapi/linux/in6.h */
+struct in6_addr {
+	union {
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
 /* include/net/sock.h */
 struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	unsigned char skc_ipv6only : 1;
 	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
 };
 
 /* include/net/sock.h */
@@ -36,6 +51,25 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	__u8 sk_userlocks : 4;
+	__u8 sk_kern_sock : 1;
+	int sk_err;
+};
+
+/* include/net/inet_sock.h */
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
+/* include/linux/tcp.h */
+struct tcp_sock {
+	__u32 segs_in;
+	__u32 segs_out;
+	__u32 srtt_us;
+	__u32 total_retrans;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
+	__u64 bytes_received;
 };
 
 /* include/linux/net.h */
@@ -48,9 +82,84 @@ struct inode {
 	unsigned long i_ino;
 };
 
+/* include/linux/dcache.h */
+struct qstr {
+	const unsigned char *name;
+};
+
+/* include/linux/dcache.h */
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+/* include/linux/mount.h */
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+/* fs/mount.h */
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+/* include/linux/path.h */
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
 /* include/linux/fs.h */
 struct file {
+	struct path f_path;
 	struct inode *f_inode;
+};
+
+/* include/linux/kernfs.h */
+struct kernfs_node {
+	struct kernfs_node *__parent;
+	const char *name;
+};
+
+/* The same before Linux 6.15. */
+struct kernfs_node___before_6_15 {
+	struct kernfs_node *parent;
+};
+
+/* include/linux/cgroup-defs.h */
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+/* include/linux/cgroup-defs.h */
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+/* include/linux/mm_types.h */
+struct mm_struct {
+	unsigned long start_stack;
+	unsigned long arg_start;
+	unsigned long arg_end;
+	struct file *exe_file;
+};
+
+/* include/linux/uidgid_types.h */
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+/* include/linux/uidgid_types.h */
+typedef struct {
+	__u32 val;
+} kgid_t;
+
+/* include/linux/cred.h */
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
 };
 
 /* include/linux/pid.h */
@@ -81,11 +190,17 @@ struct signal_struct {
 
 /* include/linux/sched.h */
 struct task_struct {
+	unsigned int flags;
 	int tgid;
+	struct mm_struct *mm;
+	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	struct signal_struct *signal;
+	const struct cred *real_cred;
+	struct css_set *cgroups;
 	__u64 start_boottime;
+	__u64 self_exec_id;
 	char comm[16];
 };
 
@@ -102,6 +217,14 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+};
+
+/* net/core/bpf_sk_storage.c */
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
 };
 
 #pragma clang attribute pop

@@ -8,15 +8,9 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-#include "kernel_types.h"
+#include "inet.h"
 #include "socket_owner.h"
-
-#define AF_INET 2
-#define AF_INET6 10
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-/* include/net/sock.h: the port was chosen by bind(2). */
-#define SOCK_BINDPORT_LOCK 8
+#include "task.h"
 
 /* Only sockets of this network namespace are listed; of all where it is 0. */
 struct {
@@ -32,25 +26,6 @@ struct {
 	__u64 start_boottime;
 	__u32 tgid;
 } last = {};
-
-/* The id of a task or group in the pid namespace of the reader, whose level is given. */
-static __u32 pid_number(struct pid *pid, __u32 level)
-{
-	/* The array has one element for each level: its elements' size is the running kernel's. */
-	struct upid *first = __builtin_preserve_access_index(&pid->numbers[0]);
-	struct upid *own = (void *)first + level * bpf_core_type_size(struct upid);
-
-	if (!pid || BPF_CORE_READ(pid, level) < level)
-		return 0;
-	return BPF_CORE_READ(own, nr);
-}
-
-static __u32 reader_level(void)
-{
-	struct task_struct *reader = (struct task_struct *)bpf_get_current_task();
-
-	return BPF_CORE_READ(reader, thread_pid, level);
-}
 
 SEC("iter/task_file")
 int list_socket_owners(struct bpf_iter__task_file *ctx)
