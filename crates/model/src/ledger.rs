@@ -16,14 +16,35 @@ pub enum Skip {
     Malformed,
     /// A table of the probe had reached its bound.
     TableFull,
+    /// The kernel programs' table of flows had reached its bound.
+    MapFull,
+    /// The kernel could not lock the flow's place in that table.
+    MapBusy,
+    /// A socket of which the kernel programs know nothing, not even its direction: older than the
+    /// probe and held by no process, or one for which the kernel had no memory.
+    Untracked,
+    /// A datagram of a socket without peer, taken by a call that does not ask who sent it.
+    NoPeer,
+    /// Counted by the kernel programs, but not found in their tables.
+    Unaccounted,
     /// The database could not take it before the probe had to end.
     Database,
 }
 
 impl Skip {
     /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 5] =
-        [Self::Loopback, Self::Filter, Self::Malformed, Self::TableFull, Self::Database];
+    pub const ALL: [Self; 10] = [
+        Self::Loopback,
+        Self::Filter,
+        Self::Malformed,
+        Self::TableFull,
+        Self::MapFull,
+        Self::MapBusy,
+        Self::Untracked,
+        Self::NoPeer,
+        Self::Unaccounted,
+        Self::Database,
+    ];
 
     /// The name in the ledger's output.
     #[must_use]
@@ -33,15 +54,50 @@ impl Skip {
             Self::Filter => "filter",
             Self::Malformed => "malformed",
             Self::TableFull => "table_full",
+            Self::MapFull => "map_full",
+            Self::MapBusy => "map_busy",
+            Self::Untracked => "untracked",
+            Self::NoPeer => "no_peer",
+            Self::Unaccounted => "unaccounted",
             Self::Database => "database",
+        }
+    }
+}
+
+/// What something that was stored lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// Sightings without process: the kernel programs' buffer for the details of processes was full.
+    ProcessBufferFull,
+    /// Sightings without process: it was forgotten, since more than can be remembered came after it.
+    ProcessForgotten,
+    /// Processes that had ended before they were looked at: their details are those that the kernel
+    /// programs kept.
+    ProcessVanished,
+}
+
+impl Lack {
+    /// Every one, in the order in which they are shown.
+    pub const ALL: [Self; 3] =
+        [Self::ProcessBufferFull, Self::ProcessForgotten, Self::ProcessVanished];
+
+    /// The name in the ledger's output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ProcessBufferFull => "process_buffer_full",
+            Self::ProcessForgotten => "process_forgotten",
+            Self::ProcessVanished => "process_vanished",
         }
     }
 }
 
 /// What was seen, and what became of it: `seen = stored + pending + skipped`.
 ///
-/// The unit is one sighting of one socket: a socket that lives through ten scans counts ten times,
-/// in `seen` as well as in what became of it.
+/// The unit is one sighting of one socket: a scan, or a look at the sockets that live, sees each
+/// socket once; the end of a connection and each datagram are one sighting more. A socket that
+/// lives through ten scans counts ten times, in `seen` as well as in what became of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Sightings of sockets.
@@ -52,6 +108,8 @@ pub struct Ledger {
     pub pending: u64,
     /// Those that will never be stored, by reason.
     pub skipped: BTreeMap<Skip, u64>,
+    /// What is stored, but not whole.
+    pub lacking: BTreeMap<Lack, u64>,
 }
 
 impl Ledger {
@@ -90,6 +148,13 @@ impl Ledger {
         self.seen == self.stored + self.pending + self.skipped_total()
     }
 
+    /// Counts what is stored but lacks something.
+    pub fn lack(&mut self, what: Lack, count: u64) {
+        if count > 0 {
+            *self.lacking.entry(what).or_default() += count;
+        }
+    }
+
     fn add_skipped(&mut self, reason: Skip, count: u64) {
         if count > 0 {
             *self.skipped.entry(reason).or_default() += count;
@@ -105,14 +170,18 @@ impl AddAssign<&Self> for Ledger {
         for (&reason, &count) in &other.skipped {
             self.add_skipped(reason, count);
         }
+        for (&what, &count) in &other.lacking {
+            self.lack(what, count);
+        }
     }
 }
 
-/// `1200 sockets seen = 1000 stored + 200 skipped (150 loopback, 50 filter)`.
+/// `1200 sightings = 1000 stored + 200 skipped (150 loopback, 50 filter)`; what is stored but not
+/// whole follows: `; lacking 3 process_vanished`.
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sockets = if self.seen == 1 { "socket" } else { "sockets" };
-        write!(f, "{} {sockets} seen = {} stored", self.seen, self.stored)?;
+        let sightings = if self.seen == 1 { "sighting" } else { "sightings" };
+        write!(f, "{} {sightings} = {} stored", self.seen, self.stored)?;
         if self.pending > 0 {
             write!(f, " + {} pending", self.pending)?;
         }
@@ -120,7 +189,13 @@ impl fmt::Display for Ledger {
         for (index, (reason, count)) in self.skipped.iter().enumerate() {
             write!(f, "{}{count} {}", if index == 0 { " (" } else { ", " }, reason.name())?;
         }
-        if self.skipped.is_empty() { Ok(()) } else { f.write_str(")") }
+        if !self.skipped.is_empty() {
+            f.write_str(")")?;
+        }
+        for (index, (what, count)) in self.lacking.iter().enumerate() {
+            write!(f, "{}{count} {}", if index == 0 { "; lacking " } else { ", " }, what.name())?;
+        }
+        Ok(())
     }
 }
 
@@ -136,16 +211,18 @@ mod tests {
         assert!(ledger.balances());
         assert_eq!(
             ledger.to_string(),
-            "13 sockets seen = 0 stored + 10 pending + 3 skipped (3 loopback)"
+            "13 sightings = 0 stored + 10 pending + 3 skipped (3 loopback)"
         );
 
         ledger.flushed();
         ledger.pend(2);
         ledger.abandoned(Skip::Database);
+        ledger.lack(Lack::ProcessVanished, 4);
         assert!(ledger.balances());
         assert_eq!(
             ledger.to_string(),
-            "15 sockets seen = 10 stored + 5 skipped (3 loopback, 2 database)"
+            "15 sightings = 10 stored + 5 skipped (3 loopback, 2 database); lacking 4 \
+             process_vanished"
         );
     }
 }

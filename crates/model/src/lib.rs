@@ -24,7 +24,7 @@ pub use flow::{
     Attribution, Direction, FlowCounters, HostFlow, Listener, Observations, RttSamples,
 };
 pub use host::{Host, HostAddress, HostId};
-pub use ledger::{Ledger, Skip};
+pub use ledger::{Lack, Ledger, Skip};
 pub use namespace::{NamespaceInode, NetworkNamespace};
 pub use process::{Process, ProcessName};
 pub use protocol::Protocol;

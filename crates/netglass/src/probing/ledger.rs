@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use netglass_model::{Ledger, Skip};
+use netglass_model::{Lack, Ledger, Skip};
 use serde::Serialize;
 
 /// The version of the object's schema (docs/probe.md).
@@ -29,6 +29,7 @@ struct Record<'a> {
     stored: u64,
     pending: u64,
     skipped: BTreeMap<&'a str, u64>,
+    lacking: BTreeMap<&'a str, u64>,
 }
 
 /// Prints the ledger on standard output.
@@ -40,14 +41,16 @@ fn write(ledger: &Ledger, format: LedgerFormat, out: &mut impl Write) -> io::Res
     match format {
         LedgerFormat::Text => writeln!(out, "ledger: {ledger}")?,
         LedgerFormat::Json => {
-            let count = |reason| ledger.skipped.get(&reason).copied().unwrap_or_default();
+            let skipped = |reason| ledger.skipped.get(&reason).copied().unwrap_or_default();
+            let lacking = |what| ledger.lacking.get(&what).copied().unwrap_or_default();
             let record = Record {
                 version: VERSION,
                 kind: "ledger",
                 seen: ledger.seen,
                 stored: ledger.stored,
                 pending: ledger.pending,
-                skipped: Skip::ALL.map(|reason| (reason.name(), count(reason))).into(),
+                skipped: Skip::ALL.map(|reason| (reason.name(), skipped(reason))).into(),
+                lacking: Lack::ALL.map(|what| (what.name(), lacking(what))).into(),
             };
             serde_json::to_writer(&mut *out, &record)?;
             writeln!(out)?;
@@ -66,12 +69,13 @@ mod tests {
         ledger.pend(5);
         ledger.flushed();
         ledger.skip(Skip::Filter, 2);
+        ledger.lack(Lack::ProcessVanished, 3);
         let mut out = Vec::new();
         write(&ledger, LedgerFormat::Json, &mut out).unwrap();
         write(&ledger, LedgerFormat::Text, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
-        {"version":1,"kind":"ledger","seen":7,"stored":5,"pending":0,"skipped":{"database":0,"filter":2,"loopback":0,"malformed":0,"table_full":0}}
-        ledger: 7 sockets seen = 5 stored + 2 skipped (2 filter)
+        {"version":1,"kind":"ledger","seen":7,"stored":5,"pending":0,"skipped":{"database":0,"filter":2,"loopback":0,"malformed":0,"map_busy":0,"map_full":0,"no_peer":0,"table_full":0,"unaccounted":0,"untracked":0},"lacking":{"process_buffer_full":0,"process_forgotten":0,"process_vanished":3}}
+        ledger: 7 sightings = 5 stored + 2 skipped (2 filter); lacking 3 process_vanished
         "#);
     }
 }
