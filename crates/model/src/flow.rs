@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Host, NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp};
+use crate::{
+    Endpoint, Failures, Host, NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp,
+};
 
 /// Which end opened the connection, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,7 +68,7 @@ pub struct FlowCounters {
     /// Those of them that began in the interval.
     pub opened: u64,
     /// Attempts that did not become a connection.
-    pub failed: u64,
+    pub failed: Failures,
     /// Payload bytes sent by this end in the interval, without retransmissions.
     pub bytes_sent: u64,
     /// Payload bytes received by this end in the interval.
@@ -86,7 +88,7 @@ impl FlowCounters {
     pub fn append(&mut self, later: &Self) {
         self.connections = self.connections.saturating_add(later.opened).max(later.connections);
         self.opened = self.opened.saturating_add(later.opened);
-        self.failed = self.failed.saturating_add(later.failed);
+        self.failed.merge(&later.failed);
         self.bytes_sent = self.bytes_sent.saturating_add(later.bytes_sent);
         self.bytes_received = self.bytes_received.saturating_add(later.bytes_received);
         self.retransmits = self.retransmits.saturating_add(later.retransmits);
@@ -167,11 +169,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn counters() -> impl Strategy<Value = FlowCounters> {
-        (0_u64..1000, 0_u64..1000, 0_u64..9, 0_u64..1 << 40).prop_map(
+        (0_u64..1000, 0_u64..1000, prop::array::uniform6(0_u64..9), 0_u64..1 << 40).prop_map(
             |(carried, opened, failed, bytes)| FlowCounters {
                 connections: carried + opened,
                 opened,
-                failed,
+                failed: Failures::from_counts(failed),
                 bytes_sent: bytes,
                 ..FlowCounters::default()
             },

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use netglass_model::{
-    Attribution, Edge, Endpoint, Host, HostAddress, HostId, NamespaceInode, NetworkNamespace, Node,
-    Port, Process, Protocol, RttSamples, Timestamp,
+    Attribution, Edge, Endpoint, Failures, Host, HostAddress, HostId, NamespaceInode,
+    NetworkNamespace, Node, Port, Process, Protocol, RttSamples, Timestamp,
 };
 use netglass_store::Dependencies;
 
@@ -102,7 +102,7 @@ impl Edges {
             server,
             protocol: Protocol::Tcp,
             connections: 12,
-            failed: 0,
+            failed: Failures::default(),
             bytes_sent: 1_234,
             bytes_received: 5_678_901,
             retransmits: 3,
@@ -159,7 +159,7 @@ impl Edges {
         Self::default()
             .tcp(node("10.0.0.11:many", "wrk", 5982).elsewhere(), nginx())
             .tcp(node("10.0.0.10:many", "nginx", 4656), node("10.0.0.12:8080", "python", 6111))
-            .last(|edge| edge.failed = 2)
+            .last(|edge| edge.failed = Failures { refused: 1, other: 1, ..Failures::default() })
             .tcp(
                 node("10.0.0.10:many", "fluentd", 2127),
                 node("10.0.0.13:24224", "", 0).elsewhere(),

@@ -1,9 +1,12 @@
 //! Telling sockets apart from one scan to the next, so that each connection counts once.
 
 use hashbrown::{HashMap, hash_map::Entry};
-use netglass_model::{Direction, FlowCounters, NamespaceInode, RttSamples};
+use netglass_model::{Direction, Failures, FlowCounters, NamespaceInode, RttSamples};
 
 use crate::socket::{Socket, SocketState, TcpTraffic};
+
+/// An attempt that is found half open: why it does not get through, no list of sockets tells.
+const ATTEMPT: Failures = Failures::from_counts([0, 0, 0, 0, 0, 1]);
 
 /// What one sight of a socket adds to what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub(super) fn counters_of_one_sight(socket: &Socket) -> FlowCounters {
     FlowCounters {
         connections: u64::from(!half_open),
         opened: 0,
-        failed: u64::from(half_open),
+        failed: if half_open { ATTEMPT } else { Failures::default() },
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
         retransmits: traffic.retransmits.into(),
@@ -127,7 +130,7 @@ impl Tracker {
                 // An attempt that a later scan still finds half open did not get through at once.
                 if half_open && !tracked.failed {
                     tracked.failed = true;
-                    adds.failed = 1;
+                    adds.failed = ATTEMPT;
                 }
                 if !half_open && tracked.counted_in.is_none() {
                     adds.opened = 1;
@@ -221,7 +224,7 @@ mod tests {
             }
         }
         tracker.end_scan();
-        (total.connections, total.opened, total.failed, total.bytes_sent)
+        (total.connections, total.opened, total.failed.total(), total.bytes_sent)
     }
 
     #[test]
@@ -338,10 +341,11 @@ mod tests {
     #[test]
     fn one_sight_alone_is_worth_all_that_the_socket_did() {
         let open = counters_of_one_sight(&socket(1, SocketState::Established, 1000));
-        assert_eq!((open.connections, open.failed, open.bytes_sent), (1, 0, 1000));
+        assert_eq!((open.connections, open.failed.total(), open.bytes_sent), (1, 0, 1000));
         assert_eq!(open.rtt.mean_us(), Some(100));
         let attempt = counters_of_one_sight(&socket(1, SocketState::SynSent, 0));
-        assert_eq!((attempt.connections, attempt.failed), (0, 1));
+        assert_eq!((attempt.connections, attempt.failed.total()), (0, 1));
+        assert_eq!(attempt.failed.other, 1, "nobody knows why");
         assert_eq!(attempt.rtt.mean_us(), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What was counted of connections, told from the client's point of view.
 
-use netglass_model::{Direction, FlowCounters, RttSamples, Timestamp};
+use netglass_model::{Direction, Failures, FlowCounters, RttSamples, Timestamp};
 
 use super::share::shares;
 
@@ -8,7 +8,7 @@ use super::share::shares;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) connections: u64,
-    pub(super) failed: u64,
+    pub(super) failed: Failures,
     /// From the client to the server.
     pub(super) bytes_sent: u64,
     /// From the server to the client.
@@ -46,7 +46,7 @@ impl Tally {
     /// Adds what was counted of other connections.
     pub(super) fn add(&mut self, other: &Self) {
         self.connections = self.connections.saturating_add(other.connections);
-        self.failed = self.failed.saturating_add(other.failed);
+        self.failed.merge(&other.failed);
         self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
         self.bytes_received = self.bytes_received.saturating_add(other.bytes_received);
         self.retransmits = self.retransmits.saturating_add(other.retransmits);
@@ -96,7 +96,7 @@ pub(super) fn unite(
     server: &Tally,
     precedence: Precedence,
     connections: u64,
-    failed: u64,
+    failed: Failures,
 ) -> Tally {
     let (first, second) = match precedence {
         Precedence::Client => (client, server),
@@ -118,6 +118,6 @@ pub(super) fn unite(
 /// One tally of what the only process at either end counted.
 pub(super) fn unite_whole(client: &Tally, server: &Tally) -> Tally {
     let connections = client.connections.max(server.connections);
-    let failed = client.failed.max(server.failed);
+    let failed = client.failed.zip_with(&server.failed, u64::max);
     unite(client, server, Precedence::Client, connections, failed)
 }

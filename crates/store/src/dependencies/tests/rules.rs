@@ -31,7 +31,7 @@ fn both_ends_become_one_edge_with_both_processes() {
     let client = FlowCounters {
         connections: 5,
         opened: 5,
-        failed: 1,
+        failed: Failures { refused: 4, other: 1, ..Failures::default() },
         bytes_sent: 100,
         bytes_received: 1000,
         retransmits: 2,
@@ -40,7 +40,7 @@ fn both_ends_become_one_edge_with_both_processes() {
     let server = FlowCounters {
         connections: 6,
         opened: 6,
-        failed: 0,
+        failed: Failures { timed_out: 2, other: 3, ..Failures::default() },
         bytes_sent: 999,
         bytes_received: 99,
         retransmits: 3,
@@ -52,7 +52,9 @@ fn both_ends_become_one_edge_with_both_processes() {
     assert_eq!(joined.edges.len(), 1);
     let edge = &joined.edges[0];
     assert_eq!(show(edge), "curl/5@a:1 -> nginx/7@b:1 6");
-    assert_eq!((edge.failed, edge.bytes_sent, edge.bytes_received), (1, 100, 1000));
+    let failed = Failures { refused: 4, timed_out: 2, other: 3, ..Failures::default() };
+    assert_eq!(edge.failed, failed, "of each kind what the end saw that saw more");
+    assert_eq!((edge.bytes_sent, edge.bytes_received), (100, 1000));
     assert_eq!((edge.retransmits, edge.rtt), (5, rtt(50, 5)));
     assert_eq!((edge.first_seen, edge.last_seen), (at(9), at(20)));
     assert_eq!(edge.client.endpoint(), endpoint("10.0.0.1:many"));
@@ -217,6 +219,42 @@ fn several_clients_and_servers_are_shared_out_and_said_to_be_inexact() {
         assert_eq!(edge.client.attribution, Attribution::Listener);
         assert_eq!(edge.server.attribution, Attribution::Listener);
     }
+}
+
+#[test]
+fn failures_are_shared_out_kind_by_kind() {
+    let failing = |refused, reset| FlowCounters {
+        failed: Failures { refused, reset, ..Failures::default() },
+        ..FlowCounters::default()
+    };
+    let told = |memory: &mut Memory| -> Vec<(String, u64, u64)> {
+        let edges = memory.join().edges;
+        edges.iter().map(|edge| (show(edge), edge.failed.refused, edge.failed.reset)).collect()
+    };
+    let mut memory = two_hosts();
+    memory.flow("a", counted(flow(1, A_TO_B, process("curl", 5), 0), failing(2, 0)));
+    memory.flow("a", counted(flow(1, A_TO_B, process("wget", 6), 0), failing(0, 4)));
+    memory.flow("b", counted(flow(1, B_FROM_A, process("new", 8), 0), failing(0, 1)));
+    memory.flow("b", counted(flow(1, B_FROM_A, process("old", 7), 0), failing(0, 1)));
+    assert_eq!(
+        told(&mut memory),
+        [
+            ("curl/5@a:1 -> new/8@b:1 0".to_owned(), 1, 0),
+            ("wget/6@a:1 -> new/8@b:1 0".to_owned(), 0, 2),
+            ("curl/5@a:1 -> old/7@b:1 0".to_owned(), 1, 0),
+            ("wget/6@a:1 -> old/7@b:1 0".to_owned(), 0, 2),
+        ]
+    );
+
+    let mut memory = two_hosts();
+    memory.flow("a", counted(flow(1, A_TO_B, None, 0), failing(3, 1)));
+    memory.flow("a", counted(flow(1, A_TO_B, process("curl", 5), 0), failing(2, 0)));
+    memory.flow("b", counted(flow(1, B_FROM_A, process("nginx", 7), 0), failing(1, 1)));
+    assert_eq!(
+        told(&mut memory),
+        [("?@a:1 -> ?@b:1 0".to_owned(), 3, 0), ("curl/5@a:1 -> nginx/7@b:1 0".to_owned(), 2, 1),],
+        "nobody's are those beyond the known ones"
+    );
 }
 
 #[test]
