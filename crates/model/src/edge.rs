@@ -52,6 +52,10 @@ pub struct Edge {
     pub bytes_sent: u64,
     /// Payload bytes from the server to the client.
     pub bytes_received: u64,
+    /// Segments from the client to the server, with and without payload; datagrams of UDP.
+    pub segments_sent: u64,
+    /// Segments from the server to the client.
+    pub segments_received: u64,
     /// Segments sent again, by either end.
     pub retransmits: u64,
     /// Smoothed round trip times.

@@ -73,6 +73,12 @@ pub struct FlowCounters {
     pub bytes_sent: u64,
     /// Payload bytes received by this end in the interval.
     pub bytes_received: u64,
+    /// Segments sent by this end in the interval, with and without payload, those that were sent
+    /// again included (`tcpEStatsPerfSegsOut` of RFC 4898); datagrams of UDP.
+    pub segments_sent: u64,
+    /// Segments received by this end in the interval, with and without payload
+    /// (`tcpEStatsPerfSegsIn` of RFC 4898); datagrams of UDP.
+    pub segments_received: u64,
     /// Segments sent again in the interval.
     pub retransmits: u64,
     /// Smoothed round trip times as this end's kernel knows them.
@@ -91,6 +97,8 @@ impl FlowCounters {
         self.failed.merge(&later.failed);
         self.bytes_sent = self.bytes_sent.saturating_add(later.bytes_sent);
         self.bytes_received = self.bytes_received.saturating_add(later.bytes_received);
+        self.segments_sent = self.segments_sent.saturating_add(later.segments_sent);
+        self.segments_received = self.segments_received.saturating_add(later.segments_received);
         self.retransmits = self.retransmits.saturating_add(later.retransmits);
         self.rtt.merge(later.rtt);
     }
@@ -175,6 +183,8 @@ mod tests {
                 opened,
                 failed: Failures::from_counts(failed),
                 bytes_sent: bytes,
+                segments_sent: bytes / 1000,
+                segments_received: bytes / 2000,
                 ..FlowCounters::default()
             },
         )

@@ -105,6 +105,8 @@ impl Edges {
             failed: Failures::default(),
             bytes_sent: 1_234,
             bytes_received: 5_678_901,
+            segments_sent: 123,
+            segments_received: 4_567,
             retransmits: 3,
             rtt: RttSamples { sum_us: 500, count: 4 },
             first_seen: now().saturating_sub(Duration::from_secs(600)),
@@ -118,6 +120,7 @@ impl Edges {
         self.tcp(client, server).last(|edge| {
             edge.protocol = Protocol::Udp;
             (edge.bytes_sent, edge.bytes_received, edge.retransmits) = (0, 0, 0);
+            (edge.segments_sent, edge.segments_received) = (0, 0);
             edge.rtt = RttSamples::default();
         })
     }

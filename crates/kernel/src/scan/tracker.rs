@@ -29,9 +29,18 @@ pub(super) fn counters_of_one_sight(socket: &Socket) -> FlowCounters {
         failed: if half_open { ATTEMPT } else { Failures::default() },
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
+        segments_sent: traffic.segments_sent.into(),
+        segments_received: traffic.segments_received.into(),
         retransmits: traffic.retransmits.into(),
         rtt: rtt(socket),
     }
+}
+
+/// By how much a counter of 32 bits grew, which begins anew at 2³². A socket that is connected anew
+/// begins anew too, at 0: what seems to be more than half of all there is was that.
+fn grown(before: u32, now: u32) -> u64 {
+    let more = now.wrapping_sub(before);
+    if more < 1 << 31 { more.into() } else { 0 }
 }
 
 fn rtt(socket: &Socket) -> RttSamples {
@@ -70,6 +79,8 @@ struct Tracked {
     was_held: bool,
     bytes_sent: u64,
     bytes_received: u64,
+    segments_sent: u32,
+    segments_received: u32,
     retransmits: u32,
 }
 
@@ -148,12 +159,16 @@ impl Tracker {
                     was_held: false,
                     bytes_sent: 0,
                     bytes_received: 0,
+                    segments_sent: 0,
+                    segments_received: 0,
                     retransmits: 0,
                 };
                 if !self.knows_all {
                     // What an old connection did before it was seen is not of this interval.
                     tracked.bytes_sent = traffic.bytes_sent;
                     tracked.bytes_received = traffic.bytes_received;
+                    tracked.segments_sent = traffic.segments_sent;
+                    tracked.segments_received = traffic.segments_received;
                     tracked.retransmits = traffic.retransmits;
                 } else if !half_open {
                     adds.opened = 1;
@@ -176,9 +191,13 @@ impl Tracker {
         if socket.traffic.is_some() {
             adds.bytes_sent = traffic.bytes_sent.saturating_sub(tracked.bytes_sent);
             adds.bytes_received = traffic.bytes_received.saturating_sub(tracked.bytes_received);
+            adds.segments_sent = grown(tracked.segments_sent, traffic.segments_sent);
+            adds.segments_received = grown(tracked.segments_received, traffic.segments_received);
             adds.retransmits = traffic.retransmits.saturating_sub(tracked.retransmits).into();
             tracked.bytes_sent = traffic.bytes_sent;
             tracked.bytes_received = traffic.bytes_received;
+            tracked.segments_sent = traffic.segments_sent;
+            tracked.segments_received = traffic.segments_received;
             tracked.retransmits = traffic.retransmits;
         }
         Sight::Adds(adds)
@@ -208,6 +227,8 @@ mod tests {
                 retransmits: 0,
                 bytes_sent,
                 bytes_received: 0,
+                segments_sent: 0,
+                segments_received: 0,
             }),
         }
     }
@@ -245,6 +266,27 @@ mod tests {
         assert_eq!(scan(&mut tracker, &[young]), (1, 1, 0, 1000));
         let more = socket(1, SocketState::Established, 1500);
         assert_eq!(scan(&mut tracker, &[more]), (0, 0, 0, 500));
+    }
+
+    #[test]
+    fn segments_are_those_since_the_last_sight_whatever_their_counter_does() {
+        let mut tracker = Tracker::new(10);
+        let mut sight = |segments_sent, segments_received| {
+            let traffic = TcpTraffic { segments_sent, segments_received, ..TcpTraffic::default() };
+            let seen = Socket { traffic: Some(traffic), ..socket(1, SocketState::Established, 0) };
+            tracker.begin_scan();
+            let sight = tracker.observe(NAMESPACE, &seen, Direction::Active);
+            tracker.end_scan();
+            match sight {
+                Sight::Adds(adds) => (adds.segments_sent, adds.segments_received),
+                _ => panic!("{sight:?}"),
+            }
+        };
+        assert_eq!(sight(u32::MAX, 5), (0, 0), "older than we are");
+        assert_eq!(sight(u32::MAX, 7), (0, 2));
+        assert_eq!(sight(2, 7), (3, 0), "the counter began anew");
+        assert_eq!(sight(1, 2), (0, 0), "the socket was connected anew");
+        assert_eq!(sight(4, 3), (3, 1));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io:
     header.push("server_port".to_owned());
     header.extend(EDGE_COLUMNS.map(str::to_owned));
     // What came later stands behind, so that no column changes its place.
+    header.extend(["segments_sent", "segments_received"].map(str::to_owned));
     header.extend(Failures::NAMES.map(|kind| format!("failures_{kind}")));
     write_record(&header, out)?;
     for edge in tree.edges() {
@@ -46,6 +47,7 @@ pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io:
         record.extend(node_fields(&edge.server, names));
         record.push(optional(edge.server.port.number()));
         record.extend(edge_fields(edge));
+        record.extend([edge.segments_sent, edge.segments_received].map(|count| count.to_string()));
         record.extend(edge.failed.counts().map(|count| count.to_string()));
         write_record(&record, out)?;
     }

@@ -46,6 +46,8 @@ struct EdgeLine<'a> {
     last_seen: String,
     retransmits: u64,
     version: u32,
+    segments_sent: u64,
+    segments_received: u64,
     failures: Failures,
 }
 
@@ -100,6 +102,8 @@ impl<'a> EdgeLine<'a> {
             last_seen: rfc3339(edge.last_seen),
             retransmits: edge.retransmits,
             version: VERSION,
+            segments_sent: edge.segments_sent,
+            segments_received: edge.segments_received,
             failures: edge.failed,
         }
     }

@@ -126,6 +126,8 @@ fn ownerless(clients: &Rows, servers: &Rows, known: Total) -> Option<Row> {
         // Nobody can tell which of the bytes were those of the connections counted elsewhere.
         tally.bytes_sent = 0;
         tally.bytes_received = 0;
+        tally.segments_sent = 0;
+        tally.segments_received = 0;
         tally.retransmits = 0;
     }
     (tally.connections > 0 || tally.failed.total() > 0).then_some(Row { tally, ..row })
@@ -360,6 +362,8 @@ impl Joining<'_> {
             failed: tally.failed,
             bytes_sent: tally.bytes_sent,
             bytes_received: tally.bytes_received,
+            segments_sent: tally.segments_sent,
+            segments_received: tally.segments_received,
             retransmits: tally.retransmits,
             rtt: tally.rtt,
             first_seen: tally.first_seen,

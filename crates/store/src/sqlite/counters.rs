@@ -9,7 +9,7 @@ use super::{
 };
 
 /// How many columns the counters have.
-pub(super) const COLUMNS: usize = 13;
+pub(super) const COLUMNS: usize = 15;
 
 /// The columns, in the order in which they are written and read.
 pub(super) const NAMES: [&str; COLUMNS] = [
@@ -23,6 +23,8 @@ pub(super) const NAMES: [&str; COLUMNS] = [
     "failed_other",
     "bytes_sent",
     "bytes_received",
+    "segments_sent",
+    "segments_received",
     "retransmits",
     "rtt_sum_us",
     "rtt_count",
@@ -30,8 +32,17 @@ pub(super) const NAMES: [&str; COLUMNS] = [
 
 /// The values of the columns.
 pub(super) fn to_columns(counters: &FlowCounters) -> [i64; COLUMNS] {
-    let FlowCounters { connections, opened, failed, bytes_sent, bytes_received, retransmits, rtt } =
-        *counters;
+    let FlowCounters {
+        connections,
+        opened,
+        failed,
+        bytes_sent,
+        bytes_received,
+        segments_sent,
+        segments_received,
+        retransmits,
+        rtt,
+    } = *counters;
     let [refused, timed_out, unreachable, reset, abandoned, other] = failed.counts();
     [
         connections,
@@ -44,6 +55,8 @@ pub(super) fn to_columns(counters: &FlowCounters) -> [i64; COLUMNS] {
         other,
         bytes_sent,
         bytes_received,
+        segments_sent,
+        segments_received,
         retransmits,
         rtt.sum_us,
         rtt.count,
@@ -68,6 +81,8 @@ pub(super) fn from_row(row: &Row<'_>, first: usize) -> Result<FlowCounters, Faul
         },
         bytes_sent: next()?,
         bytes_received: next()?,
+        segments_sent: next()?,
+        segments_received: next()?,
         retransmits: next()?,
         rtt: RttSamples { sum_us: next()?, count: next()? },
     })

@@ -187,6 +187,8 @@ fn a_database_of_version_1_keeps_what_it_counted() {
         failed: Failures { other: 5, ..Failures::default() },
         bytes_sent: 100,
         bytes_received: 1000,
+        segments_sent: 0,
+        segments_received: 0,
         retransmits: 4,
         rtt: RttSamples { sum_us: 50, count: 6 },
     };
@@ -198,6 +200,8 @@ fn a_database_of_version_1_keeps_what_it_counted() {
     let later = FlowCounters {
         connections: 1,
         failed: Failures { refused: 1, other: 1, ..Failures::default() },
+        segments_sent: 12,
+        segments_received: 13,
         ..FlowCounters::default()
     };
     let again = HostFlow { process: Some(process), ..flow(80, later, 63) };
@@ -290,6 +294,8 @@ fn counts_beyond_what_a_column_holds_stop_there() {
         failed: Failures::from_counts([u64::MAX; Failures::KINDS]),
         bytes_sent: u64::MAX,
         bytes_received: u64::MAX,
+        segments_sent: u64::MAX,
+        segments_received: u64::MAX,
         retransmits: u64::MAX,
         rtt: RttSamples { sum_us: u64::MAX, count: u64::MAX },
     };
@@ -307,6 +313,8 @@ fn clamped(counters: FlowCounters) -> FlowCounters {
         failed: Failures::from_counts(counters.failed.counts().map(clamp)),
         bytes_sent: clamp(counters.bytes_sent),
         bytes_received: clamp(counters.bytes_received),
+        segments_sent: clamp(counters.segments_sent),
+        segments_received: clamp(counters.segments_received),
         retransmits: clamp(counters.retransmits),
         rtt: RttSamples { sum_us: clamp(counters.rtt.sum_us), count: clamp(counters.rtt.count) },
     }
@@ -315,14 +323,16 @@ fn clamped(counters: FlowCounters) -> FlowCounters {
 fn any_counters() -> impl Strategy<Value = FlowCounters> {
     let any_count = prop_oneof![0_u64..100, any::<u64>(), Just(i64::MAX.cast_unsigned())];
     let failed = prop::array::uniform6(any_count.clone()).prop_map(Failures::from_counts);
-    (prop::array::uniform7(any_count), failed).prop_map(|(counts, failed)| FlowCounters {
+    (prop::array::uniform9(any_count), failed).prop_map(|(counts, failed)| FlowCounters {
         connections: counts[0],
         opened: counts[1],
         failed,
         bytes_sent: counts[2],
         bytes_received: counts[3],
-        retransmits: counts[4],
-        rtt: RttSamples { sum_us: counts[5], count: counts[6] },
+        segments_sent: counts[4],
+        segments_received: counts[5],
+        retransmits: counts[6],
+        rtt: RttSamples { sum_us: counts[7], count: counts[8] },
     })
 }
 

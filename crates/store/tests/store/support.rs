@@ -75,6 +75,8 @@ pub(crate) fn flow(port: u16, first: i64, last: i64) -> HostFlow {
             failed: Failures::from_counts([6, 7, 8, 9, 10, 11]),
             bytes_sent: 100,
             bytes_received: 1000,
+            segments_sent: 12,
+            segments_received: 13,
             retransmits: 4,
             rtt: RttSamples { sum_us: 50, count: 5 },
         },

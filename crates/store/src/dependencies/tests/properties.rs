@@ -28,6 +28,8 @@ fn any_flow() -> impl Strategy<Value = (usize, HostFlow)> {
                 failed: Failures::from_counts(failed),
                 bytes_sent: bytes,
                 bytes_received: bytes / 2,
+                segments_sent: bytes / 10,
+                segments_received: bytes / 5,
                 retransmits: failed[0],
                 rtt: rtt(bytes, failed[0]),
             };
