@@ -68,6 +68,8 @@ fn write(socket: &Socket) -> Vec<u8> {
         info[68..72].copy_from_slice(&traffic.rtt_us.to_ne_bytes());
         info[100..104].copy_from_slice(&traffic.retransmits.to_ne_bytes());
         info[128..136].copy_from_slice(&traffic.bytes_received.to_ne_bytes());
+        info[136..140].copy_from_slice(&traffic.segments_sent.to_ne_bytes());
+        info[140..144].copy_from_slice(&traffic.segments_received.to_ne_bytes());
         info[200..208].copy_from_slice(&traffic.bytes_sent.to_ne_bytes());
         attribute(&mut bytes, 2, &info);
     }
@@ -99,6 +101,8 @@ fn sample() -> Vec<u8> {
             retransmits: 1,
             bytes_sent: 1000,
             bytes_received: 2000,
+            segments_sent: 7,
+            segments_received: 5,
         }),
     })
 }

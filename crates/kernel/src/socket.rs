@@ -88,6 +88,11 @@ pub struct TcpTraffic {
     pub bytes_sent: u64,
     /// Payload bytes received.
     pub bytes_received: u64,
+    /// Segments sent, with and without payload; modulo 2³², 0 where the kernel does not count them.
+    pub segments_sent: u32,
+    /// Segments received, with and without payload; modulo 2³², 0 where the kernel does not count
+    /// them.
+    pub segments_received: u32,
 }
 
 /// A socket as the kernel lists it.

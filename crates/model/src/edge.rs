@@ -5,7 +5,8 @@ use std::{net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attribution, Endpoint, HostId, NetworkNamespace, Port, Process, Protocol, RttSamples, Timestamp,
+    Attribution, Endpoint, Failures, HostId, NetworkNamespace, Port, Process, Protocol, RttSamples,
+    Timestamp,
 };
 
 /// One end of a dependency: a process, as far as it is known, at an address.
@@ -46,11 +47,15 @@ pub struct Edge {
     /// Distinct connections.
     pub connections: u64,
     /// Attempts that did not become a connection.
-    pub failed: u64,
+    pub failed: Failures,
     /// Payload bytes from the client to the server.
     pub bytes_sent: u64,
     /// Payload bytes from the server to the client.
     pub bytes_received: u64,
+    /// Segments from the client to the server, with and without payload; datagrams of UDP.
+    pub segments_sent: u64,
+    /// Segments from the server to the client.
+    pub segments_received: u64,
     /// Segments sent again, by either end.
     pub retransmits: u64,
     /// Smoothed round trip times.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Host, NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp};
+use crate::{
+    Endpoint, Failures, Host, NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp,
+};
 
 /// Which end opened the connection, seen from this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,11 +68,17 @@ pub struct FlowCounters {
     /// Those of them that began in the interval.
     pub opened: u64,
     /// Attempts that did not become a connection.
-    pub failed: u64,
+    pub failed: Failures,
     /// Payload bytes sent by this end in the interval, without retransmissions.
     pub bytes_sent: u64,
     /// Payload bytes received by this end in the interval.
     pub bytes_received: u64,
+    /// Segments sent by this end in the interval, with and without payload, those that were sent
+    /// again included (`tcpEStatsPerfSegsOut` of RFC 4898); datagrams of UDP.
+    pub segments_sent: u64,
+    /// Segments received by this end in the interval, with and without payload
+    /// (`tcpEStatsPerfSegsIn` of RFC 4898); datagrams of UDP.
+    pub segments_received: u64,
     /// Segments sent again in the interval.
     pub retransmits: u64,
     /// Smoothed round trip times as this end's kernel knows them.
@@ -86,9 +94,11 @@ impl FlowCounters {
     pub fn append(&mut self, later: &Self) {
         self.connections = self.connections.saturating_add(later.opened).max(later.connections);
         self.opened = self.opened.saturating_add(later.opened);
-        self.failed = self.failed.saturating_add(later.failed);
+        self.failed.merge(&later.failed);
         self.bytes_sent = self.bytes_sent.saturating_add(later.bytes_sent);
         self.bytes_received = self.bytes_received.saturating_add(later.bytes_received);
+        self.segments_sent = self.segments_sent.saturating_add(later.segments_sent);
+        self.segments_received = self.segments_received.saturating_add(later.segments_received);
         self.retransmits = self.retransmits.saturating_add(later.retransmits);
         self.rtt.merge(later.rtt);
     }
@@ -167,12 +177,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn counters() -> impl Strategy<Value = FlowCounters> {
-        (0_u64..1000, 0_u64..1000, 0_u64..9, 0_u64..1 << 40).prop_map(
+        (0_u64..1000, 0_u64..1000, prop::array::uniform6(0_u64..9), 0_u64..1 << 40).prop_map(
             |(carried, opened, failed, bytes)| FlowCounters {
                 connections: carried + opened,
                 opened,
-                failed,
+                failed: Failures::from_counts(failed),
                 bytes_sent: bytes,
+                segments_sent: bytes / 1000,
+                segments_received: bytes / 2000,
                 ..FlowCounters::default()
             },
         )

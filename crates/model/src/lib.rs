@@ -7,6 +7,7 @@
 mod degradation;
 mod edge;
 mod endpoint;
+mod failures;
 mod flow;
 mod host;
 mod ledger;
@@ -20,6 +21,7 @@ mod timestamp;
 pub use degradation::Degradation;
 pub use edge::{Edge, Node};
 pub use endpoint::{Endpoint, Port};
+pub use failures::Failures;
 pub use flow::{
     Attribution, Direction, FlowCounters, HostFlow, Listener, Observations, RttSamples,
 };

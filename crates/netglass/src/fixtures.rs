@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use netglass_model::{
-    Attribution, Edge, Endpoint, Host, HostAddress, HostId, NamespaceInode, NetworkNamespace, Node,
-    Port, Process, Protocol, RttSamples, Timestamp,
+    Attribution, Edge, Endpoint, Failures, Host, HostAddress, HostId, NamespaceInode,
+    NetworkNamespace, Node, Port, Process, Protocol, RttSamples, Timestamp,
 };
 use netglass_store::Dependencies;
 
@@ -102,9 +102,11 @@ impl Edges {
             server,
             protocol: Protocol::Tcp,
             connections: 12,
-            failed: 0,
+            failed: Failures::default(),
             bytes_sent: 1_234,
             bytes_received: 5_678_901,
+            segments_sent: 123,
+            segments_received: 4_567,
             retransmits: 3,
             rtt: RttSamples { sum_us: 500, count: 4 },
             first_seen: now().saturating_sub(Duration::from_secs(600)),
@@ -118,6 +120,7 @@ impl Edges {
         self.tcp(client, server).last(|edge| {
             edge.protocol = Protocol::Udp;
             (edge.bytes_sent, edge.bytes_received, edge.retransmits) = (0, 0, 0);
+            (edge.segments_sent, edge.segments_received) = (0, 0);
             edge.rtt = RttSamples::default();
         })
     }
@@ -159,7 +162,7 @@ impl Edges {
         Self::default()
             .tcp(node("10.0.0.11:many", "wrk", 5982).elsewhere(), nginx())
             .tcp(node("10.0.0.10:many", "nginx", 4656), node("10.0.0.12:8080", "python", 6111))
-            .last(|edge| edge.failed = 2)
+            .last(|edge| edge.failed = Failures { refused: 1, other: 1, ..Failures::default() })
             .tcp(
                 node("10.0.0.10:many", "fluentd", 2127),
                 node("10.0.0.13:24224", "", 0).elsewhere(),

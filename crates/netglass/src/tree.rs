@@ -86,7 +86,7 @@ impl Totals {
     fn of(edge: &Edge) -> Self {
         Self {
             connections: edge.connections,
-            failed: edge.failed,
+            failed: edge.failed.total(),
             bytes_sent: edge.bytes_sent,
             bytes_received: edge.bytes_received,
             rtt: edge.rtt,
@@ -96,7 +96,7 @@ impl Totals {
 
     fn add(&mut self, edge: &Edge) {
         self.connections = self.connections.saturating_add(edge.connections);
-        self.failed = self.failed.saturating_add(edge.failed);
+        self.failed = self.failed.saturating_add(edge.failed.total());
         self.bytes_sent = self.bytes_sent.saturating_add(edge.bytes_sent);
         self.bytes_received = self.bytes_received.saturating_add(edge.bytes_received);
         self.rtt.merge(edge.rtt);

@@ -5,6 +5,7 @@
 mod claim;
 mod codec;
 mod connect;
+mod counters;
 mod fault;
 mod files;
 mod migration;

@@ -1,9 +1,12 @@
 //! Telling sockets apart from one scan to the next, so that each connection counts once.
 
 use hashbrown::{HashMap, hash_map::Entry};
-use netglass_model::{Direction, FlowCounters, NamespaceInode, RttSamples};
+use netglass_model::{Direction, Failures, FlowCounters, NamespaceInode, RttSamples};
 
 use crate::socket::{Socket, SocketState, TcpTraffic};
+
+/// An attempt that is found half open: why it does not get through, no list of sockets tells.
+const ATTEMPT: Failures = Failures::from_counts([0, 0, 0, 0, 0, 1]);
 
 /// What one sight of a socket adds to what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +26,21 @@ pub(super) fn counters_of_one_sight(socket: &Socket) -> FlowCounters {
     FlowCounters {
         connections: u64::from(!half_open),
         opened: 0,
-        failed: u64::from(half_open),
+        failed: if half_open { ATTEMPT } else { Failures::default() },
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
+        segments_sent: traffic.segments_sent.into(),
+        segments_received: traffic.segments_received.into(),
         retransmits: traffic.retransmits.into(),
         rtt: rtt(socket),
     }
+}
+
+/// By how much a counter of 32 bits grew, which begins anew at 2³². A socket that is connected anew
+/// begins anew too, at 0: what seems to be more than half of all there is was that.
+fn grown(before: u32, now: u32) -> u64 {
+    let more = now.wrapping_sub(before);
+    if more < 1 << 31 { more.into() } else { 0 }
 }
 
 fn rtt(socket: &Socket) -> RttSamples {
@@ -67,6 +79,8 @@ struct Tracked {
     was_held: bool,
     bytes_sent: u64,
     bytes_received: u64,
+    segments_sent: u32,
+    segments_received: u32,
     retransmits: u32,
 }
 
@@ -127,7 +141,7 @@ impl Tracker {
                 // An attempt that a later scan still finds half open did not get through at once.
                 if half_open && !tracked.failed {
                     tracked.failed = true;
-                    adds.failed = 1;
+                    adds.failed = ATTEMPT;
                 }
                 if !half_open && tracked.counted_in.is_none() {
                     adds.opened = 1;
@@ -145,12 +159,16 @@ impl Tracker {
                     was_held: false,
                     bytes_sent: 0,
                     bytes_received: 0,
+                    segments_sent: 0,
+                    segments_received: 0,
                     retransmits: 0,
                 };
                 if !self.knows_all {
                     // What an old connection did before it was seen is not of this interval.
                     tracked.bytes_sent = traffic.bytes_sent;
                     tracked.bytes_received = traffic.bytes_received;
+                    tracked.segments_sent = traffic.segments_sent;
+                    tracked.segments_received = traffic.segments_received;
                     tracked.retransmits = traffic.retransmits;
                 } else if !half_open {
                     adds.opened = 1;
@@ -173,9 +191,13 @@ impl Tracker {
         if socket.traffic.is_some() {
             adds.bytes_sent = traffic.bytes_sent.saturating_sub(tracked.bytes_sent);
             adds.bytes_received = traffic.bytes_received.saturating_sub(tracked.bytes_received);
+            adds.segments_sent = grown(tracked.segments_sent, traffic.segments_sent);
+            adds.segments_received = grown(tracked.segments_received, traffic.segments_received);
             adds.retransmits = traffic.retransmits.saturating_sub(tracked.retransmits).into();
             tracked.bytes_sent = traffic.bytes_sent;
             tracked.bytes_received = traffic.bytes_received;
+            tracked.segments_sent = traffic.segments_sent;
+            tracked.segments_received = traffic.segments_received;
             tracked.retransmits = traffic.retransmits;
         }
         Sight::Adds(adds)
@@ -205,6 +227,8 @@ mod tests {
                 retransmits: 0,
                 bytes_sent,
                 bytes_received: 0,
+                segments_sent: 0,
+                segments_received: 0,
             }),
         }
     }
@@ -221,7 +245,7 @@ mod tests {
             }
         }
         tracker.end_scan();
-        (total.connections, total.opened, total.failed, total.bytes_sent)
+        (total.connections, total.opened, total.failed.total(), total.bytes_sent)
     }
 
     #[test]
@@ -242,6 +266,27 @@ mod tests {
         assert_eq!(scan(&mut tracker, &[young]), (1, 1, 0, 1000));
         let more = socket(1, SocketState::Established, 1500);
         assert_eq!(scan(&mut tracker, &[more]), (0, 0, 0, 500));
+    }
+
+    #[test]
+    fn segments_are_those_since_the_last_sight_whatever_their_counter_does() {
+        let mut tracker = Tracker::new(10);
+        let mut sight = |segments_sent, segments_received| {
+            let traffic = TcpTraffic { segments_sent, segments_received, ..TcpTraffic::default() };
+            let seen = Socket { traffic: Some(traffic), ..socket(1, SocketState::Established, 0) };
+            tracker.begin_scan();
+            let sight = tracker.observe(NAMESPACE, &seen, Direction::Active);
+            tracker.end_scan();
+            match sight {
+                Sight::Adds(adds) => (adds.segments_sent, adds.segments_received),
+                _ => panic!("{sight:?}"),
+            }
+        };
+        assert_eq!(sight(u32::MAX, 5), (0, 0), "older than we are");
+        assert_eq!(sight(u32::MAX, 7), (0, 2));
+        assert_eq!(sight(2, 7), (3, 0), "the counter began anew");
+        assert_eq!(sight(1, 2), (0, 0), "the socket was connected anew");
+        assert_eq!(sight(4, 3), (3, 1));
     }
 
     #[test]
@@ -338,10 +383,11 @@ mod tests {
     #[test]
     fn one_sight_alone_is_worth_all_that_the_socket_did() {
         let open = counters_of_one_sight(&socket(1, SocketState::Established, 1000));
-        assert_eq!((open.connections, open.failed, open.bytes_sent), (1, 0, 1000));
+        assert_eq!((open.connections, open.failed.total(), open.bytes_sent), (1, 0, 1000));
         assert_eq!(open.rtt.mean_us(), Some(100));
         let attempt = counters_of_one_sight(&socket(1, SocketState::SynSent, 0));
-        assert_eq!((attempt.connections, attempt.failed), (0, 1));
+        assert_eq!((attempt.connections, attempt.failed.total()), (0, 1));
+        assert_eq!(attempt.failed.other, 1, "nobody knows why");
         assert_eq!(attempt.rtt.mean_us(), None);
     }
 }

@@ -30,6 +30,8 @@ mod tcp_info {
     pub(super) const TOTAL_RETRANS: usize = 100;
     pub(super) const BYTES_ACKED: usize = 120;
     pub(super) const BYTES_RECEIVED: usize = 128;
+    pub(super) const SEGS_OUT: usize = 136;
+    pub(super) const SEGS_IN: usize = 140;
     pub(super) const BYTES_SENT: usize = 200;
     pub(super) const BYTES_RETRANS: usize = 208;
 }
@@ -78,6 +80,9 @@ fn traffic(info: &[u8]) -> Option<TcpTraffic> {
         retransmits: narrow(tcp_info::TOTAL_RETRANS)?,
         bytes_sent,
         bytes_received: wide(tcp_info::BYTES_RECEIVED)?,
+        // Since Linux 4.2.
+        segments_sent: narrow(tcp_info::SEGS_OUT).unwrap_or_default(),
+        segments_received: narrow(tcp_info::SEGS_IN).unwrap_or_default(),
     })
 }
 
@@ -150,6 +155,8 @@ mod tests {
         info[tcp_info::TOTAL_RETRANS..][..4].copy_from_slice(&3_u32.to_ne_bytes());
         info[tcp_info::BYTES_ACKED..][..8].copy_from_slice(&901_u64.to_ne_bytes());
         info[tcp_info::BYTES_RECEIVED..][..8].copy_from_slice(&5000_u64.to_ne_bytes());
+        info[tcp_info::SEGS_OUT..][..4].copy_from_slice(&70_u32.to_ne_bytes());
+        info[tcp_info::SEGS_IN..][..4].copy_from_slice(&80_u32.to_ne_bytes());
         info[tcp_info::BYTES_SENT..][..8].copy_from_slice(&1000_u64.to_ne_bytes());
         info[tcp_info::BYTES_RETRANS..][..8].copy_from_slice(&100_u64.to_ne_bytes());
         let read = |info: &[u8]| {
@@ -160,8 +167,11 @@ mod tests {
         let traffic = read(&info).unwrap();
         assert_eq!((traffic.rtt_us, traffic.retransmits), (250, 3));
         assert_eq!((traffic.bytes_sent, traffic.bytes_received), (900, 5000));
+        assert_eq!((traffic.segments_sent, traffic.segments_received), (70, 80));
 
         assert_eq!(read(&info[..160]).unwrap().bytes_sent, 901, "a kernel without bytes_sent");
+        let without_segments = read(&info[..136]).unwrap();
+        assert_eq!((without_segments.bytes_received, without_segments.segments_sent), (5000, 0));
         assert_eq!(read(&info[..100]), None, "a kernel without byte counts");
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use netglass_model::{Edge, Node};
+use netglass_model::{Edge, Failures, Node};
 
 use crate::{text::printable, time::rfc3339, tree::Tree};
 
@@ -38,12 +38,17 @@ pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io:
     header.extend(title("server"));
     header.push("server_port".to_owned());
     header.extend(EDGE_COLUMNS.map(str::to_owned));
+    // What came later stands behind, so that no column changes its place.
+    header.extend(["segments_sent", "segments_received"].map(str::to_owned));
+    header.extend(Failures::NAMES.map(|kind| format!("failures_{kind}")));
     write_record(&header, out)?;
     for edge in tree.edges() {
         let mut record = node_fields(&edge.client, names);
         record.extend(node_fields(&edge.server, names));
         record.push(optional(edge.server.port.number()));
         record.extend(edge_fields(edge));
+        record.extend([edge.segments_sent, edge.segments_received].map(|count| count.to_string()));
+        record.extend(edge.failed.counts().map(|count| count.to_string()));
         write_record(&record, out)?;
     }
     for (protocol, node) in tree.idle_listeners() {
@@ -81,7 +86,7 @@ fn edge_fields(edge: &Edge) -> [String; EDGE_COLUMNS.len()] {
     [
         edge.protocol.to_string(),
         edge.connections.to_string(),
-        edge.failed.to_string(),
+        edge.failed.total().to_string(),
         edge.bytes_sent.to_string(),
         edge.bytes_received.to_string(),
         optional(edge.rtt.mean_us()),

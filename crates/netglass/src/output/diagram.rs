@@ -93,7 +93,7 @@ pub(crate) fn draw(tree: &Tree<'_>) -> Diagram {
         let (connections, failed) =
             arrows.entry((from, to, edge.server.endpoint(), edge.protocol)).or_default();
         *connections = connections.saturating_add(edge.connections);
-        *failed = failed.saturating_add(edge.failed);
+        *failed = failed.saturating_add(edge.failed.total());
     }
     let arrows =
         arrows.into_iter().map(|((from, to, endpoint, protocol), (connections, failed))| {

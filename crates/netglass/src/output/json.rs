@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use netglass_model::{Attribution, Edge, Node, Process, Protocol};
+use netglass_model::{Attribution, Edge, Failures, Node, Process, Protocol};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
@@ -46,6 +46,9 @@ struct EdgeLine<'a> {
     last_seen: String,
     retransmits: u64,
     version: u32,
+    segments_sent: u64,
+    segments_received: u64,
+    failures: Failures,
 }
 
 #[derive(Serialize)]
@@ -91,7 +94,7 @@ impl<'a> EdgeLine<'a> {
             server: NodeObject::of(&edge.server, Some(PortNumber(edge.server.port.number()))),
             protocol: edge.protocol,
             connections: edge.connections,
-            failed: edge.failed,
+            failed: edge.failed.total(),
             bytes_sent: edge.bytes_sent,
             bytes_received: edge.bytes_received,
             rtt_us: edge.rtt.mean_us(),
@@ -99,6 +102,9 @@ impl<'a> EdgeLine<'a> {
             last_seen: rfc3339(edge.last_seen),
             retransmits: edge.retransmits,
             version: VERSION,
+            segments_sent: edge.segments_sent,
+            segments_received: edge.segments_received,
+            failures: edge.failed,
         }
     }
 }

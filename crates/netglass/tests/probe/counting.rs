@@ -71,6 +71,9 @@ fn bytes_and_round_trip_times_are_told_of_both_ways() {
     let edge = only_edge_to(&edges, 8080);
     assert_eq!(edge.number("bytes_sent"), 4000);
     assert_eq!(edge.number("bytes_received"), 0);
+    // Of each connection at least SYN, ACK and the data, and SYN-ACK.
+    assert!(edge.number("segments_sent") >= 12, "{edge:?}");
+    assert!(edge.number("segments_received") >= 4, "{edge:?}");
     assert!(edge.number("rtt_us") > 0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use netglass_model::{Attribution, Direction, Edge, Endpoint, Node, Port, Protocol};
+use netglass_model::{Attribution, Direction, Edge, Endpoint, Failures, Node, Port, Protocol};
 
 use super::{
     directory::{Directory, Whereabouts},
@@ -115,21 +115,34 @@ fn ownerless(clients: &Rows, servers: &Rows, known: Total) -> Option<Row> {
         (Some(one), None) | (None, Some(one)) => *one,
         (None, None) => return None,
     };
-    let left = |count: fn(&Tally) -> u64, known: u64| {
-        let sum =
-            |rows: &Rows| rows.values().map(|row| count(&row.tally)).fold(0, u64::saturating_add);
-        sum(clients).max(sum(servers)).saturating_sub(known).min(count(&row.tally))
-    };
-    let connections = left(|tally| tally.connections, known.connections);
-    let failed = left(|tally| tally.failed, known.failed);
+    let connections = more_than(clients, servers, known.connections, &row, |it| it.connections);
+    let failed = std::array::from_fn(|kind| {
+        let known = known.failed.counts()[kind];
+        more_than(clients, servers, known, &row, |it| it.failed.counts()[kind])
+    });
+    let failed = Failures::from_counts(failed);
     let mut tally = Tally { connections, failed, ..row.tally };
     if connections < row.tally.connections {
         // Nobody can tell which of the bytes were those of the connections counted elsewhere.
         tally.bytes_sent = 0;
         tally.bytes_received = 0;
+        tally.segments_sent = 0;
+        tally.segments_received = 0;
         tally.retransmits = 0;
     }
-    (tally.connections > 0 || tally.failed > 0).then_some(Row { tally, ..row })
+    (tally.connections > 0 || tally.failed.total() > 0).then_some(Row { tally, ..row })
+}
+
+/// By how many the end that saw more saw more than the `known` ones: of what is in `row` at most.
+fn more_than(
+    clients: &Rows,
+    servers: &Rows,
+    known: u64,
+    row: &Row,
+    count: impl Fn(&Tally) -> u64,
+) -> u64 {
+    let sum = |rows: &Rows| rows.values().map(|row| count(&row.tally)).fold(0, u64::saturating_add);
+    sum(clients).max(sum(servers)).saturating_sub(known).min(count(&row.tally))
 }
 
 fn node(
@@ -187,7 +200,7 @@ struct Joining<'a> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Total {
     connections: u64,
-    failed: u64,
+    failed: Failures,
 }
 
 impl Joining<'_> {
@@ -287,7 +300,7 @@ impl Joining<'_> {
 
         let known = Total {
             connections: self.total.connections.saturating_sub(before.connections),
-            failed: self.total.failed.saturating_sub(before.failed),
+            failed: self.total.failed.zip_with(&before.failed, u64::saturating_sub),
         };
         let Some(row) = ownerless(clients, servers, known) else { return };
         let server = self.seen_server(server_place, None, &row);
@@ -325,7 +338,7 @@ impl Joining<'_> {
     /// Adds an edge, or adds to it where a part of it is known already.
     fn push(&mut self, client: End, server: End, tally: Tally) {
         self.total.connections = self.total.connections.saturating_add(tally.connections);
-        self.total.failed = self.total.failed.saturating_add(tally.failed);
+        self.total.failed.merge(&tally.failed);
         let key = [client, server].map(|end| (end.whereabouts, end.process));
         self.joined
             .entry(key)
@@ -349,6 +362,8 @@ impl Joining<'_> {
             failed: tally.failed,
             bytes_sent: tally.bytes_sent,
             bytes_received: tally.bytes_received,
+            segments_sent: tally.segments_sent,
+            segments_received: tally.segments_received,
             retransmits: tally.retransmits,
             rtt: tally.rtt,
             first_seen: tally.first_seen,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use netglass_model::Failures;
+
 use super::{
     fold::Place,
     share::matrix,
@@ -52,10 +54,9 @@ pub(super) struct Pair {
 /// With one server, each client's own count is what it had with that server, and likewise with
 /// one client. With several of both, the counts are shared out in proportion.
 pub(super) fn pair_processes(clients: &[Tally], servers: &[Tally]) -> Vec<Pair> {
-    let counts =
-        |rows: &[Tally], count: fn(&Tally) -> u64| -> Vec<u64> { rows.iter().map(count).collect() };
-    let share = |count: fn(&Tally) -> u64| -> BTreeMap<(usize, usize), u64> {
-        let (of_clients, of_servers) = (counts(clients, count), counts(servers, count));
+    let share = |count: &dyn Fn(&Tally) -> u64| -> BTreeMap<(usize, usize), u64> {
+        let counts = |rows: &[Tally]| -> Vec<u64> { rows.iter().map(count).collect() };
+        let (of_clients, of_servers) = (counts(clients), counts(servers));
         if servers.len() == 1 {
             of_clients.into_iter().enumerate().map(|(client, n)| ((client, 0), n)).collect()
         } else if clients.len() == 1 {
@@ -64,13 +65,19 @@ pub(super) fn pair_processes(clients: &[Tally], servers: &[Tally]) -> Vec<Pair> 
             matrix(&of_clients, &of_servers)
         }
     };
-    let mut cells: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
-    for (cell, connections) in share(|tally| tally.connections) {
+    let mut cells: BTreeMap<(usize, usize), (u64, [u64; Failures::KINDS])> = BTreeMap::new();
+    for (cell, connections) in share(&|tally| tally.connections) {
         cells.entry(cell).or_default().0 = connections;
     }
-    for (cell, failed) in share(|tally| tally.failed) {
-        cells.entry(cell).or_default().1 = failed;
+    for kind in 0..Failures::KINDS {
+        for (cell, failed) in share(&|tally| tally.failed.counts()[kind]) {
+            cells.entry(cell).or_default().1[kind] = failed;
+        }
     }
+    let cells: BTreeMap<(usize, usize), (u64, Failures)> = cells
+        .into_iter()
+        .map(|(cell, (connections, failed))| (cell, (connections, Failures::from_counts(failed))))
+        .collect();
 
     let client_parts = split_rows(clients, cells.iter().map(|(cell, n)| (cell.0, *n)));
     let server_parts = split_rows(servers, cells.iter().map(|(cell, n)| (cell.1, *n)));
@@ -98,11 +105,11 @@ pub(super) fn pair_processes(clients: &[Tally], servers: &[Tally]) -> Vec<Pair> 
 
 /// Splits what each row counted among its cells, of which `cells` gives, in order, the row and the
 /// connections and failures. The parts are in the order of the cells.
-fn split_rows(rows: &[Tally], cells: impl Iterator<Item = (usize, (u64, u64))>) -> Vec<Tally> {
+fn split_rows(rows: &[Tally], cells: impl Iterator<Item = (usize, (u64, Failures))>) -> Vec<Tally> {
     let mut of_row: Vec<Vec<(usize, u64)>> = vec![Vec::new(); rows.len()];
     let mut total = 0;
     for (cell, (row, (connections, failed))) in cells.enumerate() {
-        of_row[row].push((cell, connections.saturating_add(failed)));
+        of_row[row].push((cell, connections.saturating_add(failed.total())));
         total += 1;
     }
     let mut parts: Vec<Option<Tally>> = vec![None; total];

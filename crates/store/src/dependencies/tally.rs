@@ -1,6 +1,6 @@
 //! What was counted of connections, told from the client's point of view.
 
-use netglass_model::{Direction, FlowCounters, RttSamples, Timestamp};
+use netglass_model::{Direction, Failures, FlowCounters, RttSamples, Timestamp};
 
 use super::share::shares;
 
@@ -8,11 +8,15 @@ use super::share::shares;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) connections: u64,
-    pub(super) failed: u64,
+    pub(super) failed: Failures,
     /// From the client to the server.
     pub(super) bytes_sent: u64,
     /// From the server to the client.
     pub(super) bytes_received: u64,
+    /// From the client to the server.
+    pub(super) segments_sent: u64,
+    /// From the server to the client.
+    pub(super) segments_received: u64,
     pub(super) retransmits: u64,
     pub(super) rtt: RttSamples,
     pub(super) first_seen: Timestamp,
@@ -27,15 +31,21 @@ impl Tally {
         first_seen: Timestamp,
         last_seen: Timestamp,
     ) -> Self {
-        let (bytes_sent, bytes_received) = match direction {
-            Direction::Active => (counters.bytes_sent, counters.bytes_received),
-            Direction::Passive => (counters.bytes_received, counters.bytes_sent),
+        let from_client = |(sent, received)| match direction {
+            Direction::Active => (sent, received),
+            Direction::Passive => (received, sent),
         };
+        let (bytes_sent, bytes_received) =
+            from_client((counters.bytes_sent, counters.bytes_received));
+        let (segments_sent, segments_received) =
+            from_client((counters.segments_sent, counters.segments_received));
         Self {
             connections: counters.connections,
             failed: counters.failed,
             bytes_sent,
             bytes_received,
+            segments_sent,
+            segments_received,
             retransmits: counters.retransmits,
             rtt: counters.rtt,
             first_seen,
@@ -46,9 +56,11 @@ impl Tally {
     /// Adds what was counted of other connections.
     pub(super) fn add(&mut self, other: &Self) {
         self.connections = self.connections.saturating_add(other.connections);
-        self.failed = self.failed.saturating_add(other.failed);
+        self.failed.merge(&other.failed);
         self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
         self.bytes_received = self.bytes_received.saturating_add(other.bytes_received);
+        self.segments_sent = self.segments_sent.saturating_add(other.segments_sent);
+        self.segments_received = self.segments_received.saturating_add(other.segments_received);
         self.retransmits = self.retransmits.saturating_add(other.retransmits);
         self.rtt.merge(other.rtt);
         self.first_seen = self.first_seen.min(other.first_seen);
@@ -60,6 +72,8 @@ impl Tally {
     pub(super) fn split(&self, weights: &[u64]) -> Vec<Self> {
         let sent = shares(self.bytes_sent, weights);
         let received = shares(self.bytes_received, weights);
+        let segments_sent = shares(self.segments_sent, weights);
+        let segments_received = shares(self.segments_received, weights);
         let retransmits = shares(self.retransmits, weights);
         let samples = shares(self.rtt.count, weights);
         let sums = shares(self.rtt.sum_us, &samples);
@@ -67,6 +81,8 @@ impl Tally {
             .map(|index| Self {
                 bytes_sent: sent[index],
                 bytes_received: received[index],
+                segments_sent: segments_sent[index],
+                segments_received: segments_received[index],
                 retransmits: retransmits[index],
                 // A sum without samples would be lost to the mean, and change it when merged.
                 rtt: RttSamples {
@@ -80,6 +96,10 @@ impl Tally {
 
     fn has_bytes(&self) -> bool {
         self.bytes_sent > 0 || self.bytes_received > 0
+    }
+
+    fn has_segments(&self) -> bool {
+        self.segments_sent > 0 || self.segments_received > 0
     }
 }
 
@@ -96,18 +116,21 @@ pub(super) fn unite(
     server: &Tally,
     precedence: Precedence,
     connections: u64,
-    failed: u64,
+    failed: Failures,
 ) -> Tally {
     let (first, second) = match precedence {
         Precedence::Client => (client, server),
         Precedence::Server => (server, client),
     };
     let bytes = if first.has_bytes() { first } else { second };
+    let segments = if first.has_segments() { first } else { second };
     Tally {
         connections,
         failed,
         bytes_sent: bytes.bytes_sent,
         bytes_received: bytes.bytes_received,
+        segments_sent: segments.segments_sent,
+        segments_received: segments.segments_received,
         retransmits: client.retransmits.saturating_add(server.retransmits),
         rtt: if first.rtt.count > 0 { first.rtt } else { second.rtt },
         first_seen: client.first_seen.min(server.first_seen),
@@ -118,6 +141,6 @@ pub(super) fn unite(
 /// One tally of what the only process at either end counted.
 pub(super) fn unite_whole(client: &Tally, server: &Tally) -> Tally {
     let connections = client.connections.max(server.connections);
-    let failed = client.failed.max(server.failed);
+    let failed = client.failed.zip_with(&server.failed, u64::max);
     unite(client, server, Precedence::Client, connections, failed)
 }

@@ -6,9 +6,9 @@ mod rules;
 use std::{net::IpAddr, sync::Arc};
 
 use netglass_model::{
-    Attribution, Direction, Edge, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId,
-    Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples,
-    Timestamp,
+    Attribution, Direction, Edge, Endpoint, Failures, FlowCounters, Host, HostAddress, HostFlow,
+    HostId, Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol,
+    RttSamples, Timestamp,
 };
 
 use super::{Dependencies, dependencies};

@@ -7,11 +7,11 @@ use std::{
 
 use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
-    Process, RttSamples, Timestamp,
+    Process, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction};
 
-use super::{codec, fault::Fault};
+use super::{codec, counters, fault::Fault};
 use crate::Window;
 
 /// Every host, with its addresses within the window.
@@ -80,13 +80,12 @@ pub(super) fn flows(
     )?;
     let mut known: HashMap<i64, (Arc<HostId>, HostFlow)> = HashMap::new();
 
-    let mut statement = transaction.prepare(
-        "SELECT flow_id, connections, opened, failed, bytes_sent, bytes_received, retransmits,
-            rtt_sum_us, rtt_count, first_seen, last_seen
-         FROM flow_observation
+    let columns = counters::NAMES.join(", ");
+    let mut statement = transaction.prepare(&format!(
+        "SELECT flow_id, first_seen, last_seen, {columns} FROM flow_observation
          WHERE bucket BETWEEN ?1 AND ?2 AND first_seen <= ?4 AND last_seen >= ?3
          ORDER BY bucket, flow_id",
-    )?;
+    ))?;
     let mut rows = statement.query(bounds(&transaction, window)?)?;
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
@@ -95,9 +94,9 @@ pub(super) fn flows(
             Entry::Vacant(new) => new.insert(flow(&mut find, id, &mut dimensions)?),
         };
         let observed = HostFlow {
-            counters: counters(row)?,
-            first_seen: codec::timestamp(row, 9)?,
-            last_seen: codec::timestamp(row, 10)?,
+            counters: counters::from_row(row, 3)?,
+            first_seen: codec::timestamp(row, 1)?,
+            last_seen: codec::timestamp(row, 2)?,
             ..flow.clone()
         };
         visit(host, observed);
@@ -256,18 +255,6 @@ fn listener(
         last_seen: Timestamp::default(),
     };
     Ok((host, listener))
-}
-
-fn counters(row: &Row<'_>) -> Result<FlowCounters, Fault> {
-    Ok(FlowCounters {
-        connections: codec::count(row, 1)?,
-        opened: codec::count(row, 2)?,
-        failed: codec::count(row, 3)?,
-        bytes_sent: codec::count(row, 4)?,
-        bytes_received: codec::count(row, 5)?,
-        retransmits: codec::count(row, 6)?,
-        rtt: RttSamples { sum_us: codec::count(row, 7)?, count: codec::count(row, 8)? },
-    })
 }
 
 fn host_id(row: &Row<'_>, column: usize) -> Result<HostId, Fault> {

@@ -3,8 +3,9 @@
 use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use netglass_model::{
-    Attribution, Direction, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId, Listener,
-    NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples, Timestamp,
+    Attribution, Direction, Endpoint, Failures, FlowCounters, Host, HostAddress, HostFlow, HostId,
+    Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples,
+    Timestamp,
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -134,7 +135,7 @@ fn a_lock_held_for_too_long_is_said_and_the_next_write_succeeds() {
 
 #[test]
 fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
-    const NEXT: &[&str] = &[STEPS[0], "CREATE TABLE next (value INTEGER) STRICT"];
+    const NEXT: &[&str] = &[STEPS[0], STEPS[1], "CREATE TABLE next (value INTEGER) STRICT"];
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
     open(&path).write(&many(3, 60)).unwrap();
@@ -142,7 +143,7 @@ fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
     let patience = Duration::from_secs(1);
     let reading = Options { access: Access::Read, patience, steps: NEXT };
     let error = Sqlite::open_with(&path, Settings::default(), reading).unwrap_err();
-    assert!(matches!(error, Error::OlderSchema { found: 1, known: 2, .. }), "{error}");
+    assert!(matches!(error, Error::OlderSchema { found: 2, known: 3, .. }), "{error}");
     assert!(error.to_string().contains("netglass create-scheme"), "{error}");
 
     let writing = Options { access: Access::Write, ..reading };
@@ -152,7 +153,64 @@ fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
     assert!(Sqlite::open_with(&path, Settings::default(), reading).is_ok());
 
     let error = Sqlite::open(&path, Access::Write, Settings::default()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 3, known: 2, .. }), "{error}");
+}
+
+#[test]
+fn a_database_of_version_1_keeps_what_it_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let patience = Duration::from_secs(1);
+    let first = Options { access: Access::Write, patience, steps: &STEPS[..1] };
+    let version_1 = Sqlite::open_with(&path, Settings::default(), first).unwrap();
+    let connection = &version_1.connected.connection;
+    connection
+        .execute_batch(
+            "INSERT INTO host VALUES (1, 'm', 'h', 1);
+             INSERT INTO namespace VALUES (1, 1, 1, 'blue', 60000000000);
+             INSERT INTO process VALUES
+                (1, 1, 80, 0, 'curl', '/usr/bin/curl', 1, 1, 1, 33, NULL, '/a', NULL);
+             INSERT INTO flow VALUES
+                (1, 1, 6, 0, x'0a000001', NULL, x'0a000002', 80, 1, 0, 60000000000);
+             INSERT INTO flow_observation VALUES
+                (60000000000, 1, 3, 2, 5, 100, 1000, 4, 50, 6, 61000000000, 62000000000);",
+        )
+        .unwrap();
+    drop(version_1);
+
+    let mut database = open(&path);
+    let kept = read(&mut database);
+    assert_eq!(kept.len(), 1);
+    let of_version_1 = FlowCounters {
+        connections: 3,
+        opened: 2,
+        failed: Failures { other: 5, ..Failures::default() },
+        bytes_sent: 100,
+        bytes_received: 1000,
+        segments_sent: 0,
+        segments_received: 0,
+        retransmits: 4,
+        rtt: RttSamples { sum_us: 50, count: 6 },
+    };
+    assert_eq!(kept[0].counters, of_version_1);
+    assert_eq!((kept[0].first_seen, kept[0].last_seen), (at(61), at(62)));
+    let process = kept[0].process.clone().unwrap();
+    assert_eq!((process.pid, process.exe.as_deref()), (80, Some("/usr/bin/curl")));
+
+    let later = FlowCounters {
+        connections: 1,
+        failed: Failures { refused: 1, other: 1, ..Failures::default() },
+        segments_sent: 12,
+        segments_received: 13,
+        ..FlowCounters::default()
+    };
+    let again = HostFlow { process: Some(process), ..flow(80, later, 63) };
+    database.write(&observations(vec![again])).unwrap();
+    let mut expected = of_version_1;
+    expected.append(&later);
+    let merged = read(&mut database);
+    assert_eq!(merged.len(), 1, "it is the same flow still");
+    assert_eq!(merged[0].counters, expected);
 }
 
 #[test]
@@ -233,9 +291,11 @@ fn counts_beyond_what_a_column_holds_stop_there() {
     let largest = FlowCounters {
         connections: u64::MAX,
         opened: u64::MAX,
-        failed: u64::MAX,
+        failed: Failures::from_counts([u64::MAX; Failures::KINDS]),
         bytes_sent: u64::MAX,
         bytes_received: u64::MAX,
+        segments_sent: u64::MAX,
+        segments_received: u64::MAX,
         retransmits: u64::MAX,
         rtt: RttSamples { sum_us: u64::MAX, count: u64::MAX },
     };
@@ -250,9 +310,11 @@ fn clamped(counters: FlowCounters) -> FlowCounters {
     FlowCounters {
         connections: clamp(counters.connections),
         opened: clamp(counters.opened),
-        failed: clamp(counters.failed),
+        failed: Failures::from_counts(counters.failed.counts().map(clamp)),
         bytes_sent: clamp(counters.bytes_sent),
         bytes_received: clamp(counters.bytes_received),
+        segments_sent: clamp(counters.segments_sent),
+        segments_received: clamp(counters.segments_received),
         retransmits: clamp(counters.retransmits),
         rtt: RttSamples { sum_us: clamp(counters.rtt.sum_us), count: clamp(counters.rtt.count) },
     }
@@ -260,14 +322,17 @@ fn clamped(counters: FlowCounters) -> FlowCounters {
 
 fn any_counters() -> impl Strategy<Value = FlowCounters> {
     let any_count = prop_oneof![0_u64..100, any::<u64>(), Just(i64::MAX.cast_unsigned())];
-    prop::array::uniform8(any_count).prop_map(|counts| FlowCounters {
+    let failed = prop::array::uniform6(any_count.clone()).prop_map(Failures::from_counts);
+    (prop::array::uniform9(any_count), failed).prop_map(|(counts, failed)| FlowCounters {
         connections: counts[0],
         opened: counts[1],
-        failed: counts[2],
-        bytes_sent: counts[3],
-        bytes_received: counts[4],
-        retransmits: counts[5],
-        rtt: RttSamples { sum_us: counts[6], count: counts[7] },
+        failed,
+        bytes_sent: counts[2],
+        bytes_received: counts[3],
+        segments_sent: counts[4],
+        segments_received: counts[5],
+        retransmits: counts[6],
+        rtt: RttSamples { sum_us: counts[7], count: counts[8] },
     })
 }
 

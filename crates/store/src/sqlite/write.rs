@@ -12,33 +12,10 @@ use rusqlite::{
 };
 
 use super::{
-    codec::{AddressColumn, attribution_number, count_to_column, direction_number},
+    codec::{AddressColumn, attribution_number, direction_number},
+    counters,
     fault::Fault,
 };
-
-/// Merges a flow's counters as `FlowCounters::append` does. The sums stop at the largest integer:
-/// `SQLite` would go on with floating point numbers.
-const FLOW_OBSERVATION: &str = "
-    INSERT INTO flow_observation
-        (bucket, flow_id, connections, opened, failed, bytes_sent, bytes_received, retransmits,
-         rtt_sum_us, rtt_count, first_seen, last_seen)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-    ON CONFLICT (bucket, flow_id) DO UPDATE SET
-        connections = max(excluded.connections,
-            min(connections, 9223372036854775807 - excluded.opened) + excluded.opened),
-        opened = min(opened, 9223372036854775807 - excluded.opened) + excluded.opened,
-        failed = min(failed, 9223372036854775807 - excluded.failed) + excluded.failed,
-        bytes_sent =
-            min(bytes_sent, 9223372036854775807 - excluded.bytes_sent) + excluded.bytes_sent,
-        bytes_received = min(bytes_received, 9223372036854775807 - excluded.bytes_received)
-            + excluded.bytes_received,
-        retransmits =
-            min(retransmits, 9223372036854775807 - excluded.retransmits) + excluded.retransmits,
-        rtt_sum_us =
-            min(rtt_sum_us, 9223372036854775807 - excluded.rtt_sum_us) + excluded.rtt_sum_us,
-        rtt_count = min(rtt_count, 9223372036854775807 - excluded.rtt_count) + excluded.rtt_count,
-        first_seen = min(first_seen, excluded.first_seen),
-        last_seen = max(last_seen, excluded.last_seen)";
 
 /// Adds `observations` in time buckets of length `bucket`: all of them, or none.
 pub(super) fn write(
@@ -175,7 +152,7 @@ impl<'c, 'o> Writer<'c, 'o> {
                 "UPDATE listener SET last_bucket = ?2 WHERE listener_id = ?1",
             )?,
             address_observation: transaction.prepare(&seen_again("address"))?,
-            flow_observation: transaction.prepare(FLOW_OBSERVATION)?,
+            flow_observation: transaction.prepare(&flow_observation())?,
             listener_observation: transaction.prepare(&seen_again("listener"))?,
         })
     }
@@ -268,21 +245,9 @@ impl<'c, 'o> Writer<'c, 'o> {
             ],
             span.bucket,
         )?;
-        let counters = &flow.counters;
-        self.flow_observation.execute(params![
-            span.bucket,
-            id,
-            count_to_column(counters.connections),
-            count_to_column(counters.opened),
-            count_to_column(counters.failed),
-            count_to_column(counters.bytes_sent),
-            count_to_column(counters.bytes_received),
-            count_to_column(counters.retransmits),
-            count_to_column(counters.rtt.sum_us),
-            count_to_column(counters.rtt.count),
-            span.first,
-            span.last,
-        ])?;
+        let seen = [span.bucket, id, span.first, span.last];
+        let counters = counters::to_columns(&flow.counters);
+        self.flow_observation.execute(params_from_iter(seen.into_iter().chain(counters)))?;
         Ok(span)
     }
 
@@ -303,6 +268,21 @@ impl<'c, 'o> Writer<'c, 'o> {
         self.listener_observation.execute((span.bucket, id, span.first, span.last))?;
         Ok(span)
     }
+}
+
+/// The statement that keeps what was counted of a flow within a bucket.
+fn flow_observation() -> String {
+    let columns = counters::NAMES.join(", ");
+    let values = vec!["?"; counters::COLUMNS].join(", ");
+    let merged = counters::merged();
+    format!(
+        "INSERT INTO flow_observation (bucket, flow_id, first_seen, last_seen, {columns})
+         VALUES (?, ?, ?, ?, {values})
+         ON CONFLICT (bucket, flow_id) DO UPDATE SET
+            first_seen = min(first_seen, excluded.first_seen),
+            last_seen = max(last_seen, excluded.last_seen),
+            {merged}"
+    )
 }
 
 /// The statement that keeps when a listener or an address was seen within a bucket.

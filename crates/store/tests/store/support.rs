@@ -10,8 +10,9 @@ use std::{
 };
 
 use netglass_model::{
-    Attribution, Direction, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId, Listener,
-    NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples, Timestamp,
+    Attribution, Direction, Endpoint, Failures, FlowCounters, Host, HostAddress, HostFlow, HostId,
+    Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples,
+    Timestamp,
 };
 use netglass_store::{Access, Database, DatabaseUrl, Error, Settings, Window, open};
 
@@ -71,9 +72,11 @@ pub(crate) fn flow(port: u16, first: i64, last: i64) -> HostFlow {
         counters: FlowCounters {
             connections: 3,
             opened: 2,
-            failed: 1,
+            failed: Failures::from_counts([6, 7, 8, 9, 10, 11]),
             bytes_sent: 100,
             bytes_received: 1000,
+            segments_sent: 12,
+            segments_received: 13,
             retransmits: 4,
             rtt: RttSamples { sum_us: 50, count: 5 },
         },

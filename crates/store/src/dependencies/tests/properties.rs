@@ -12,7 +12,8 @@ const ADDRESSES: [&str; 4] = ["127.0.0.1", "10.0.0.1", "10.0.0.2", "fd00::1"];
 fn any_flow() -> impl Strategy<Value = (usize, HostFlow)> {
     let ends = (0..ADDRESSES.len(), 0..ADDRESSES.len(), 80_u16..82, any::<bool>());
     let owner = prop::option::of((0_u32..3, 0_u32..3));
-    (0..3_usize, 1_u64..3, ends, owner, 0_u64..20, 0_u64..3, 0_u64..1000).prop_map(
+    let failed = prop::array::uniform6(0_u64..3);
+    (0..3_usize, 1_u64..3, ends, owner, 0_u64..20, failed, 0_u64..1000).prop_map(
         |(host, inode, (client, server, port, active), owner, connections, failed, bytes)| {
             let (client, server) = (ADDRESSES[client], ADDRESSES[server]);
             let ends = if active {
@@ -24,11 +25,13 @@ fn any_flow() -> impl Strategy<Value = (usize, HostFlow)> {
             let counters = FlowCounters {
                 connections,
                 opened: connections,
-                failed,
+                failed: Failures::from_counts(failed),
                 bytes_sent: bytes,
                 bytes_received: bytes / 2,
-                retransmits: failed,
-                rtt: rtt(bytes, failed),
+                segments_sent: bytes / 10,
+                segments_received: bytes / 5,
+                retransmits: failed[0],
+                rtt: rtt(bytes, failed[0]),
             };
             (host, counted(flow(inode, &ends, owner, 0), counters))
         },
@@ -136,6 +139,29 @@ proptest! {
         let seen = seen_by_service(&memory);
         for (service, told) in told_by_service(&memory.join()) {
             prop_assert!(told <= seen[&service].iter().sum(), "{:?}", service);
+        }
+    }
+
+    #[test]
+    fn a_service_never_has_more_failures_of_a_kind_than_both_ends_saw_together(
+        memory in any_memory(),
+    ) {
+        let mut memory = memory;
+        let mut left: BTreeMap<(Endpoint, IpAddr), Failures> = BTreeMap::new();
+        for (_, flow) in &memory.flows {
+            let service = match flow.direction {
+                Direction::Active => (flow.peer, flow.local.address),
+                Direction::Passive => (flow.local, flow.peer.address),
+            };
+            left.entry(service).or_default().merge(&flow.counters.failed);
+        }
+        for edge in memory.join().edges {
+            let service = (edge.server.endpoint(), edge.client.address);
+            let left = left.get_mut(&service).unwrap();
+            for ((name, told), (_, left)) in edge.failed.kinds().zip(left.kinds()) {
+                prop_assert!(told <= left, "{} of {:?}", name, service);
+            }
+            *left = left.zip_with(&edge.failed, u64::saturating_sub);
         }
     }
 

@@ -31,18 +31,22 @@ fn both_ends_become_one_edge_with_both_processes() {
     let client = FlowCounters {
         connections: 5,
         opened: 5,
-        failed: 1,
+        failed: Failures { refused: 4, other: 1, ..Failures::default() },
         bytes_sent: 100,
         bytes_received: 1000,
+        segments_sent: 11,
+        segments_received: 12,
         retransmits: 2,
         rtt: rtt(50, 5),
     };
     let server = FlowCounters {
         connections: 6,
         opened: 6,
-        failed: 0,
+        failed: Failures { timed_out: 2, other: 3, ..Failures::default() },
         bytes_sent: 999,
         bytes_received: 99,
+        segments_sent: 13,
+        segments_received: 10,
         retransmits: 3,
         rtt: rtt(70, 7),
     };
@@ -52,7 +56,10 @@ fn both_ends_become_one_edge_with_both_processes() {
     assert_eq!(joined.edges.len(), 1);
     let edge = &joined.edges[0];
     assert_eq!(show(edge), "curl/5@a:1 -> nginx/7@b:1 6");
-    assert_eq!((edge.failed, edge.bytes_sent, edge.bytes_received), (1, 100, 1000));
+    let failed = Failures { refused: 4, timed_out: 2, other: 3, ..Failures::default() };
+    assert_eq!(edge.failed, failed, "of each kind what the end saw that saw more");
+    assert_eq!((edge.bytes_sent, edge.bytes_received), (100, 1000));
+    assert_eq!((edge.segments_sent, edge.segments_received), (11, 12));
     assert_eq!((edge.retransmits, edge.rtt), (5, rtt(50, 5)));
     assert_eq!((edge.first_seen, edge.last_seen), (at(9), at(20)));
     assert_eq!(edge.client.endpoint(), endpoint("10.0.0.1:many"));
@@ -68,6 +75,8 @@ fn what_the_clients_end_lacks_is_taken_from_the_servers() {
         connections: 1,
         bytes_sent: 1000,
         bytes_received: 10,
+        segments_sent: 5,
+        segments_received: 4,
         rtt: rtt(70, 7),
         ..Default::default()
     };
@@ -75,6 +84,7 @@ fn what_the_clients_end_lacks_is_taken_from_the_servers() {
     memory.flow("b", counted(flow(1, B_FROM_A, process("nginx", 7), 0), server));
     let edge = &memory.join().edges[0];
     assert_eq!((edge.bytes_sent, edge.bytes_received, edge.rtt), (10, 1000, rtt(70, 7)));
+    assert_eq!((edge.segments_sent, edge.segments_received), (4, 5));
 }
 
 #[test]
@@ -165,6 +175,7 @@ fn with_one_server_each_client_keeps_its_own_count() {
         connections: 10,
         retransmits: 4,
         bytes_sent: 100,
+        segments_sent: 8,
         rtt: rtt(80, 8),
         ..Default::default()
     };
@@ -173,9 +184,10 @@ fn with_one_server_each_client_keeps_its_own_count() {
     memory.flow("b", counted(flow(1, B_FROM_A, process("nginx", 7), 0), server));
     assert_eq!(memory.edges(), ["curl/5@a:1 -> nginx/7@b:1 1", "wget/6@a:1 -> nginx/7@b:1 3"]);
     let edges = memory.join().edges;
-    let told = |edge: &Edge| (edge.retransmits, edge.bytes_received, edge.rtt);
-    assert_eq!(told(&edges[0]), (1, 25, rtt(20, 2)), "in proportion to the connections");
-    assert_eq!(told(&edges[1]), (3, 75, rtt(60, 6)));
+    let told =
+        |edge: &Edge| (edge.retransmits, edge.bytes_received, edge.segments_received, edge.rtt);
+    assert_eq!(told(&edges[0]), (1, 25, 2, rtt(20, 2)), "in proportion to the connections");
+    assert_eq!(told(&edges[1]), (3, 75, 6, rtt(60, 6)));
     assert!(edges.iter().all(|edge| edge.server.attribution == Attribution::Socket));
 }
 
@@ -217,6 +229,42 @@ fn several_clients_and_servers_are_shared_out_and_said_to_be_inexact() {
         assert_eq!(edge.client.attribution, Attribution::Listener);
         assert_eq!(edge.server.attribution, Attribution::Listener);
     }
+}
+
+#[test]
+fn failures_are_shared_out_kind_by_kind() {
+    let failing = |refused, reset| FlowCounters {
+        failed: Failures { refused, reset, ..Failures::default() },
+        ..FlowCounters::default()
+    };
+    let told = |memory: &mut Memory| -> Vec<(String, u64, u64)> {
+        let edges = memory.join().edges;
+        edges.iter().map(|edge| (show(edge), edge.failed.refused, edge.failed.reset)).collect()
+    };
+    let mut memory = two_hosts();
+    memory.flow("a", counted(flow(1, A_TO_B, process("curl", 5), 0), failing(2, 0)));
+    memory.flow("a", counted(flow(1, A_TO_B, process("wget", 6), 0), failing(0, 4)));
+    memory.flow("b", counted(flow(1, B_FROM_A, process("new", 8), 0), failing(0, 1)));
+    memory.flow("b", counted(flow(1, B_FROM_A, process("old", 7), 0), failing(0, 1)));
+    assert_eq!(
+        told(&mut memory),
+        [
+            ("curl/5@a:1 -> new/8@b:1 0".to_owned(), 1, 0),
+            ("wget/6@a:1 -> new/8@b:1 0".to_owned(), 0, 2),
+            ("curl/5@a:1 -> old/7@b:1 0".to_owned(), 1, 0),
+            ("wget/6@a:1 -> old/7@b:1 0".to_owned(), 0, 2),
+        ]
+    );
+
+    let mut memory = two_hosts();
+    memory.flow("a", counted(flow(1, A_TO_B, None, 0), failing(3, 1)));
+    memory.flow("a", counted(flow(1, A_TO_B, process("curl", 5), 0), failing(2, 0)));
+    memory.flow("b", counted(flow(1, B_FROM_A, process("nginx", 7), 0), failing(1, 1)));
+    assert_eq!(
+        told(&mut memory),
+        [("?@a:1 -> ?@b:1 0".to_owned(), 3, 0), ("curl/5@a:1 -> nginx/7@b:1 0".to_owned(), 2, 1),],
+        "nobody's are those beyond the known ones"
+    );
 }
 
 #[test]
