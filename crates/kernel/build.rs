@@ -13,7 +13,7 @@ mod programs {
 
     use libbpf_cargo::SkeletonBuilder;
 
-    const PROGRAMS: [&str; 1] = ["socket_owner"];
+    const PROGRAMS: [&str; 2] = ["socket_owner", "stream"];
 
     pub(super) fn compile() -> Result<(), Box<dyn Error>> {
         let output = PathBuf::from(env::var("OUT_DIR")?);
@@ -25,7 +25,8 @@ mod programs {
             SkeletonBuilder::new()
                 .source(format!("src/bpf/{program}.bpf.c"))
                 .obj(output.join(format!("{program}.bpf.o")))
-                .clang_args([include.as_str(), "-Wall", "-Werror"])
+                // Version 3 of the instruction set has atomic exchange (Linux 5.12).
+                .clang_args([include.as_str(), "-mcpu=v3", "-Wall", "-Werror"])
                 .build()
                 .map_err(|error| {
                     format!(

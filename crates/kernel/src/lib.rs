@@ -3,6 +3,7 @@
 
 mod address;
 mod collector;
+mod degradations;
 mod error;
 mod namespace;
 pub mod netlink;
@@ -11,9 +12,11 @@ pub mod process;
 #[cfg(feature = "ebpf")]
 mod program;
 mod scan;
+mod selection;
 pub mod socket;
 
 pub use collector::{Collector, Limits};
 pub use error::Error;
 pub use owner::OwnerSource;
 pub use scan::{ScanOptions, Scanner, Sightings, SocketSource};
+pub use selection::Selection;

@@ -5,15 +5,10 @@ mod pass;
 mod tally;
 mod tracker;
 
-use std::{
-    collections::{BTreeSet, HashSet as StdHashSet},
-    time::SystemTime,
-};
+use std::{collections::BTreeSet, time::SystemTime};
 
 use hashbrown::HashSet;
-use netglass_model::{
-    AddressScope, Degradation, NamespaceInode, NetworkNamespace, Protocol, Timestamp,
-};
+use netglass_model::{Degradation, NamespaceInode, NetworkNamespace, Protocol, Timestamp};
 
 use self::{
     pass::{Orphan, Pass},
@@ -23,9 +18,11 @@ use self::{
 use crate::{
     Error,
     collector::{Collector, Limits},
+    degradations::Degradations,
     namespace::{self, Namespaces},
     owner::{OwnerReader, OwnerSource, Owners},
     process::{BootClock, ProcessCache},
+    selection::Selection,
 };
 
 /// How often the sockets are looked at.
@@ -51,30 +48,14 @@ pub enum SocketSource {
 }
 
 /// Which sockets a scan looks at, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScanOptions {
-    /// All network namespaces of the host rather than that of the caller.
-    pub all_namespaces: bool,
-    /// Whether connections over loopback are kept.
-    pub loopback: bool,
-    /// Which peers are kept.
-    pub scope: AddressScope,
+    /// Which sockets.
+    pub selection: Selection,
     /// How sockets are listed.
     pub sockets: SocketSource,
     /// How their owners are found.
     pub owners: OwnerSource,
-}
-
-impl Default for ScanOptions {
-    fn default() -> Self {
-        Self {
-            all_namespaces: false,
-            loopback: true,
-            scope: AddressScope::All,
-            sockets: SocketSource::Auto,
-            owners: OwnerSource::Auto,
-        }
-    }
 }
 
 /// Looks at all sockets, as often as it is asked to.
@@ -124,7 +105,7 @@ impl Scanner {
 
     /// What does not work as well as it could and was not told of before.
     pub fn take_degradations(&mut self) -> Vec<Degradation> {
-        std::mem::take(&mut self.degradations.news)
+        self.degradations.take()
     }
 
     /// Looks at all sockets once. Sockets, processes and namespaces that vanish meanwhile are no
@@ -134,7 +115,7 @@ impl Scanner {
         if let Some(tracker) = &mut self.tracker {
             tracker.begin_scan();
         }
-        let namespaces = self.options.all_namespaces.then(Namespaces::find).transpose()?;
+        let namespaces = self.options.selection.all_namespaces.then(Namespaces::find).transpose()?;
         self.read_owners()?;
         let own = self.own.clone();
         let mut pass = self.pass(collector);
@@ -187,7 +168,7 @@ impl Scanner {
 
     fn read_owners(&mut self) -> Result<(), Error> {
         let Self { options, own, reader, owners, degradations, .. } = self;
-        let wanted = (!options.all_namespaces).then_some(own.inode);
+        let wanted = (!options.selection.all_namespaces).then_some(own.inode);
         reader.read(wanted, owners, &mut |it| degradations.add(it))
     }
 
@@ -206,24 +187,6 @@ impl Scanner {
                 consequence: "they are known by name alone; it takes root, or CAP_SYS_PTRACE"
                     .to_owned(),
             });
-        }
-    }
-}
-
-/// What does not work as well as it could, each told once.
-#[derive(Debug, Default)]
-struct Degradations {
-    told: StdHashSet<Degradation>,
-    news: Vec<Degradation>,
-}
-
-impl Degradations {
-    /// Reasons can name things that come and go, so there is a bound to what is remembered.
-    const CAPACITY: usize = 256;
-
-    fn add(&mut self, degradation: Degradation) {
-        if self.told.len() < Self::CAPACITY && self.told.insert(degradation.clone()) {
-            self.news.push(degradation);
         }
     }
 }

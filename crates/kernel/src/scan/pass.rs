@@ -5,13 +5,14 @@ use std::{cell::Cell, collections::BTreeSet, fs, ops::RangeInclusive};
 use netglass_model::{Degradation, NamespaceInode, NetworkNamespace, Protocol, Skip};
 
 use super::{
-    Degradations, ScanOptions, SocketSource,
+    ScanOptions, SocketSource,
     direction::ListeningEndpoints,
     tally::{Role, Tally},
 };
 use crate::{
     Error, address,
     collector::Holder,
+    degradations::Degradations,
     namespace::{Namespace, Namespaces},
     owner::{Held, Owners},
     process::ProcessCache,
@@ -183,13 +184,9 @@ impl<'a> Pass<'a> {
 
     fn observe(&mut self, namespace: NamespaceInode, socket: &Socket, role: Role) {
         if let Role::Connection(_) = role {
-            let over_loopback =
-                socket.peer_address.is_loopback() || socket.local_address.is_loopback();
-            if over_loopback && !self.options.loopback {
-                return self.tally.collector.skip(Skip::Loopback, 1);
-            }
-            if !self.options.scope.contains(socket.peer_address) {
-                return self.tally.collector.skip(Skip::Filter, 1);
+            let selection = &self.options.selection;
+            if let Some(reason) = selection.skips(socket.local_address, socket.peer_address) {
+                return self.tally.collector.skip(reason, 1);
             }
         }
         self.count_or_orphan(namespace, socket, role);

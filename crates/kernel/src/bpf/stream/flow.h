@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Adding to flows.
+ */
+#ifndef NETGLASS_STREAM_FLOW_H
+#define NETGLASS_STREAM_FLOW_H
+
+static __always_inline bool is_wanted(const struct sock *sk)
+{
+	return !wanted_namespace || sk->__sk_common.skc_net.net->ns.inum == wanted_namespace;
+}
+
+static __always_inline void map_address(__u8 *to, __be32 address)
+{
+	__u32 *words = (__u32 *)to;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+}
+
+static __always_inline void local_address(__u8 *to, const struct sock *sk)
+{
+	const struct in6_addr *address = &sk->__sk_common.skc_v6_rcv_saddr;
+
+	if (sk->__sk_common.skc_family == AF_INET)
+		map_address(to, sk->__sk_common.skc_rcv_saddr);
+	else
+		for (int word = 0; word < 4; word++)
+			((__u32 *)to)[word] = address->in6_u.u6_addr32[word];
+}
+
+static __always_inline void peer_address(__u8 *to, const struct sock *sk)
+{
+	const struct in6_addr *address = &sk->__sk_common.skc_v6_daddr;
+
+	if (sk->__sk_common.skc_family == AF_INET)
+		map_address(to, sk->__sk_common.skc_daddr);
+	else
+		for (int word = 0; word < 4; word++)
+			((__u32 *)to)[word] = address->in6_u.u6_addr32[word];
+}
+
+static __always_inline bool is_port_bound(const struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+}
+
+/* By the errno of an attempt that did not become a connection. */
+static __always_inline enum failure failure_of(int error)
+{
+	switch (error) {
+	case 0:
+		return FAILURE_ABANDONED;
+	case ECONNREFUSED:
+		return FAILURE_REFUSED;
+	case ETIMEDOUT:
+		return FAILURE_TIMED_OUT;
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return FAILURE_UNREACHABLE;
+	case ECONNRESET:
+		return FAILURE_RESET;
+	default:
+		return FAILURE_OTHER;
+	}
+}
+
+#define ADD(member)                                                                                \
+	if (more->member)                                                                          \
+		__sync_fetch_and_add(&counters->member, more->member)
+
+static __always_inline void add_counters(struct flow_counters *counters,
+					 const struct flow_counters *more)
+{
+	__sync_fetch_and_add(&counters->sightings, 1);
+	ADD(connections);
+	ADD(opened);
+	ADD(bytes_sent);
+	ADD(bytes_received);
+	ADD(segments_sent);
+	ADD(segments_received);
+	ADD(retransmits);
+	ADD(rtt_sum_us);
+	ADD(rtt_samples);
+	for (int kind = 0; kind < FAILURES; kind++)
+		ADD(failed[kind]);
+}
+
+#undef ADD
+
+static __always_inline int add_to_table(void *table, const struct flow_key *key,
+					const struct flow_counters *more)
+{
+	struct flow_counters *counters = bpf_map_lookup_elem(table, key);
+	long error;
+
+	if (!counters) {
+		error = bpf_map_update_elem(table, key, more, BPF_NOEXIST);
+		if (error != -EEXIST)
+			return error;
+		/* Another processor was faster. */
+		counters = bpf_map_lookup_elem(table, key);
+		if (!counters)
+			return -EEXIST;
+	}
+	add_counters(counters, more);
+	return 0;
+}
+
+/* include/uapi/asm-generic/errno-base.h: what a table that is full says. */
+#define E2BIG 7
+
+static __noinline int add_to_flow(const struct flow_key *key, const struct flow_counters *more,
+				  __u32 epoch)
+{
+	long error;
+
+	count_one(epoch, COUNT_SIGHTINGS);
+	if (epoch & 1)
+		error = add_to_table(&flows_odd, key, more);
+	else
+		error = add_to_table(&flows_even, key, more);
+	if (error)
+		count_one(epoch, error == -E2BIG ? COUNT_FLOWS_FULL : COUNT_FLOWS_BUSY);
+	return 0;
+}
+
+/* A sighting that cannot be added to any flow. */
+static __always_inline void lose(enum count reason)
+{
+	__u32 epoch = current_epoch();
+
+	count_one(epoch, COUNT_SIGHTINGS);
+	count_one(epoch, reason);
+}
+
+#endif

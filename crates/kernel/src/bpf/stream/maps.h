@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What the streaming programs remember. Sizes are set when the programs are loaded.
+ */
+#ifndef NETGLASS_STREAM_MAPS_H
+#define NETGLASS_STREAM_MAPS_H
+
+/* Only sockets of this network namespace are followed; of all where it is 0. */
+const volatile __u32 wanted_namespace = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+/*
+ * Flows are added to one table while the other one is read: a program that found its flow just
+ * before the reader takes it out would add to what nobody reads any more.
+ */
+struct flow_table {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct flow_key);
+	__type(value, struct flow_counters);
+};
+
+struct flow_table flows_even SEC(".maps");
+struct flow_table flows_odd SEC(".maps");
+
+/*
+ * An update of a map of maps returns when every program that ran meanwhile has ended: the reader
+ * waits so for those that still add to the table of the epoch before.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} barrier_content SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(max_entries, 1);
+		__type(key, __u32);
+		__type(value, __u32);
+	});
+} barrier SEC(".maps");
+
+/* By the lowest bit of the epoch and enum count: [0, COUNTS) and [COUNTS, 2 * COUNTS). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2 * COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+enum role {
+	/* Nothing is to be counted: not connected yet, or any more. */
+	ROLE_NONE,
+	/* connect(2) was called, and nothing was sent so far. */
+	ROLE_ATTEMPT,
+	ROLE_ACTIVE,
+	ROLE_LISTENER,
+	ROLE_PASSIVE,
+};
+
+enum socket_flags {
+	/* The process is that of the listening socket. */
+	SOCKET_BY_LISTENER = 1 << 0,
+	/* It was there before us. */
+	SOCKET_EXISTED = 1 << 1,
+};
+
+/* In counted_in: the connection is older than our watch. */
+#define EPOCH_BEFORE 0xffffffff
+
+/* What is known of a socket; goes when the socket goes. */
+struct tracked_socket {
+	/* What of its traffic was counted. */
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u32 segments_sent;
+	__u32 segments_received;
+	__u32 retransmits;
+	/* As in struct process_record. */
+	__u32 process;
+	/* The epoch in which it was last counted as a connection; 0 before the first. */
+	__u32 counted_in;
+	__u8 role;
+	__u8 flags;
+	/* Of an attempt, until its first segment is sent. */
+	__u16 peer_port;
+	__u8 peer_address[ADDRESS_LENGTH];
+	__u32 network_namespace;
+	__u32 reserved;
+	/* When its process started, for the choice among several holders. */
+	__u64 holder_since;
+};
+
+/* An accepted connection gets a copy of what is known of its listener. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct tracked_socket);
+} sockets SEC(".maps");
+
+/* A process that was told of, by its id in the initial pid namespace. */
+struct known_process {
+	__u64 start_boottime;
+	/* Another one after each execve(2). */
+	__u64 exec_id;
+	__u32 process;
+	__u32 reserved;
+};
+
+/* One that is forgotten is told of once more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct known_process);
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} process_records SEC(".maps");
+
+/* Datagrams that a socket exchanges with one peer. */
+struct conversation_key {
+	__u64 socket_cookie;
+	__u8 peer_address[ADDRESS_LENGTH];
+	__u16 peer_port;
+	__u16 reserved[3];
+};
+
+struct conversation {
+	__u64 last_ns;
+	__u32 counted_in;
+	__u32 role;
+};
+
+/* The oldest ones make way. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct conversation_key);
+	__type(value, struct conversation);
+} conversations SEC(".maps");
+
+/* The address of the datagram that a thread is sending or has received, by thread. */
+struct datagram_address {
+	__u64 socket_cookie;
+	__u8 peer_address[ADDRESS_LENGTH];
+	__u8 local_address[ADDRESS_LENGTH];
+	__u16 peer_port;
+	__u16 reserved[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct datagram_address);
+} datagram_addresses SEC(".maps");
+
+/* Where sockets listened when we started, to tell the ends of connections that were there. */
+struct listening_key {
+	__u8 local_address[ADDRESS_LENGTH];
+	__u32 network_namespace;
+	__u16 port;
+	__u16 protocol;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct listening_key);
+	__type(value, __u8);
+} listening SEC(".maps");
+
+static __always_inline __u32 current_epoch(void)
+{
+	__u32 first = 0;
+	struct control *set = bpf_map_lookup_elem(&control, &first);
+
+	return set ? *(volatile __u32 *)&set->epoch : 0;
+}
+
+static __always_inline void count_one(__u32 epoch, enum count what)
+{
+	__u32 index = (epoch & 1) * COUNTS + what;
+	__u64 *count = bpf_map_lookup_elem(&counts, &index);
+
+	/* A program that interrupts another one on this processor may add at the same time. */
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+#endif

@@ -1,0 +1,124 @@
+//! Where the streaming kernel programs hook in, and what each is for.
+
+/// How a program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attachment {
+    /// To a tracepoint, by the type of its arguments.
+    Tracepoint,
+    /// To the root of the control groups.
+    Cgroup,
+    /// It is run by reading.
+    Iterator,
+    /// The same, over the sockets that are followed.
+    SocketIterator,
+}
+
+/// What is lost without some of the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Feature {
+    /// TCP connections as they begin and end.
+    Connections,
+    /// What lives, once in each interval.
+    Living,
+    /// What was there before.
+    Existing,
+    /// Datagrams, and who works with an accepted connection.
+    Datagrams,
+    /// Whom unconnected sockets talk to.
+    DatagramPeers,
+    /// Attempts without route.
+    Attempts,
+    /// UDP sockets from when they are bound.
+    Binds,
+}
+
+impl Feature {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Connections,
+        Self::Living,
+        Self::Existing,
+        Self::Datagrams,
+        Self::DatagramPeers,
+        Self::Attempts,
+        Self::Binds,
+    ];
+
+    /// Without these there is no streaming.
+    pub(crate) const fn is_required(self) -> bool {
+        matches!(self, Self::Connections | Self::Living)
+    }
+
+    /// What it is.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "TCP connections as they begin and end",
+            Self::Living => "connections that last, in each interval",
+            Self::Existing => "connections older than the probe",
+            Self::Datagrams => "UDP datagrams, and which worker has an accepted connection",
+            Self::DatagramPeers => "peers of unconnected UDP sockets",
+            Self::Attempts => "attempts that fail for lack of a route",
+            Self::Binds => "UDP sockets from when they are bound",
+        }
+    }
+
+    /// What is lost without it.
+    pub(crate) const fn lost(self) -> &'static str {
+        match self {
+            Self::Connections | Self::Living => "there is no streaming: sockets are polled",
+            Self::Existing => "connections that were there before are not counted",
+            Self::Datagrams => {
+                "UDP is not counted, and an accepted connection belongs to the process that listens"
+            }
+            Self::DatagramPeers => "datagrams of unconnected sockets are not counted",
+            Self::Attempts => "they are not counted",
+            Self::Binds => "they are seen from their first datagram on",
+        }
+    }
+
+    /// What it takes.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Connections | Self::Living => {
+                "root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; Linux 5.12 with BTF"
+            }
+            Self::Existing => "Linux 5.12 with BTF",
+            Self::Datagrams => "Linux 6.3, which has the tracepoints sock_send_length and \
+                                sock_recv_length",
+            Self::DatagramPeers | Self::Attempts | Self::Binds => {
+                "cgroup v2 mounted (mount -t cgroup2 none /sys/fs/cgroup/unified), and \
+                 CAP_NET_ADMIN"
+            }
+        }
+    }
+}
+
+/// A program and where it hooks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hook {
+    /// The name of its function.
+    pub(super) program: &'static str,
+    pub(super) attachment: Attachment,
+    pub(super) feature: Feature,
+}
+
+const fn hook(program: &'static str, attachment: Attachment, feature: Feature) -> Hook {
+    Hook { program, attachment, feature }
+}
+
+/// Every program of `bpf/stream.bpf.c`.
+pub(super) const HOOKS: [Hook; 14] = [
+    hook("observe_state", Attachment::Tracepoint, Feature::Connections),
+    hook("look_at_living", Attachment::SocketIterator, Feature::Living),
+    hook("find_existing", Attachment::Iterator, Feature::Existing),
+    hook("observe_send", Attachment::Tracepoint, Feature::Datagrams),
+    hook("observe_receive", Attachment::Tracepoint, Feature::Datagrams),
+    hook("note_send_v4", Attachment::Cgroup, Feature::DatagramPeers),
+    hook("note_send_v6", Attachment::Cgroup, Feature::DatagramPeers),
+    hook("note_receive_v4", Attachment::Cgroup, Feature::DatagramPeers),
+    hook("note_receive_v6", Attachment::Cgroup, Feature::DatagramPeers),
+    hook("note_connect_v4", Attachment::Cgroup, Feature::Attempts),
+    hook("note_connect_v6", Attachment::Cgroup, Feature::Attempts),
+    hook("note_release", Attachment::Cgroup, Feature::Attempts),
+    hook("note_bind_v4", Attachment::Cgroup, Feature::Binds),
+    hook("note_bind_v6", Attachment::Cgroup, Feature::Binds),
+];

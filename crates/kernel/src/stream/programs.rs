@@ -1,0 +1,476 @@
+//! The streaming kernel programs (`bpf/stream.bpf.c`): loading, attaching and reading them.
+
+use std::{
+    cell::RefCell,
+    io::Read,
+    os::fd::{AsFd, AsRawFd},
+    rc::Rc,
+};
+
+use libbpf_rs::{
+    Iter, Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, ProgramMut, RingBuffer,
+    RingBufferBuilder,
+};
+use netglass_model::{Degradation, FlowCounters, NamespaceInode};
+
+use super::{
+    Sizes,
+    hook::{Attachment, Feature, HOOKS, Hook},
+    record::{self, FlowKey, LISTENER_LENGTH, ListenerRecord},
+};
+use crate::{Error, cgroup_root, program};
+
+const PROGRAM: &str = "stream";
+static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stream.bpf.o"));
+
+/// The kernel hands out at most 8 pages at a time.
+const BUFFER_LENGTH: usize = 32 * 1024;
+/// How many flows are taken out of their table at once.
+const BATCH: u32 = 1024;
+
+const PHASE_LISTENERS: u32 = 1;
+const PHASE_CONNECTIONS: u32 = 2;
+
+/// What the kernel programs counted in one epoch, besides flows (`enum count`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) sightings: u64,
+    pub(super) flows_full: u64,
+    pub(super) flows_busy: u64,
+    pub(super) untracked: u64,
+    pub(super) no_peer: u64,
+    pub(super) process_buffer_full: u64,
+}
+
+impl Counts {
+    const NUMBER: u32 = 6;
+
+    /// Sightings that are in no flow.
+    pub(super) fn lost(&self) -> u64 {
+        self.flows_full + self.flows_busy + self.untracked + self.no_peer
+    }
+}
+
+/// The programs, running.
+pub(super) struct Programs {
+    // Before the object, whose maps they read.
+    links: Vec<Link>,
+    living: Link,
+    existing: Option<Link>,
+    process_records: RingBuffer<'static>,
+    /// What was read of them.
+    records: Rc<RefCell<Vec<u8>>>,
+    object: Object,
+    epoch: u32,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Programs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Programs").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Programs {
+    /// Loads and attaches what can be; what cannot is told to `degraded`. Sockets that are there
+    /// already are found before this returns.
+    pub(super) fn start(
+        namespace: Option<NamespaceInode>,
+        sizes: Sizes,
+        unavailable: &[&str],
+        degraded: &mut dyn FnMut(Degradation),
+    ) -> Result<Self, Error> {
+        let wanted: Vec<Hook> =
+            HOOKS.into_iter().filter(|hook| !unavailable.contains(&hook.program)).collect();
+        let (object, loaded) = load_what_can_be(namespace, sizes, &wanted, degraded)?;
+        let mut starting = Starting { object: &object, living: None, existing: None };
+        starting.attach_iterators(&loaded, degraded)?;
+        let Starting { living, existing, .. } = starting;
+        let Some(living) = living else {
+            return Err(failure("attach", format!("{} is missing", Feature::Living.name())));
+        };
+        let records = Rc::default();
+        let process_records = ring_buffer(&object, Rc::clone(&records))?;
+        let mut programs = Self {
+            links: Vec::new(),
+            living,
+            existing,
+            process_records,
+            records,
+            object,
+            epoch: 0,
+            buffer: vec![0; BUFFER_LENGTH],
+        };
+        programs.begin(programs.epoch + 1)?;
+        // Once, so that the programs know in whose pid namespace ids are read.
+        programs.look_at_living(&mut |_| {})?;
+        programs.attach(&loaded, degraded)?;
+        programs.find_existing()?;
+        Ok(programs)
+    }
+
+    /// Attaches all but the iterators.
+    fn attach(
+        &mut self,
+        loaded: &[Hook],
+        degraded: &mut dyn FnMut(Degradation),
+    ) -> Result<(), Error> {
+        let cgroup = cgroup_root::open();
+        for hook in loaded {
+            let program = find_program(&self.object, hook.program)?;
+            let attached = match hook.attachment {
+                Attachment::Iterator | Attachment::SocketIterator => continue,
+                Attachment::Tracepoint => program.attach().map_err(reason),
+                Attachment::Cgroup => match &cgroup {
+                    Ok(root) => program.attach_cgroup(root.as_raw_fd()).map_err(reason),
+                    Err(error) => Err(error.to_string()),
+                },
+            };
+            match attached {
+                Ok(link) => self.links.push(link),
+                Err(reason) => give_up(hook, "attach", &reason, degraded)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the sockets that are there already, and who holds them.
+    fn find_existing(&mut self) -> Result<(), Error> {
+        let Some(existing) = &self.existing else { return Ok(()) };
+        for phase in [PHASE_LISTENERS, PHASE_CONNECTIONS] {
+            set_control(&self.object, self.epoch, phase)?;
+            read_iterator(existing, &mut self.buffer, |_| 0)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what living connections did to their flows, and visits those who listen; `None` stands
+    /// for a record that could not be understood.
+    pub(super) fn look_at_living(
+        &mut self,
+        visit: &mut dyn FnMut(Option<ListenerRecord>),
+    ) -> Result<(), Error> {
+        read_iterator(&self.living, &mut self.buffer, |bytes| {
+            let records = bytes.chunks_exact(LISTENER_LENGTH);
+            let left = records.remainder().len();
+            records.for_each(|record| visit(ListenerRecord::parse(record)));
+            bytes.len() - left
+        })
+    }
+
+    /// Begins a new epoch; what is counted from now on goes into the other tables. Returns the
+    /// epoch that has ended, of which nothing is added any more.
+    pub(super) fn flip(&mut self) -> Result<u32, Error> {
+        let ended = self.epoch;
+        self.begin(ended.wrapping_add(1))?;
+        Ok(ended)
+    }
+
+    fn begin(&mut self, epoch: u32) -> Result<(), Error> {
+        set_control(&self.object, epoch, 0)?;
+        self.epoch = epoch;
+        let content = find_map(&self.object, "barrier_content")?;
+        // Returns when all programs that began before have ended.
+        find_map(&self.object, "barrier")?
+            .update(
+                &0_u32.to_ne_bytes(),
+                &content.as_fd().as_raw_fd().to_ne_bytes(),
+                MapFlags::ANY,
+            )
+            .map_err(|error| failure("wait for", reason(error)))
+    }
+
+    /// Takes all flows of an epoch that has ended, each with how often something was added to it;
+    /// `None` stands for one that could not be understood.
+    pub(super) fn take_flows(
+        &self,
+        epoch: u32,
+        visit: &mut dyn FnMut(Option<(FlowKey, u64, FlowCounters)>),
+    ) -> Result<(), Error> {
+        let map =
+            find_map(&self.object, if epoch & 1 == 1 { "flows_odd" } else { "flows_even" })?;
+        let mut take = |key: &[u8], value: &[u8]| {
+            let flow = FlowKey::parse(key).zip(record::parse_counters(value));
+            visit(flow.map(|(key, (sightings, counters))| (key, sightings, counters)));
+        };
+        // A batch may be short although there is more, so the end is when there is nothing.
+        loop {
+            let mut is_empty = true;
+            let batch = map
+                .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
+                .map_err(|error| failure("read the flows of", reason(error)))?;
+            for (key, value) in batch {
+                is_empty = false;
+                take(&key, &value);
+            }
+            if is_empty {
+                break;
+            }
+        }
+        // One by one, where the kernel knows no batches.
+        while let Some(key) = map.keys().next() {
+            let error = |error| failure("read the flows of", reason(error));
+            if let Some(value) = map.lookup(&key, MapFlags::ANY).map_err(error)? {
+                take(&key, &value);
+            }
+            map.delete(&key).map_err(error)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what else was counted in an epoch that has ended.
+    pub(super) fn take_counts(&self, epoch: u32) -> Result<Counts, Error> {
+        let map = find_map(&self.object, "counts")?;
+        let take = |index: u32| -> Result<u64, libbpf_rs::Error> {
+            let key = ((epoch & 1) * Counts::NUMBER + index).to_ne_bytes();
+            let per_processor = map.lookup_percpu(&key, MapFlags::ANY)?.unwrap_or_default();
+            let zeroes: Vec<Vec<u8>> = per_processor.iter().map(|it| vec![0; it.len()]).collect();
+            map.update_percpu(&key, &zeroes, MapFlags::ANY)?;
+            let number = |bytes: &Vec<u8>| bytes.first_chunk().map(|it| u64::from_ne_bytes(*it));
+            Ok(per_processor.iter().filter_map(number).sum())
+        };
+        let error = |error| failure("read the counts of", reason(error));
+        Ok(Counts {
+            sightings: take(0).map_err(error)?,
+            flows_full: take(1).map_err(error)?,
+            flows_busy: take(2).map_err(error)?,
+            untracked: take(3).map_err(error)?,
+            no_peer: take(4).map_err(error)?,
+            process_buffer_full: take(5).map_err(error)?,
+        })
+    }
+
+    /// Visits the processes that were told of since the last call.
+    pub(super) fn take_processes(&self, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        self.process_records
+            .consume()
+            .map_err(|error| failure("read the processes of", reason(error)))?;
+        let mut records = self.records.borrow_mut();
+        records.chunks_exact(record::PROCESS_LENGTH).for_each(visit);
+        records.clear();
+        // What a burst took is given back.
+        records.shrink_to(64 * record::PROCESS_LENGTH);
+        Ok(())
+    }
+}
+
+/// Tries each of the programs by itself: the features, and why those that do not work do not.
+pub(crate) fn try_each() -> Vec<(Feature, Result<(), String>)> {
+    let cgroup = cgroup_root::open().map(drop).map_err(|error| error.to_string());
+    let try_hook = |hook: &Hook| -> Result<(), String> {
+        let object = load(None, Sizes::SMALLEST, std::slice::from_ref(hook)).map_err(reason)?;
+        let program =
+            find_program(&object, hook.program).map_err(|error: Error| error.to_string())?;
+        match hook.attachment {
+            Attachment::Tracepoint | Attachment::Iterator => {
+                program.attach().map(drop).map_err(reason)
+            }
+            Attachment::SocketIterator => {
+                let sockets =
+                    find_map(&object, "sockets").map_err(|error: Error| error.to_string())?;
+                program.attach_iter(sockets.as_fd()).map(drop).map_err(reason)
+            }
+            Attachment::Cgroup => {
+                cgroup.clone()?;
+                let root = cgroup_root::open().map_err(|error| error.to_string())?;
+                program.attach_cgroup(root.as_raw_fd()).map(drop).map_err(reason)
+            }
+        }
+    };
+    let of_feature = |feature| {
+        let hooks = HOOKS.iter().filter(|hook| hook.feature == feature);
+        (feature, hooks.map(try_hook).collect())
+    };
+    Feature::ALL.into_iter().map(of_feature).collect()
+}
+
+/// The iterators while they are attached.
+struct Starting<'a> {
+    object: &'a Object,
+    living: Option<Link>,
+    existing: Option<Link>,
+}
+
+impl Starting<'_> {
+    fn attach_iterators(
+        &mut self,
+        loaded: &[Hook],
+        degraded: &mut dyn FnMut(Degradation),
+    ) -> Result<(), Error> {
+        for hook in loaded {
+            let program = find_program(self.object, hook.program)?;
+            let (place, attached) = match hook.attachment {
+                Attachment::Iterator => (&mut self.existing, program.attach()),
+                Attachment::SocketIterator => {
+                    let sockets = find_map(self.object, "sockets")?;
+                    (&mut self.living, program.attach_iter(sockets.as_fd()))
+                }
+                Attachment::Tracepoint | Attachment::Cgroup => continue,
+            };
+            match attached {
+                Ok(link) => *place = Some(link),
+                Err(error) => give_up(hook, "attach", &reason(error), degraded)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Loads all of `wanted`, or, where that fails, those that can be loaded by themselves.
+fn load_what_can_be(
+    namespace: Option<NamespaceInode>,
+    sizes: Sizes,
+    wanted: &[Hook],
+    degraded: &mut dyn FnMut(Degradation),
+) -> Result<(Object, Vec<Hook>), Error> {
+    for feature in Feature::ALL {
+        if feature.is_required() && !wanted.iter().any(|hook| hook.feature == feature) {
+            return Err(failure("load", format!("{} is missing", feature.name())));
+        }
+    }
+    if let Ok(object) = load(namespace, sizes, wanted) {
+        return Ok((object, wanted.to_vec()));
+    }
+    let mut loadable = Vec::new();
+    for hook in wanted {
+        match load(namespace, Sizes::SMALLEST, std::slice::from_ref(hook)) {
+            Ok(_) => loadable.push(*hook),
+            Err(error) => give_up(hook, "load", &reason(error), degraded)?,
+        }
+    }
+    let object = load(namespace, sizes, &loadable)
+        .map_err(|error| failure("load", reason(error)))?;
+    Ok((object, loadable))
+}
+
+fn load(
+    namespace: Option<NamespaceInode>,
+    sizes: Sizes,
+    hooks: &[Hook],
+) -> Result<Object, libbpf_rs::Error> {
+    program::silence_loader();
+    let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
+    for mut program in object.progs_mut() {
+        let is_wanted = hooks.iter().any(|hook| program.name() == hook.program);
+        program.set_autoload(is_wanted);
+    }
+    configure(&mut object, namespace, sizes)?;
+    object.load()
+}
+
+fn configure(
+    object: &mut OpenObject,
+    namespace: Option<NamespaceInode>,
+    sizes: Sizes,
+) -> Result<(), libbpf_rs::Error> {
+    // Namespace inodes are 32 bits wide in the kernel (struct ns_common).
+    let wanted = namespace.map_or(0, |inode| u32::try_from(inode.0).unwrap_or(0));
+    for mut map in object.maps_mut() {
+        match map.name().to_str() {
+            Some("flows_even" | "flows_odd") => map.set_max_entries(sizes.flows)?,
+            Some("conversations") => map.set_max_entries(sizes.conversations)?,
+            Some("processes") => map.set_max_entries(Sizes::PROCESSES)?,
+            Some("process_records") => map.set_max_entries(sizes.process_buffer())?,
+            // Of all that is read-only there, the wanted namespace is the first and only one.
+            Some(name) if name.ends_with(".rodata") => {
+                if let Some(value) = map.initial_value_mut().and_then(<[u8]>::first_chunk_mut) {
+                    *value = wanted.to_ne_bytes();
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn ring_buffer(
+    object: &Object,
+    records: Rc<RefCell<Vec<u8>>>,
+) -> Result<RingBuffer<'static>, Error> {
+    let map = find_map(object, "process_records")?;
+    let mut builder = RingBufferBuilder::new();
+    builder
+        .add(&map, move |bytes| {
+            // Its consumer is not there while a record is taken.
+            if let (Ok(mut records), record::PROCESS_LENGTH) = (records.try_borrow_mut(), bytes.len())
+            {
+                records.extend_from_slice(bytes);
+            }
+            0
+        })
+        .map_err(|error| failure("read the processes of", reason(error)))?;
+    builder.build().map_err(|error| failure("read the processes of", reason(error)))
+}
+
+fn set_control(object: &Object, epoch: u32, phase: u32) -> Result<(), Error> {
+    let value = [epoch.to_ne_bytes(), phase.to_ne_bytes()].concat();
+    find_map(object, "control")?
+        .update(&0_u32.to_ne_bytes(), &value, MapFlags::ANY)
+        .map_err(|error| failure("control", reason(error)))
+}
+
+/// Runs an iterator to its end. `take` is given what was read and not taken before, and says how
+/// many bytes it took.
+fn read_iterator(
+    link: &Link,
+    buffer: &mut [u8],
+    mut take: impl FnMut(&[u8]) -> usize,
+) -> Result<(), Error> {
+    let mut iterator = Iter::new(link).map_err(|error| failure("read", reason(error)))?;
+    let mut kept = 0;
+    loop {
+        let length = match iterator.read(&mut buffer[kept..]) {
+            Ok(0) => return Ok(()),
+            Ok(length) => kept + length,
+            // The kernel pauses after a million sockets of which nothing is to be told.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(failure("read", error.to_string())),
+        };
+        let used = take(&buffer[..length]).min(length);
+        buffer.copy_within(used..length, 0);
+        kept = length - used;
+    }
+}
+
+/// Without a required program there is no streaming; without any other one something is lost.
+fn give_up(
+    hook: &Hook,
+    doing: &'static str,
+    reason: &str,
+    degraded: &mut dyn FnMut(Degradation),
+) -> Result<(), Error> {
+    if hook.feature.is_required() {
+        return Err(failure(doing, reason.to_owned()));
+    }
+    degraded(Degradation {
+        feature: hook.feature.name().to_owned(),
+        reason: format!("cannot {doing} the kernel program {}: {reason}", hook.program),
+        consequence: hook.feature.lost().to_owned(),
+    });
+    Ok(())
+}
+
+fn find_program<'a>(object: &'a Object, name: &'static str) -> Result<ProgramMut<'a>, Error> {
+    let found = object.progs_mut().find(|program| program.name() == name);
+    found.ok_or_else(|| failure("find", format!("the object holds no program {name}")))
+}
+
+fn find_map<'a>(object: &'a Object, name: &'static str) -> Result<Map<'a>, Error> {
+    let found = object.maps().find(|map| map.name() == name);
+    found.ok_or_else(|| failure("find", format!("the object holds no map {name}")))
+}
+
+fn reason(error: libbpf_rs::Error) -> String {
+    format!("{error:#}")
+}
+
+fn failure(doing: &'static str, reason: String) -> Error {
+    Error::Program { doing, program: PROGRAM, reason }
+}
