@@ -1,7 +1,8 @@
 //! What a process is: its identity and its details (`proc_pid_stat(5)`, `proc_pid_status(5)`,
-//! cgroups(7)).
+//! `proc_pid_cmdline(5)`, cgroups(7)).
 
 pub mod cgroup;
+pub(crate) mod command_line;
 mod directory;
 mod family;
 pub mod stat;
@@ -124,6 +125,7 @@ impl ProcessCache {
             exe: None,
             cgroup: None,
             container: None,
+            command_line: None,
         };
         // Every file is reached through one open directory: it stays that of the same process, even
         // if the process ends and its id is given to another one meanwhile.
@@ -135,7 +137,9 @@ impl ProcessCache {
             return process;
         }
         process.ppid = stat.ppid;
-        process.family = family::root(&files, &stat);
+        let command_line = files.read("cmdline").ok();
+        process.command_line = command_line.as_deref().and_then(|it| command_line::text(it, false));
+        process.family = family::root(stat, command_line);
         if let Ok(status) = files.read("status") {
             (process.uid, process.gid) = stat::real_ids(&status);
         }
@@ -187,6 +191,8 @@ mod tests {
             Some(process.ppid),
             rustix::process::getppid().map(|pid| pid.as_raw_pid().cast_unsigned())
         );
+        let arguments: Vec<String> = std::env::args().collect();
+        assert_eq!(process.command_line, Some(arguments.join(" ")));
         let now = Timestamp::from(std::time::SystemTime::now());
         // btime is in whole seconds.
         assert!(process.start_time <= now.saturating_add(std::time::Duration::from_secs(1)));
@@ -199,6 +205,6 @@ mod tests {
             ProcessIdentity { pid: u32::MAX, pgid: 7, start_ticks: 100, comm: Comm::new(b"gone") };
         let process = ProcessCache::new(clock).get(&gone);
         assert_eq!((process.pid, process.pgid, process.comm.as_str()), (u32::MAX, 7, "gone"));
-        assert_eq!((process.uid, &process.exe), (None, &None));
+        assert_eq!((process.uid, &process.exe, &process.command_line), (None, &None, &None));
     }
 }

@@ -10,7 +10,7 @@ use crate::Timestamp;
 ///
 /// `pid` and `start_time` together are unique on one host between two boots. Identifiers are those
 /// of the pid namespace and user namespace in which Netglass runs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// Process (thread group) id.
     pub pid: u32,
@@ -37,6 +37,55 @@ pub struct Process {
     pub cgroup: Option<String>,
     /// The container's id, as its runtime wrote it into the cgroup's path.
     pub container: Option<String>,
+    /// The arguments that it was started with, or what it shows instead, joined by single spaces,
+    /// as [`crate::text_from_bytes`] makes it: of at most 1024 bytes of `/proc/PID/cmdline`, with
+    /// `…` behind those of a longer one. None where it could not be read, or is empty (a kernel
+    /// thread).
+    ///
+    /// It may hold secrets, so `Debug` does not show it.
+    pub command_line: Option<String>,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pid,
+            start_time,
+            pgid,
+            ppid,
+            family,
+            uid,
+            gid,
+            comm,
+            exe,
+            cgroup,
+            container,
+            command_line,
+        } = self;
+        f.debug_struct("Process")
+            .field("pid", pid)
+            .field("start_time", start_time)
+            .field("pgid", pgid)
+            .field("ppid", ppid)
+            .field("family", family)
+            .field("uid", uid)
+            .field("gid", gid)
+            .field("comm", comm)
+            .field("exe", exe)
+            .field("cgroup", cgroup)
+            .field("container", container)
+            .field("command_line", &command_line.as_ref().map(|_| Hidden))
+            .finish()
+    }
+}
+
+/// Stands for what must not be shown.
+struct Hidden;
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl Process {
@@ -74,6 +123,27 @@ impl fmt::Display for ProcessName<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_line_is_no_part_of_a_message() {
+        let process = Process {
+            pid: 4656,
+            start_time: Timestamp::default(),
+            pgid: 4656,
+            ppid: 1,
+            family: 4656,
+            uid: None,
+            gid: None,
+            comm: "curl".to_owned(),
+            exe: None,
+            cgroup: None,
+            container: None,
+            command_line: Some("curl -u me:secret".to_owned()),
+        };
+        for shown in [format!("{process:?}"), format!("{process:#?}"), process.name().to_string()] {
+            assert!(shown.contains("4656") && !shown.contains("secret"), "{shown}");
+        }
+    }
 
     #[test]
     fn a_name_is_one_piece_of_one_line() {

@@ -53,6 +53,7 @@ fn process(comm: &str, pgid: u32) -> Process {
         exe: Some(format!("/usr/bin/{comm}")),
         cgroup: None,
         container: None,
+        command_line: Some(format!("{comm} -c /etc/{comm}.conf")),
     }
 }
 
@@ -188,10 +189,14 @@ pub(crate) fn nginx() -> Node {
     node("10.0.0.10:80", "nginx", 4656)
 }
 
-/// One dependency on a process of any name.
+/// One dependency on a process of any name, which is its command line too.
 pub(crate) fn named_edge(comm: &str) -> Edges {
     let mut server = nginx();
-    server.process = Some(Arc::new(Process { comm: comm.to_owned(), ..process("x", 4656) }));
+    server.process = Some(Arc::new(Process {
+        comm: comm.to_owned(),
+        command_line: Some(comm.to_owned()),
+        ..process("x", 4656)
+    }));
     Edges::default().tcp(node("10.0.0.11:many", "wrk", 5982).elsewhere(), server)
 }
 

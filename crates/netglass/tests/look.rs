@@ -118,6 +118,7 @@ fn process(comm: &str, pgid: u32) -> Process {
         exe: None,
         cgroup: None,
         container: None,
+        command_line: None,
     }
 }
 

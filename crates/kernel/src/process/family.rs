@@ -1,17 +1,18 @@
 //! Which processes are parts of one: a server's workers, and its master.
 
 use super::{
-    directory::{ProcessDirectory, directory},
+    directory::directory,
     stat::{self, Stat},
 };
 
 /// Workers of workers are as deep as it gets.
 const MAXIMUM_DEPTH: u32 = 8;
 
-/// The oldest ancestor of which the process of `files` is a part: in the same process group, under
-/// the same name, running the same program.
-pub(super) fn root(files: &ProcessDirectory, stat: &Stat) -> u32 {
-    let mut child = Member { stat: stat.clone(), command_line: files.read("cmdline").ok() };
+/// The oldest ancestor of which the process of `stat` is a part: in the same process group, under
+/// the same name, running the same program. `command_line` is its `/proc/PID/cmdline`, if it could
+/// be read.
+pub(super) fn root(stat: Stat, command_line: Option<Vec<u8>>) -> u32 {
+    let mut child = Member { stat, command_line };
     for _ in 0..MAXIMUM_DEPTH {
         match Member::read(child.stat.ppid) {
             Some(parent) if child.is_part_of(&parent) => child = parent,
@@ -21,7 +22,7 @@ pub(super) fn root(files: &ProcessDirectory, stat: &Stat) -> u32 {
     child.stat.pid
 }
 
-#[derive(Debug)]
+// Without Debug: a command line may hold secrets.
 struct Member {
     stat: Stat,
     command_line: Option<Vec<u8>>,

@@ -30,6 +30,15 @@ const EDGE_COLUMNS: [&str; 9] = [
     "retransmits",
 ];
 
+impl Names {
+    fn write(self, text: &str) -> String {
+        match self {
+            Self::Exact => text.to_owned(),
+            Self::Escaped => printable(text).into_owned(),
+        }
+    }
+}
+
 /// Writes each dependency of the answer, then each listener to which nobody talked, with nothing
 /// in the client's columns and in the counts. What is not known is empty.
 pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io::Result<()> {
@@ -41,6 +50,7 @@ pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io:
     // What came later stands behind, so that no column changes its place.
     header.extend(["segments_sent", "segments_received"].map(str::to_owned));
     header.extend(Failures::NAMES.map(|kind| format!("failures_{kind}")));
+    header.extend(["client_command_line", "server_command_line"].map(str::to_owned));
     write_record(&header, out)?;
     for edge in tree.edges() {
         let mut record = node_fields(&edge.client, names);
@@ -49,6 +59,7 @@ pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io:
         record.extend(edge_fields(edge));
         record.extend([edge.segments_sent, edge.segments_received].map(|count| count.to_string()));
         record.extend(edge.failed.counts().map(|count| count.to_string()));
+        record.extend([&edge.client, &edge.server].map(|node| command_line(node, names)));
         write_record(&record, out)?;
     }
     for (protocol, node) in tree.idle_listeners() {
@@ -56,17 +67,15 @@ pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io:
         record.extend(node_fields(node, names));
         record.push(optional(node.port.number()));
         record.push(protocol.to_string());
-        record.resize(header.len(), String::new());
+        record.resize(header.len() - 1, String::new());
+        record.push(command_line(node, names));
         write_record(&record, out)?;
     }
     Ok(())
 }
 
 fn node_fields(node: &Node, names: Names) -> Vec<String> {
-    let text = |text: &str| match names {
-        Names::Exact => text.to_owned(),
-        Names::Escaped => printable(text).into_owned(),
-    };
+    let text = |text: &str| names.write(text);
     let process = node.process.as_deref();
     vec![
         node.host.as_ref().map(|id| text(&id.hostname)).unwrap_or_default(),
@@ -80,6 +89,11 @@ fn node_fields(node: &Node, names: Names) -> Vec<String> {
         optional(process.and_then(|process| process.uid)),
         process.and_then(|process| process.container.as_deref()).map(text).unwrap_or_default(),
     ]
+}
+
+fn command_line(node: &Node, names: Names) -> String {
+    let text = node.process.as_deref().and_then(|process| process.command_line.as_deref());
+    text.map(|text| names.write(text)).unwrap_or_default()
 }
 
 fn edge_fields(edge: &Edge) -> [String; EDGE_COLUMNS.len()] {
@@ -158,16 +172,19 @@ mod tests {
         let records = parse(&text(Edges::only_listening(), Names::Exact));
         assert!(records.iter().all(|record| record.len() == records[0].len()));
         assert!(records[1][..NODE_COLUMNS.len()].iter().all(String::is_empty));
+        let [.., client, server] = &records[1][..] else { panic!("{records:?}") };
+        assert_eq!((&**client, &**server), ("", "sshd -c /etc/sshd.conf"));
     }
 
     proptest! {
         #[test]
         fn any_name_comes_back(comm in any::<String>()) {
             let records = parse(&text(named_edge(&comm), Names::Exact));
-            let column = records[0].iter().position(|name| name == "server_comm").unwrap();
+            let column = |title| records[0].iter().position(|name| name == title).unwrap();
             prop_assert_eq!(records.len(), 2);
             prop_assert_eq!(records[1].len(), records[0].len());
-            prop_assert_eq!(&records[1][column], &comm);
+            prop_assert_eq!(&records[1][column("server_comm")], &comm);
+            prop_assert_eq!(&records[1][column("server_command_line")], &comm);
         }
 
         #[test]

@@ -85,6 +85,7 @@ struct ProcessObject<'a> {
     exe: Option<&'a str>,
     uid: Option<u32>,
     container: Option<&'a str>,
+    command_line: Option<&'a str>,
 }
 
 impl<'a> EdgeLine<'a> {
@@ -136,6 +137,7 @@ impl<'a> ProcessObject<'a> {
             exe: process.exe.as_deref(),
             uid: process.uid,
             container: process.container.as_deref(),
+            command_line: process.command_line.as_deref(),
         }
     }
 }
@@ -193,7 +195,9 @@ mod tests {
             let text = lines(named_edge(&comm));
             prop_assert!(!text.trim_end_matches('\n').contains(char::is_control));
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(value["server"]["process"]["comm"].as_str(), Some(comm.as_str()));
+            let process = &value["server"]["process"];
+            prop_assert_eq!(process["comm"].as_str(), Some(comm.as_str()));
+            prop_assert_eq!(process["command_line"].as_str(), Some(comm.as_str()));
         }
     }
 }

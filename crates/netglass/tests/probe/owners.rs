@@ -31,6 +31,8 @@ fn both_processes_of_a_connection_over_loopback_are_known_and_it_is_one_edge() {
         let exe = load_command().canonicalize().unwrap();
         assert_eq!(edge.text("server/process/exe"), exe.to_str().unwrap());
         assert_eq!(edge.number("server/process/uid"), 0);
+        let command_line = edge.text("server/process/command_line");
+        assert!(command_line.ends_with("hold-server --listen 127.0.0.1:8080"), "{command_line}");
     }
 }
 

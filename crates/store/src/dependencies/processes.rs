@@ -76,6 +76,7 @@ mod tests {
             exe: None,
             cgroup: None,
             container: None,
+            command_line: None,
         })
     }
 

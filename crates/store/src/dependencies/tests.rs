@@ -162,6 +162,7 @@ fn worker(comm: &str, pgid: u32, pid: u32, started: i64) -> Option<Arc<Process>>
         exe: None,
         cgroup: None,
         container: None,
+        command_line: None,
     }))
 }
 

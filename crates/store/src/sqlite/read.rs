@@ -169,7 +169,8 @@ impl<'c> Dimensions<'c> {
             namespaces.insert(row.get(0)?, (Arc::clone(host), inode(row, 1)?));
         }
         let process = transaction.prepare(
-            "SELECT pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup, container
+            "SELECT pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup, container,
+                command_line
              FROM process WHERE process_id = ?1",
         )?;
         Ok(Self { namespaces, processes: HashMap::new(), process })
@@ -205,6 +206,7 @@ impl<'c> Dimensions<'c> {
                     exe: row.get(8)?,
                     cgroup: row.get(9)?,
                     container: row.get(10)?,
+                    command_line: row.get(11)?,
                 })
             })
             .optional()?

@@ -47,6 +47,7 @@ fn flow(port: u16, counters: FlowCounters, second: i64) -> HostFlow {
             exe: None,
             cgroup: None,
             container: None,
+            command_line: None,
         })),
         attribution: Attribution::Socket,
         counters,
@@ -196,6 +197,7 @@ fn a_database_of_version_1_keeps_what_it_counted() {
     assert_eq!((kept[0].first_seen, kept[0].last_seen), (at(61), at(62)));
     let process = kept[0].process.clone().unwrap();
     assert_eq!((process.pid, process.exe.as_deref()), (80, Some("/usr/bin/curl")));
+    assert_eq!(process.command_line, None);
 
     let later = FlowCounters {
         connections: 1,
@@ -247,6 +249,9 @@ fn values_that_netglass_does_not_write_are_an_error() {
         "UPDATE process SET pid = -1",
         "UPDATE process SET uid = 4294967296",
         "UPDATE process SET comm = CAST(x'ff' AS TEXT)",
+        "UPDATE process SET command_line = CAST(x'ff' AS TEXT)",
+        "UPDATE flow_observation SET failed_refused = -1",
+        "UPDATE flow_observation SET segments_received = -1",
         "UPDATE process SET exe = CAST(zeroblob(20000000) AS TEXT)",
     ] {
         let (directory, mut database) = damaged(damage);

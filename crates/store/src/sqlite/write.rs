@@ -331,9 +331,11 @@ fn process_id(
     if let Some(id) = found {
         transaction.execute(
             "UPDATE process
-             SET pgid = ?2, ppid = ?3, family = ?4, uid = ?5, gid = ?6, cgroup = ?7, container = ?8
+             SET pgid = ?2, ppid = ?3, family = ?4, uid = ?5, gid = ?6, cgroup = ?7, container = ?8,
+                command_line = ?9
              WHERE process_id = ?1 AND (pgid <> ?2 OR ppid <> ?3 OR family <> ?4 OR uid IS NOT ?5
-                OR gid IS NOT ?6 OR cgroup IS NOT ?7 OR container IS NOT ?8)",
+                OR gid IS NOT ?6 OR cgroup IS NOT ?7 OR container IS NOT ?8
+                OR command_line IS NOT ?9)",
             params![
                 id,
                 process.pgid,
@@ -343,14 +345,15 @@ fn process_id(
                 process.gid,
                 process.cgroup,
                 process.container,
+                process.command_line,
             ],
         )?;
         return Ok(id);
     }
     transaction.execute(
         "INSERT INTO process (host_id, pid, start_time, comm, exe, pgid, ppid, family, uid, gid,
-            cgroup, container)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            cgroup, container, command_line)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             host_id,
             process.pid,
@@ -364,6 +367,7 @@ fn process_id(
             process.gid,
             process.cgroup,
             process.container,
+            process.command_line,
         ],
     )?;
     Ok(transaction.last_insert_rowid())

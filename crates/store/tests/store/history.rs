@@ -46,6 +46,7 @@ fn every_field_comes_back_as_it_was() {
         exe: None,
         cgroup: None,
         container: Some("c0ffee".to_owned()),
+        command_line: Some("a\u{1b}[2J \\xff …".to_owned()),
     };
     let written = vec![
         flow(80, 10, 20),
@@ -302,6 +303,7 @@ fn what_a_process_does_later_is_kept_as_of_last() {
         family: 9,
         uid: None,
         container: Some("c".to_owned()),
+        command_line: Some("curl: another title".to_owned()),
         ..(*process("curl", 80)).clone()
     };
     for one in [process("curl", 80), Arc::new(later.clone())] {

@@ -56,6 +56,7 @@ pub(crate) fn process(comm: &str, pid: u32) -> Arc<Process> {
         exe: Some(format!("/usr/bin/{comm}")),
         cgroup: Some("/system.slice".to_owned()),
         container: None,
+        command_line: Some(format!("{comm} --verbose")),
     })
 }
 

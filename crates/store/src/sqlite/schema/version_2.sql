@@ -9,3 +9,5 @@ ALTER TABLE flow_observation ADD COLUMN failed_abandoned INTEGER NOT NULL DEFAUL
 -- With and without payload; datagrams of UDP.
 ALTER TABLE flow_observation ADD COLUMN segments_sent INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE flow_observation ADD COLUMN segments_received INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE process ADD COLUMN command_line TEXT;
