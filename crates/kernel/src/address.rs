@@ -42,15 +42,16 @@ fn parse(payload: &[u8]) -> Option<IpAddr> {
     for (kind, value) in Attributes::new(payload.get(MESSAGE_LENGTH..)?) {
         // On a point-to-point link IFA_ADDRESS is the peer's, and IFA_LOCAL ours.
         match kind {
-            IFA_LOCAL => return address(value),
-            IFA_ADDRESS => own = address(value),
+            IFA_LOCAL => return parse_octets(value),
+            IFA_ADDRESS => own = parse_octets(value),
             _ => {}
         }
     }
     own
 }
 
-fn address(value: &[u8]) -> Option<IpAddr> {
+/// The address of an attribute's four or sixteen bytes, in its canonical family.
+pub(crate) fn parse_octets(value: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(value) {
         return Some(Ipv4Addr::from(octets).into());
     }

@@ -72,6 +72,21 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_LENGTH], request: Vec::new() })
     }
 
+    /// Asks for one thing and calls `visit` with each message of the answer, which is one datagram.
+    pub(crate) fn ask(
+        &mut self,
+        what: &'static str,
+        kind: u16,
+        payload: &[u8],
+        mut visit: impl FnMut(&Message<'_>),
+    ) -> Result<(), Error> {
+        self.send(what, kind, NLM_F_REQUEST, payload)?;
+        let datagram = receive(&self.socket, &mut self.buffer, what)?;
+        read_answer(datagram, self.sequence, &mut visit)
+            .map_err(|failure| failure.into_error(what))?;
+        Ok(())
+    }
+
     /// Asks for the list `kind` and calls `visit` with each message of it.
     pub(crate) fn dump(
         &mut self,
@@ -80,17 +95,7 @@ impl Netlink {
         payload: &[u8],
         mut visit: impl FnMut(&Message<'_>),
     ) -> Result<Consistency, Error> {
-        self.sequence = self.sequence.wrapping_add(1);
-        message::write_request(
-            &mut self.request,
-            kind,
-            NLM_F_REQUEST | NLM_F_DUMP,
-            self.sequence,
-            payload,
-        );
-        net::send(&self.socket, &self.request, SendFlags::empty())
-            .map_err(|errno| Error::netlink(what, errno))?;
-
+        self.send(what, kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
         let mut consistency = Consistency::Consistent;
         loop {
             let datagram = receive(&self.socket, &mut self.buffer, what)?;
@@ -103,6 +108,20 @@ impl Netlink {
                 return Ok(consistency);
             }
         }
+    }
+
+    fn send(
+        &mut self,
+        what: &'static str,
+        kind: u16,
+        flags: u16,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        self.sequence = self.sequence.wrapping_add(1);
+        message::write_request(&mut self.request, kind, flags, self.sequence, payload);
+        net::send(&self.socket, &self.request, SendFlags::empty())
+            .map_err(|errno| Error::netlink(what, errno))?;
+        Ok(())
     }
 }
 

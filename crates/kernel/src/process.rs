@@ -53,6 +53,16 @@ impl fmt::Debug for Comm {
     }
 }
 
+/// Where the details of a process come from.
+#[cfg(feature = "ebpf")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// From the process itself.
+    Living,
+    /// From who told of it: it has ended.
+    Told,
+}
+
 /// Turns clock ticks since boot into moments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BootClock {
@@ -107,13 +117,29 @@ impl ProcessCache {
         if self.known.len() >= CACHE_CAPACITY {
             self.known.clear();
         }
-        let process = Arc::new(self.read(identity));
+        let process = self.bare(identity);
+        let process = Arc::new(self.read(identity, &process).unwrap_or(process));
         self.known.insert(*identity, Arc::clone(&process));
         process
     }
 
-    fn read(&mut self, identity: &ProcessIdentity) -> Process {
-        let mut process = Process {
+    /// The process of which somebody else knows what `told` holds: that is what counts where it has
+    /// ended, or runs under another name by now. The second value says whether it does.
+    #[cfg(feature = "ebpf")]
+    pub(crate) fn get_told(
+        &mut self,
+        identity: &ProcessIdentity,
+        told: Process,
+    ) -> (Arc<Process>, Found) {
+        match self.read(identity, &told) {
+            Some(process) if process.comm == told.comm => (Arc::new(process), Found::Living),
+            _ => (Arc::new(told), Found::Told),
+        }
+    }
+
+    /// What the identity alone tells of a process.
+    pub(crate) fn bare(&self, identity: &ProcessIdentity) -> Process {
+        Process {
             pid: identity.pid,
             start_time: self.clock.moment(identity.start_ticks),
             pgid: identity.pgid,
@@ -126,16 +152,19 @@ impl ProcessCache {
             cgroup: None,
             container: None,
             command_line: None,
-        };
+        }
+    }
+
+    /// The details of a process of which `known` is known already; `None` where it has ended.
+    fn read(&mut self, identity: &ProcessIdentity, known: &Process) -> Option<Process> {
         // Every file is reached through one open directory: it stays that of the same process, even
         // if the process ends and its id is given to another one meanwhile.
-        let Ok(files) = directory(identity.pid) else { return process };
-        let Some(stat) = files.read("stat").ok().and_then(|bytes| stat::parse(&bytes)) else {
-            return process;
-        };
+        let files = directory(identity.pid).ok()?;
+        let stat = stat::parse(&files.read("stat").ok()?)?;
         if stat.start_ticks != identity.start_ticks {
-            return process;
+            return None;
         }
+        let mut process = known.clone();
         process.ppid = stat.ppid;
         let command_line = files.read("cmdline").ok();
         process.command_line = command_line.as_deref().and_then(|it| command_line::text(it, false));
@@ -152,7 +181,7 @@ impl ProcessCache {
             process.cgroup = cgroup.path;
             process.container = cgroup.container;
         }
-        process
+        Some(process)
     }
 }
 

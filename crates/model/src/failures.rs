@@ -53,6 +53,16 @@ impl Failures {
         self.counts().into_iter().fold(0, u64::saturating_add)
     }
 
+    /// What two ends counted of the same attempts: of each kind the larger count. Of an attempt
+    /// whose reason one end knows and the other does not, the reason is known.
+    #[must_use]
+    pub fn unite(&self, other: &Self) -> Self {
+        let mut united = self.zip_with(other, u64::max);
+        united.other = 0;
+        united.other = self.total().max(other.total()).saturating_sub(united.total());
+        united
+    }
+
     /// Adds `other`, kind by kind.
     pub fn merge(&mut self, other: &Self) {
         *self = self.zip_with(other, u64::saturating_add);
@@ -69,6 +79,15 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attempt_whose_reason_one_end_knows_is_not_also_another_one() {
+        let known = Failures { timed_out: 3, ..Failures::default() };
+        let unknown = Failures { other: 4, ..Failures::default() };
+        let united = Failures { timed_out: 3, other: 1, ..Failures::default() };
+        assert_eq!(known.unite(&unknown), united);
+        assert_eq!(unknown.unite(&known), united);
+    }
 
     const EACH: Failures = Failures {
         refused: 1,

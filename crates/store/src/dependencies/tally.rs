@@ -141,6 +141,6 @@ pub(super) fn unite(
 /// One tally of what the only process at either end counted.
 pub(super) fn unite_whole(client: &Tally, server: &Tally) -> Tally {
     let connections = client.connections.max(server.connections);
-    let failed = client.failed.zip_with(&server.failed, u64::max);
+    let failed = client.failed.unite(&server.failed);
     unite(client, server, Precedence::Client, connections, failed)
 }
