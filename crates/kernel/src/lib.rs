@@ -6,6 +6,7 @@ mod error;
 mod namespace;
 pub mod netlink;
 mod owner;
+mod privileges;
 pub mod process;
 #[cfg(feature = "ebpf")]
 mod program;
@@ -14,4 +15,5 @@ pub mod socket;
 
 pub use error::Error;
 pub use owner::OwnerSource;
+pub use privileges::{Needs, drop_to};
 pub use scan::{Collector, Limits, ScanOptions, Scanner, Sightings, SocketSource};

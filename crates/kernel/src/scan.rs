@@ -103,6 +103,13 @@ impl Scanner {
         self.own.inode
     }
 
+    /// Whether the calling thread may use what was made ready in [`new`](Self::new): what
+    /// [`drop_to`](crate::drop_to) asks.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.reader.is_usable()
+    }
+
     /// What does not work as well as it could and was not told of before.
     pub fn take_degradations(&mut self) -> Vec<Degradation> {
         std::mem::take(&mut self.degradations.news)
