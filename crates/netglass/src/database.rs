@@ -104,3 +104,46 @@ fn default_path() -> anyhow::Result<PathBuf> {
         .map(|directory| directory.join("netglass/netglass.db"))
         .context("neither XDG_DATA_HOME nor HOME says where the database is: name it with --db")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_database_is_ours_where_we_may_write_to_it_and_make_it_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("db");
+        assert!(is_foreign(&file), "there is none");
+        fs::write(&file, "").unwrap();
+        assert!(!is_foreign(&file));
+        set_mode(&file, 0o400);
+        assert!(is_foreign(&file));
+        set_mode(&file, 0o600);
+        set_mode(directory.path(), 0o500);
+        assert!(is_foreign(&file));
+        set_mode(directory.path(), 0o700);
+        assert!(!is_foreign(&file));
+    }
+
+    #[test]
+    fn a_database_is_foreign_where_the_file_or_a_directory_is_another_user_s() {
+        netglass_testing::require!(root);
+        let top = tempfile::tempdir().unwrap();
+        let directory = top.path().join("directory");
+        let file = directory.join("db");
+        fs::create_dir(&directory).unwrap();
+        fs::write(&file, "").unwrap();
+        for path in [top.path(), &directory, &file] {
+            chown(path, Some(65_534), None).unwrap();
+            assert!(is_foreign(&file), "{}", path.display());
+            chown(path, Some(0), None).unwrap();
+            assert!(!is_foreign(&file));
+        }
+    }
+}
