@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, hash_map::Entry};
 use netglass_model::{
-    Attribution, Direction, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId, Ledger,
-    Listener, NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Skip,
-    Timestamp,
+    Attribution, Direction, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId, Lack,
+    Ledger, Listener, NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol,
+    Skip, Timestamp,
 };
 
 /// What a collector may hold at most.
@@ -25,7 +25,7 @@ impl Default for Limits {
 }
 
 /// The process that holds a socket, within one interval between two flushes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Holder {
     /// Processes of one family are one party to a flow.
     group: u32,
@@ -219,6 +219,11 @@ impl Collector {
     /// Counts sightings that will not be stored.
     pub(crate) fn skip(&mut self, reason: Skip, sightings: u64) {
         self.ledger.skip(reason, sightings);
+    }
+
+    /// Counts what is stored but lacks something.
+    pub(crate) fn lack(&mut self, what: Lack, count: u64) {
+        self.ledger.lack(what, count);
     }
 
     /// Counts a sighting that adds nothing to what is known.

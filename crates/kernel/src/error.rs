@@ -65,6 +65,14 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// Privileges could not be given up.
+    #[error("cannot {doing}: {source}")]
+    Privileges {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
 }
 
 impl Error {

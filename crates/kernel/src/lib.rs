@@ -2,21 +2,31 @@
 //! that hold them, network namespaces and the kernel programs that see what those do not tell.
 
 mod address;
+#[cfg(feature = "ebpf")]
+mod cgroup_root;
 mod collector;
 mod degradations;
 mod error;
 mod namespace;
 pub mod netlink;
 mod owner;
+mod privileges;
 pub mod process;
 #[cfg(feature = "ebpf")]
 mod program;
+#[cfg(feature = "ebpf")]
+mod route;
 mod scan;
 mod selection;
 pub mod socket;
+#[cfg(feature = "ebpf")]
+mod stream;
 
 pub use collector::{Collector, Limits};
 pub use error::Error;
 pub use owner::OwnerSource;
+pub use privileges::{Needs, drop_to};
 pub use scan::{ScanOptions, Scanner, Sightings, SocketSource};
 pub use selection::Selection;
+#[cfg(feature = "ebpf")]
+pub use stream::{Sizes, StreamOptions, Streamer};

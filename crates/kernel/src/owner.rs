@@ -175,6 +175,19 @@ impl OwnerReader {
         }
     }
 
+    /// Whether the calling thread may read owners in the way that is ready.
+    #[cfg_attr(
+        not(feature = "ebpf"),
+        expect(clippy::unused_self, reason = "nothing can be missing")
+    )]
+    pub(crate) fn is_usable(&self) -> bool {
+        #[cfg(feature = "ebpf")]
+        if let Some(iterator) = &self.iterator {
+            return iterator.is_usable();
+        }
+        true
+    }
+
     /// Finds the owners of all sockets of `namespace`, or of all namespaces. `owners` is filled
     /// anew.
     pub(crate) fn read(

@@ -10,7 +10,7 @@ pub mod stat;
 use std::{fmt, fs, io, sync::Arc};
 
 use hashbrown::HashMap;
-use netglass_model::{Process, Timestamp, text_from_bytes};
+use netglass_model::{Degradation, Process, Timestamp, text_from_bytes};
 
 pub(crate) use self::directory::{directory, process_ids};
 use crate::Error;
@@ -182,6 +182,15 @@ impl ProcessCache {
             process.container = cgroup.container;
         }
         Some(process)
+    }
+}
+
+/// What is lost where [`ProcessCache::denied`] says so.
+pub(crate) fn denied_executables() -> Degradation {
+    Degradation {
+        feature: "the executables of all processes".to_owned(),
+        reason: "those of some processes may not be read".to_owned(),
+        consequence: "they are known by name alone; it takes root, or CAP_SYS_PTRACE".to_owned(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     degradations::Degradations,
     namespace::{self, Namespaces},
     owner::{OwnerReader, OwnerSource, Owners},
-    process::{BootClock, ProcessCache},
+    process::{self, BootClock, ProcessCache},
     selection::Selection,
 };
 
@@ -103,6 +103,13 @@ impl Scanner {
         self.own.inode
     }
 
+    /// Whether the calling thread may use what was made ready in [`new`](Self::new): what
+    /// [`drop_to`](crate::drop_to) asks.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.reader.is_usable()
+    }
+
     /// What does not work as well as it could and was not told of before.
     pub fn take_degradations(&mut self) -> Vec<Degradation> {
         self.degradations.take()
@@ -115,7 +122,8 @@ impl Scanner {
         if let Some(tracker) = &mut self.tracker {
             tracker.begin_scan();
         }
-        let namespaces = self.options.selection.all_namespaces.then(Namespaces::find).transpose()?;
+        let namespaces =
+            self.options.selection.all_namespaces.then(Namespaces::find).transpose()?;
         self.read_owners()?;
         let own = self.own.clone();
         let mut pass = self.pass(collector);
@@ -181,12 +189,7 @@ impl Scanner {
 
     fn note_denied_executables(&mut self) {
         if self.processes.denied {
-            self.degradations.add(Degradation {
-                feature: "the executables of all processes".to_owned(),
-                reason: "those of some processes may not be read".to_owned(),
-                consequence: "they are known by name alone; it takes root, or CAP_SYS_PTRACE"
-                    .to_owned(),
-            });
+            self.degradations.add(process::denied_executables());
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Where the dependency database is, and how it is opened: the same for every verb.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -62,6 +67,33 @@ impl DatabaseArguments {
     pub(crate) fn open_to_write(&self, settings: Settings) -> anyhow::Result<Box<dyn Database>> {
         Ok(netglass_store::open(&self.url()?, Access::Write, settings)?)
     }
+
+    /// Whether it takes more than this user's own rights to write to the database, or to make it
+    /// anew where somebody removes it.
+    pub(crate) fn is_foreign(&self) -> anyhow::Result<bool> {
+        Ok(match self.url()? {
+            DatabaseUrl::Sqlite(path) => is_foreign(&path),
+            _ => false,
+        })
+    }
+}
+
+fn is_foreign(file: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    // Who owns it has the rights of its owner, and no others.
+    let is_ours = |metadata: &Metadata, rights: u32| {
+        metadata.uid() == user && metadata.mode() & rights == rights
+    };
+    // What cannot be looked at is none of ours.
+    let Ok(path) = fs::canonicalize(file) else { return true };
+    let mut directories = path.ancestors().skip(1).map(fs::metadata);
+    let file = fs::metadata(&path);
+    let directory = directories.next();
+    !file.is_ok_and(|file| is_ours(&file, 0o600))
+        || !directory.is_some_and(|it| it.is_ok_and(|directory| is_ours(&directory, 0o300)))
+        // Who owns one above that can take it away, and it is made there anew. Root need not be
+        // reckoned with.
+        || directories.any(|it| it.is_ok_and(|above| above.uid() != user && above.uid() != 0))
 }
 
 fn default_path() -> anyhow::Result<PathBuf> {
@@ -71,4 +103,47 @@ fn default_path() -> anyhow::Result<PathBuf> {
     user_directory("XDG_DATA_HOME", ".local/share")
         .map(|directory| directory.join("netglass/netglass.db"))
         .context("neither XDG_DATA_HOME nor HOME says where the database is: name it with --db")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_database_is_ours_where_we_may_write_to_it_and_make_it_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("db");
+        assert!(is_foreign(&file), "there is none");
+        fs::write(&file, "").unwrap();
+        assert!(!is_foreign(&file));
+        set_mode(&file, 0o400);
+        assert!(is_foreign(&file));
+        set_mode(&file, 0o600);
+        set_mode(directory.path(), 0o500);
+        assert!(is_foreign(&file));
+        set_mode(directory.path(), 0o700);
+        assert!(!is_foreign(&file));
+    }
+
+    #[test]
+    fn a_database_is_foreign_where_the_file_or_a_directory_is_another_user_s() {
+        netglass_testing::require!(root);
+        let top = tempfile::tempdir().unwrap();
+        let directory = top.path().join("directory");
+        let file = directory.join("db");
+        fs::create_dir(&directory).unwrap();
+        fs::write(&file, "").unwrap();
+        for path in [top.path(), &directory, &file] {
+            chown(path, Some(65_534), None).unwrap();
+            assert!(is_foreign(&file), "{}", path.display());
+            chown(path, Some(0), None).unwrap();
+            assert!(!is_foreign(&file));
+        }
+    }
 }

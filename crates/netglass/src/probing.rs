@@ -11,16 +11,20 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use netglass_kernel::{Collector, Scanner, Sightings};
+use netglass_kernel::{Collector, Needs, Scanner, Sightings, drop_to};
 use netglass_model::{Degradation, HostId, Ledger, Skip, Timestamp};
 use netglass_store::{Claim, Database};
 
 pub(crate) use self::{
     arguments::ScanArguments,
     ledger::{LedgerFormat, print as print_ledger},
-    schedule::{Event, Schedule, Signals},
+    schedule::{Event, RegisteredSignals, Schedule, Signals},
 };
-use crate::{host::this_host_id, text::printable};
+use crate::{
+    database::{DatabaseArguments, StorageArguments},
+    host::this_host_id,
+    text::printable,
+};
 
 /// Scans this host and flushes what it saw to a database.
 pub(crate) struct Prober {
@@ -37,13 +41,16 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    /// Gets ready to probe. What is flushed goes to `database`, in time buckets of length `bucket`.
+    /// Gets ready to probe, then gives up all privileges that probing does not need: threads are to
+    /// be started after this. What is flushed goes to the database.
     pub(crate) fn new(
         arguments: &ScanArguments,
         sightings: Sightings,
-        mut database: Box<dyn Database>,
-        bucket: Duration,
+        database_arguments: &DatabaseArguments,
+        storage: &StorageArguments,
     ) -> anyhow::Result<Self> {
+        let settings = storage.settings();
+        let mut database = database_arguments.open_to_write(settings)?;
         let (options, limits) = (arguments.options(), arguments.limits());
         let scanner =
             Scanner::new(options, sightings, limits).context("getting ready to scan sockets")?;
@@ -52,16 +59,22 @@ impl Prober {
         } else {
             Claim::Namespace(scanner.own_namespace())
         })?;
+        let needs = Needs {
+            processes: true,
+            all_namespaces: options.all_namespaces,
+            foreign_files: database_arguments.is_foreign()?,
+        };
+        let dropped = drop_privileges(needs, || scanner.is_usable());
         let mut prober = Self {
             scanner,
             collector: Collector::new(limits),
             database,
             host: this_host_id(),
-            bucket,
+            bucket: settings.bucket,
             pruned_in: None,
             pruning_fails: false,
             is_database_away: false,
-            notes: Vec::new(),
+            notes: dropped.into_iter().collect(),
         };
         prober.note_degradations();
         Ok(prober)
@@ -152,6 +165,18 @@ impl Prober {
         let news = self.scanner.take_degradations();
         self.notes.extend(news.iter().map(Degradation::to_string));
     }
+}
+
+/// Gives up all privileges but those that `needs` take, and says what the user should know where
+/// that fails. `works` is asked whether kernel programs can be used with them.
+pub(crate) fn drop_privileges(needs: Needs, works: impl FnOnce() -> bool + Send) -> Option<String> {
+    let error = drop_to(needs, works).err()?;
+    let degradation = Degradation {
+        feature: "the least privileges".to_owned(),
+        reason: error.to_string(),
+        consequence: "some are kept that nothing needs".to_owned(),
+    };
+    Some(degradation.to_string())
 }
 
 /// Tells the user on standard error.

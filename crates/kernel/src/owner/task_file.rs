@@ -59,15 +59,7 @@ impl TaskFileIterator {
         owners: &mut Owners,
     ) -> Result<(), Error> {
         let error = |error: libbpf_rs::Error| failure("read", format!("{error:#}"));
-        // Namespace inodes are 32 bits wide in the kernel (struct ns_common).
-        let wanted = namespace.map_or(0, |inode| u32::try_from(inode.0).unwrap_or(0));
-        for map in self.object.maps() {
-            if map.name() == "wanted_namespace" {
-                map.update(&0_u32.to_ne_bytes(), &wanted.to_ne_bytes(), MapFlags::ANY)
-                    .map_err(error)?;
-            }
-        }
-        let mut iterator = Iter::new(&self.link).map_err(error)?;
+        let mut iterator = self.open(namespace).map_err(error)?;
         let mut records = Records { clock, owner: None };
         let mut kept = 0;
         loop {
@@ -83,6 +75,22 @@ impl TaskFileIterator {
             self.buffer.copy_within(used..length, 0);
             kept = length - used;
         }
+    }
+
+    /// Whether the calling thread may use the iterator.
+    pub(super) fn is_usable(&self) -> bool {
+        self.open(None).is_ok()
+    }
+
+    fn open(&self, namespace: Option<NamespaceInode>) -> Result<Iter, libbpf_rs::Error> {
+        // Namespace inodes are 32 bits wide in the kernel (struct ns_common).
+        let wanted = namespace.map_or(0, |inode| u32::try_from(inode.0).unwrap_or(0));
+        for map in self.object.maps() {
+            if map.name() == "wanted_namespace" {
+                map.update(&0_u32.to_ne_bytes(), &wanted.to_ne_bytes(), MapFlags::ANY)?;
+            }
+        }
+        Iter::new(&self.link)
     }
 }
 

@@ -82,8 +82,10 @@ impl Feature {
                 "root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; Linux 5.12 with BTF"
             }
             Self::Existing => "Linux 5.12 with BTF",
-            Self::Datagrams => "Linux 6.3, which has the tracepoints sock_send_length and \
-                                sock_recv_length",
+            Self::Datagrams => {
+                "Linux 6.3, which has the tracepoints sock_send_length and \
+                                sock_recv_length"
+            }
             Self::DatagramPeers | Self::Attempts | Self::Binds => {
                 "cgroup v2 mounted (mount -t cgroup2 none /sys/fs/cgroup/unified), and \
                  CAP_NET_ADMIN"

@@ -72,7 +72,8 @@ impl Processes {
     }
 
     fn told(&self, identity: &ProcessIdentity, record: &ProcessRecord<'_>) -> Process {
-        let cgroup = record.cgroup.as_ref().map(|path| cgroup::parse(&[b"0::", &path[..]].concat()));
+        let cgroup =
+            record.cgroup.as_ref().map(|path| cgroup::parse(&[b"0::", &path[..]].concat()));
         let cgroup = cgroup.unwrap_or_default();
         Process {
             ppid: record.ppid,

@@ -8,8 +8,8 @@ use std::{
 };
 
 use libbpf_rs::{
-    Iter, Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenObject, ProgramMut, RingBuffer,
-    RingBufferBuilder,
+    Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, ProgramMut,
+    RingBuffer, RingBufferBuilder,
 };
 use netglass_model::{Degradation, FlowCounters, NamespaceInode};
 
@@ -158,6 +158,16 @@ impl Programs {
         })
     }
 
+    /// Tries whether the calling thread may use the programs.
+    pub(super) fn trial(&self) -> impl FnOnce() -> bool + Send + '_ {
+        let living = &self.living;
+        let control = find_map(&self.object, "control").map(|map| MapHandle::try_from(&map));
+        move || {
+            let reads = matches!(control, Ok(Ok(map)) if is_readable(&map));
+            reads && Iter::new(living).is_ok()
+        }
+    }
+
     /// Begins a new epoch; what is counted from now on goes into the other tables. Returns the
     /// epoch that has ended, of which nothing is added any more.
     pub(super) fn flip(&mut self) -> Result<u32, Error> {
@@ -172,11 +182,7 @@ impl Programs {
         let content = find_map(&self.object, "barrier_content")?;
         // Returns when all programs that began before have ended.
         find_map(&self.object, "barrier")?
-            .update(
-                &0_u32.to_ne_bytes(),
-                &content.as_fd().as_raw_fd().to_ne_bytes(),
-                MapFlags::ANY,
-            )
+            .update(&0_u32.to_ne_bytes(), &content.as_fd().as_raw_fd().to_ne_bytes(), MapFlags::ANY)
             .map_err(|error| failure("wait for", reason(error)))
     }
 
@@ -187,8 +193,7 @@ impl Programs {
         epoch: u32,
         visit: &mut dyn FnMut(Option<(FlowKey, u64, FlowCounters)>),
     ) -> Result<(), Error> {
-        let map =
-            find_map(&self.object, if epoch & 1 == 1 { "flows_odd" } else { "flows_even" })?;
+        let map = find_map(&self.object, if epoch & 1 == 1 { "flows_odd" } else { "flows_even" })?;
         let mut take = |key: &[u8], value: &[u8]| {
             let flow = FlowKey::parse(key).zip(record::parse_counters(value));
             visit(flow.map(|(key, (sightings, counters))| (key, sightings, counters)));
@@ -338,8 +343,8 @@ fn load_what_can_be(
             Err(error) => give_up(hook, "load", &reason(error), degraded)?,
         }
     }
-    let object = load(namespace, sizes, &loadable)
-        .map_err(|error| failure("load", reason(error)))?;
+    let object =
+        load(namespace, sizes, &loadable).map_err(|error| failure("load", reason(error)))?;
     Ok((object, loadable))
 }
 
@@ -392,7 +397,8 @@ fn ring_buffer(
     builder
         .add(&map, move |bytes| {
             // Its consumer is not there while a record is taken.
-            if let (Ok(mut records), record::PROCESS_LENGTH) = (records.try_borrow_mut(), bytes.len())
+            if let (Ok(mut records), record::PROCESS_LENGTH) =
+                (records.try_borrow_mut(), bytes.len())
             {
                 records.extend_from_slice(bytes);
             }
@@ -437,6 +443,10 @@ fn read_iterator(
         buffer.copy_within(used..length, 0);
         kept = length - used;
     }
+}
+
+fn is_readable(control: &MapHandle) -> bool {
+    control.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).is_ok_and(|value| value.is_some())
 }
 
 /// Without a required program there is no streaming; without any other one something is lost.

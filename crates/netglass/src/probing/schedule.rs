@@ -25,6 +25,9 @@ pub(crate) enum Event {
     End,
 }
 
+/// The signals that ask for something. They wait until somebody listens.
+pub(crate) struct RegisteredSignals(iterator::Signals);
+
 /// The signals that the program listens to.
 pub(crate) struct Signals(Receiver<Event>);
 
@@ -78,12 +81,21 @@ impl Deadline {
     }
 }
 
-impl Signals {
+impl RegisteredSignals {
     /// From now on, the signals that ask for something no longer end the program.
-    pub(crate) fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+            .map(Self)
+            .context("getting ready to receive signals")
+    }
+
+    /// Starts to listen, on a thread of its own. What came since they were registered is heard too.
+    ///
+    /// A thread has the privileges that the one which starts it has at that moment, and keeps them:
+    /// privileges are given up before.
+    pub(crate) fn listen(self) -> anyhow::Result<Signals> {
+        let Self(mut signals) = self;
         let (sender, receiver) = mpsc::channel();
-        let mut signals = iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
-            .context("getting ready to receive signals")?;
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
@@ -95,7 +107,7 @@ impl Signals {
                 }
             })
             .context("starting the thread that receives signals")?;
-        Ok(Self(receiver))
+        Ok(Signals(receiver))
     }
 }
 
@@ -117,7 +129,8 @@ mod tests {
     #[test]
     fn a_scan_comes_first_and_a_flush_after_the_last_scan_before_it() {
         let tick = Duration::from_millis(1);
-        let mut schedule = Schedule::new(Signals::listen().unwrap(), tick, 3 * tick);
+        let signals = RegisteredSignals::new().unwrap().listen().unwrap();
+        let mut schedule = Schedule::new(signals, tick, 3 * tick);
         let events: Vec<_> = std::iter::repeat_with(|| schedule.next()).take(5).collect();
         assert_eq!(events[0], Event::Scan);
         assert!(events.contains(&Event::Flush), "{events:?}");

@@ -7,7 +7,10 @@ use netglass_kernel::Sightings;
 
 use crate::{
     database::{DatabaseArguments, StorageArguments},
-    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, Signals, print_ledger, tell},
+    probing::{
+        Event, LedgerFormat, Prober, RegisteredSignals, ScanArguments, Schedule, Signals,
+        print_ledger, tell,
+    },
     time::{parse_duration, show_duration},
     usage::UsageError,
 };
@@ -57,11 +60,10 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
         .into());
     }
     // First of all, so that from the start no signal ends the program with something unwritten.
-    let signals = Signals::listen()?;
-    let settings = arguments.storage.settings();
-    let database = database.open_to_write(settings)?;
+    let signals = RegisteredSignals::new()?;
     let sightings = if arguments.once { Sightings::One } else { Sightings::Repeated };
-    let mut prober = Prober::new(&arguments.scan, sightings, database, settings.bucket)?;
+    let mut prober = Prober::new(&arguments.scan, sightings, database, &arguments.storage)?;
+    let signals = signals.listen()?;
 
     let probed =
         if arguments.once { prober.scan() } else { watch(&mut prober, signals, arguments) };

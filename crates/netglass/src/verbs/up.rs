@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use clap::Args;
-use netglass_kernel::Sightings;
+use netglass_kernel::{Needs, Sightings};
 use netglass_model::Timestamp;
 use netglass_store::{Database, Window, dependencies};
 
@@ -12,7 +12,10 @@ use crate::{
     database::{DatabaseArguments, StorageArguments},
     host::this_host_id,
     output,
-    probing::{Event, LedgerFormat, Prober, ScanArguments, Schedule, Signals, print_ledger},
+    probing::{
+        Event, LedgerFormat, Prober, RegisteredSignals, ScanArguments, Schedule, Signals,
+        drop_privileges, print_ledger,
+    },
     query::Query,
     screen::Screen,
     time::parse_duration,
@@ -52,10 +55,12 @@ pub(crate) struct Arguments {
 /// Shows the map until it is told to end.
 pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<()> {
     // First of all, so that from the start no signal ends the program with something unwritten.
-    let signals = Signals::listen()?;
+    let signals = RegisteredSignals::new()?;
     let url = database.url()?;
-    let mut source = Source::open(arguments, database)?;
+    let (mut source, notes) = Source::open(arguments, database)?;
+    let signals = signals.listen()?;
     let mut screen = Screen::open(format!("netglass up: {url}, Ctrl-C ends"));
+    screen.note(notes);
     if let Source::Stored(_) = source {
         let note = format!("another probe of this host writes to {url}: showing what it stores");
         screen.note(vec![note]);
@@ -78,12 +83,23 @@ enum Source {
 }
 
 impl Source {
-    fn open(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<Self> {
-        let settings = arguments.storage.settings();
-        let opened = database.open_to_write(settings)?;
-        match Prober::new(&arguments.scan, Sightings::Repeated, opened, settings.bucket) {
-            Ok(prober) => Ok(Self::Probe(Box::new(prober))),
-            Err(error) if is_claimed(&error) => Ok(Self::Stored(database.open_to_read()?)),
+    /// Opens it, and gives up all privileges that it does not need. Beside it stands what the user
+    /// should know.
+    fn open(
+        arguments: &Arguments,
+        database: &DatabaseArguments,
+    ) -> anyhow::Result<(Self, Vec<String>)> {
+        match Prober::new(&arguments.scan, Sightings::Repeated, database, &arguments.storage) {
+            Ok(mut prober) => {
+                let notes = prober.take_notes();
+                Ok((Self::Probe(Box::new(prober)), notes))
+            }
+            Err(error) if is_claimed(&error) => {
+                let opened = database.open_to_read()?;
+                let needs = Needs { foreign_files: database.is_foreign()?, ..Needs::default() };
+                let dropped = drop_privileges(needs, || true);
+                Ok((Self::Stored(opened), dropped.into_iter().collect()))
+            }
             Err(error) => Err(error),
         }
     }

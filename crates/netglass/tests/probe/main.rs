@@ -14,6 +14,7 @@ mod churn;
 mod counting;
 mod direction;
 mod owners;
+mod privileges;
 mod selection;
 mod sources;
 mod support;

@@ -112,6 +112,11 @@ impl Probing {
         Self(running)
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// The ledger now.
     #[track_caller]
     pub(crate) fn ledger(&self) -> Ledger {
