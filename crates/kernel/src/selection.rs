@@ -23,7 +23,7 @@ impl Default for Selection {
 
 impl Selection {
     /// Why a connection between these two is not kept, if it is not.
-    pub(crate) fn skips(&self, local: IpAddr, peer: IpAddr) -> Option<Skip> {
+    pub(crate) fn skips(self, local: IpAddr, peer: IpAddr) -> Option<Skip> {
         let over_loopback = peer.is_loopback() || local.is_loopback();
         if over_loopback && !self.loopback {
             Some(Skip::Loopback)

@@ -4,17 +4,19 @@
 mod arguments;
 mod ledger;
 mod schedule;
+mod source;
 
 use std::{
     io::{self, Write as _},
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, bail};
-use netglass_kernel::{Collector, Needs, Scanner, Sightings, drop_to};
-use netglass_model::{Degradation, HostId, Ledger, Skip, Timestamp};
+use anyhow::bail;
+use netglass_kernel::{Collector, Needs, Sightings, drop_to};
+use netglass_model::{Degradation, HostId, Lack, Ledger, Skip, Timestamp};
 use netglass_store::{Claim, Database};
 
+use self::source::Source;
 pub(crate) use self::{
     arguments::ScanArguments,
     ledger::{LedgerFormat, print as print_ledger},
@@ -26,9 +28,28 @@ use crate::{
     text::printable,
 };
 
-/// Scans this host and flushes what it saw to a database.
+/// What can be full, as the ledger tells it, and what is said then.
+const FULL: [(fn(&Ledger) -> bool, &str); 3] = [
+    (
+        |ledger| ledger.skipped.contains_key(&Skip::TableFull),
+        "there are more flows, listeners, processes or sockets than there is room for, and the \
+         rest is skipped; raise --max-flows or --max-sockets",
+    ),
+    (
+        |ledger| ledger.skipped.contains_key(&Skip::MapFull),
+        "there are more flows in an interval than the kernel programs have room for, and the rest \
+         is skipped; raise --max-kernel-flows or shorten --interval",
+    ),
+    (
+        |ledger| ledger.lacking.contains_key(&Lack::ProcessBufferFull),
+        "more processes begin to talk in an interval than the kernel programs have room for, and \
+         the flows of the rest have no process; raise --process-buffer or shorten --interval",
+    ),
+];
+
+/// Looks at the sockets of this host and flushes what it saw to a database.
 pub(crate) struct Prober {
-    scanner: Scanner,
+    source: Source,
     collector: Collector,
     database: Box<dyn Database>,
     host: HostId,
@@ -51,46 +72,39 @@ impl Prober {
     ) -> anyhow::Result<Self> {
         let settings = storage.settings();
         let mut database = database_arguments.open_to_write(settings)?;
-        let (options, limits) = (arguments.options(), arguments.limits());
-        let scanner =
-            Scanner::new(options, sightings, limits).context("getting ready to scan sockets")?;
-        database.claim(if options.all_namespaces {
+        let (source, degradation) = Source::open(arguments, sightings)?;
+        let all_namespaces = arguments.selection().all_namespaces;
+        database.claim(if all_namespaces {
             Claim::AllNamespaces
         } else {
-            Claim::Namespace(scanner.own_namespace())
+            Claim::Namespace(source.own_namespace())
         })?;
         let needs = Needs {
             processes: true,
-            all_namespaces: options.all_namespaces,
+            all_namespaces,
             foreign_files: database_arguments.is_foreign()?,
         };
-        let dropped = drop_privileges(needs, || scanner.is_usable());
+        let dropped = drop_privileges(needs, source.trial());
         let mut prober = Self {
-            scanner,
-            collector: Collector::new(limits),
+            source,
+            collector: Collector::new(arguments.limits()),
             database,
             host: this_host_id(),
             bucket: settings.bucket,
             pruned_in: None,
             pruning_fails: false,
             is_database_away: false,
-            notes: dropped.into_iter().collect(),
+            notes: degradation.iter().map(Degradation::to_string).chain(dropped).collect(),
         };
         prober.note_degradations();
         Ok(prober)
     }
 
-    /// Looks at all sockets once.
-    pub(crate) fn scan(&mut self) -> anyhow::Result<()> {
-        let had_room = self.has_room();
-        self.scanner.scan(&mut self.collector).context("scanning sockets")?;
-        if had_room && !self.has_room() {
-            self.notes.push(
-                "there are more flows, listeners, processes or sockets than there is room for, and \
-                 the rest is skipped; raise --max-flows or --max-sockets"
-                    .to_owned(),
-            );
-        }
+    /// Looks at what sockets do.
+    pub(crate) fn look(&mut self) -> anyhow::Result<()> {
+        let told = self.lacks_room();
+        self.source.look(&mut self.collector)?;
+        self.note_lack_of_room(told);
         self.note_degradations();
         Ok(())
     }
@@ -98,7 +112,7 @@ impl Prober {
     /// Writes what was seen since the last flush. Where the database cannot take it, it is kept for
     /// the next flush, and that is noted; whether it went well is returned.
     pub(crate) fn flush(&mut self) -> bool {
-        let seen = self.collector.observations(self.host.clone(), self.scanner.own_namespace());
+        let seen = self.collector.observations(self.host.clone(), self.source.own_namespace());
         if let Err(error) = self.database.write(&seen) {
             if !std::mem::replace(&mut self.is_database_away, true) {
                 let error = anyhow::Error::new(error);
@@ -107,7 +121,7 @@ impl Prober {
             return false;
         }
         self.collector.flushed();
-        self.scanner.flushed();
+        self.source.flushed();
         if std::mem::take(&mut self.is_database_away) {
             self.notes.push("the database is back; what had waited is stored".to_owned());
         }
@@ -117,6 +131,12 @@ impl Prober {
 
     /// Flushes for the last time. What the database does not take is lost, which is a failure.
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        let looked = self.source.look_before_the_end(&mut self.collector);
+        self.note_degradations();
+        looked.and(self.flush_or_lose())
+    }
+
+    fn flush_or_lose(&mut self) -> anyhow::Result<()> {
         if self.collector.ledger().pending == 0 || self.flush() {
             return Ok(());
         }
@@ -156,13 +176,21 @@ impl Prober {
         }
     }
 
-    /// Whether nothing was skipped for lack of room so far.
-    fn has_room(&self) -> bool {
-        !self.collector.ledger().skipped.contains_key(&Skip::TableFull)
+    /// Which tables were full so far, in the order of [`FULL`].
+    fn lacks_room(&self) -> [bool; FULL.len()] {
+        let ledger = self.collector.ledger();
+        FULL.map(|(is_full, _)| is_full(ledger))
+    }
+
+    /// Says of each table that is full since `before` what it takes.
+    fn note_lack_of_room(&mut self, before: [bool; FULL.len()]) {
+        let lacking = self.lacks_room().into_iter().zip(before).zip(FULL);
+        let news = lacking.filter(|((now, before), _)| *now && !before);
+        self.notes.extend(news.map(|(_, (_, note))| note.to_owned()));
     }
 
     fn note_degradations(&mut self) {
-        let news = self.scanner.take_degradations();
+        let news = self.source.take_degradations();
         self.notes.extend(news.iter().map(Degradation::to_string));
     }
 }

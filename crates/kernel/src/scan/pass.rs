@@ -184,7 +184,7 @@ impl<'a> Pass<'a> {
 
     fn observe(&mut self, namespace: NamespaceInode, socket: &Socket, role: Role) {
         if let Role::Connection(_) = role {
-            let selection = &self.options.selection;
+            let selection = self.options.selection;
             if let Some(reason) = selection.skips(socket.local_address, socket.peer_address) {
                 return self.tally.collector.skip(reason, 1);
             }

@@ -283,8 +283,8 @@ pub(crate) fn try_each() -> Vec<(Feature, Result<(), String>)> {
         }
     };
     let of_feature = |feature| {
-        let hooks = HOOKS.iter().filter(|hook| hook.feature == feature);
-        (feature, hooks.map(try_hook).collect())
+        let mut hooks = HOOKS.iter().filter(|hook| hook.feature == feature);
+        (feature, hooks.try_for_each(try_hook))
     };
     Feature::ALL.into_iter().map(of_feature).collect()
 }
@@ -477,6 +477,7 @@ fn find_map<'a>(object: &'a Object, name: &'static str) -> Result<Map<'a>, Error
     found.ok_or_else(|| failure("find", format!("the object holds no map {name}")))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for use in map_err")]
 fn reason(error: libbpf_rs::Error) -> String {
     format!("{error:#}")
 }

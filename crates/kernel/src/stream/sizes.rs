@@ -24,7 +24,7 @@ impl Sizes {
     pub fn of_host() -> Self {
         let system = rustix::system::sysinfo();
         let unit = u64::from(system.mem_unit.max(1));
-        Self::of_memory(u64::try_from(system.totalram).unwrap_or(u64::MAX).saturating_mul(unit))
+        Self::of_memory(system.totalram.saturating_mul(unit))
     }
 
     fn of_memory(bytes: u64) -> Self {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use netglass_kernel::{Limits, OwnerSource, ScanOptions, SocketSource};
+use netglass_kernel::{Limits, OwnerSource, ScanOptions, Selection, SocketSource};
+#[cfg(feature = "ebpf")]
+use netglass_kernel::{Sizes, StreamOptions};
 use netglass_model::AddressScope;
 
 use crate::time::parse_duration;
@@ -12,10 +14,10 @@ use crate::time::parse_duration;
 #[derive(Debug, Args)]
 pub(crate) struct ScanArguments {
     /// How connections are found
-    #[arg(long, env = "NETGLASS_MODE", value_name = "MODE", default_value = "polling")]
-    mode: Mode,
+    #[arg(long, env = "NETGLASS_MODE", value_name = "MODE", default_value = "auto")]
+    pub(super) mode: Mode,
 
-    /// Time from one scan to the next
+    /// Time from one scan or collection to the next
     #[arg(long, env = "NETGLASS_INTERVAL", value_name = "DURATION", default_value = "1s")]
     #[arg(value_parser = parse_duration)]
     pub(crate) interval: Duration,
@@ -32,11 +34,11 @@ pub(crate) struct ScanArguments {
     #[arg(long, env = "NETGLASS_FILTER", value_name = "SCOPE", default_value = "all")]
     filter: Filter,
 
-    /// How sockets are listed
+    /// How sockets are listed when they are polled
     #[arg(long, env = "NETGLASS_SOCKETS", value_name = "SOURCE", default_value = "auto")]
     sockets: Sockets,
 
-    /// How the processes that hold sockets are found
+    /// How the processes that hold sockets are found when they are polled
     #[arg(long, env = "NETGLASS_OWNERS", value_name = "SOURCE", default_value = "auto")]
     owners: Owners,
 
@@ -49,10 +51,31 @@ pub(crate) struct ScanArguments {
     #[arg(long, env = "NETGLASS_MAX_SOCKETS", value_name = "N", default_value = "1048576")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_sockets: u32,
+
+    /// Most flows between two collections when streaming [default: by this host's memory]
+    #[arg(long, env = "NETGLASS_MAX_KERNEL_FLOWS", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    max_kernel_flows: Option<u32>,
+
+    /// Most conversations of unconnected UDP sockets told apart when streaming [default: by this
+    /// host's memory]
+    #[arg(long, env = "NETGLASS_MAX_CONVERSATIONS", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    max_conversations: Option<u32>,
+
+    /// Bytes for the details of processes between two collections when streaming [default: by this
+    /// host's memory]
+    #[arg(long, env = "NETGLASS_PROCESS_BUFFER", value_name = "BYTES")]
+    #[arg(value_parser = clap::value_parser!(u32).range(4096..=1_073_741_824))]
+    process_buffer: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Mode {
+pub(super) enum Mode {
+    /// Streaming, and polling where that fails
+    Auto,
+    /// Watch all sockets with kernel programs (eBPF), however short they live
+    Streaming,
     /// Scan all sockets again and again
     Polling,
 }
@@ -96,9 +119,8 @@ enum Owners {
 }
 
 impl ScanArguments {
-    pub(super) fn options(&self) -> ScanOptions {
-        let Mode::Polling = self.mode;
-        ScanOptions {
+    pub(super) fn selection(&self) -> Selection {
+        Selection {
             all_namespaces: self.all_namespaces,
             loopback: self.loopback == Loopback::Include,
             scope: match self.filter {
@@ -106,6 +128,12 @@ impl ScanArguments {
                 Filter::Public => AddressScope::Public,
                 Filter::Private => AddressScope::Private,
             },
+        }
+    }
+
+    pub(super) fn scan_options(&self) -> ScanOptions {
+        ScanOptions {
+            selection: self.selection(),
             sockets: match self.sockets {
                 Sockets::Auto => SocketSource::Auto,
                 Sockets::Netlink => SocketSource::Netlink,
@@ -117,6 +145,17 @@ impl ScanArguments {
                 Owners::Procfs => OwnerSource::Procfs,
             },
         }
+    }
+
+    #[cfg(feature = "ebpf")]
+    pub(super) fn stream_options(&self) -> StreamOptions {
+        let of_host = Sizes::of_host();
+        let sizes = Sizes {
+            flows: self.max_kernel_flows.unwrap_or(of_host.flows),
+            conversations: self.max_conversations.unwrap_or(of_host.conversations),
+            process_buffer: self.process_buffer.unwrap_or(of_host.process_buffer),
+        };
+        StreamOptions { selection: self.selection(), sizes }
     }
 
     pub(super) fn limits(&self) -> Limits {

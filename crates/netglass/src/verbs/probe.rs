@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let signals = signals.listen()?;
 
     let probed =
-        if arguments.once { prober.scan() } else { watch(&mut prober, signals, arguments) };
+        if arguments.once { prober.look() } else { watch(&mut prober, signals, arguments) };
     let stored = prober.finish();
     tell(&prober.take_notes());
     print_ledger(prober.ledger(), arguments.format)?;
@@ -77,7 +77,7 @@ fn watch(prober: &mut Prober, signals: Signals, arguments: &Arguments) -> anyhow
     let mut schedule = Schedule::new(signals, arguments.scan.interval, arguments.flush_interval);
     loop {
         match schedule.next() {
-            Event::Scan => prober.scan()?,
+            Event::Scan => prober.look()?,
             Event::Flush => {
                 prober.flush();
             }

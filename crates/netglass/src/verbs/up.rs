@@ -127,7 +127,7 @@ fn show(
     loop {
         match (schedule.next(), &mut *source) {
             (Event::Scan, Source::Probe(prober)) => {
-                prober.scan()?;
+                prober.look()?;
                 prober.flush();
                 screen.note(prober.take_notes());
                 draw(source, screen, arguments)?;

@@ -36,6 +36,7 @@ impl Database {
             .args(arguments)
             .env("NETGLASS_CONFIG", self.directory.path().join("empty.toml"))
             .env("NETGLASS_DB", self.path())
+            .env("NETGLASS_MODE", "polling")
             .env_remove("NO_COLOR");
         command
     }
