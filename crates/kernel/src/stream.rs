@@ -17,7 +17,7 @@ use netglass_model::{
 };
 
 pub use self::sizes::Sizes;
-pub(crate) use self::{hook::Feature, programs::try_each};
+
 use self::{
     namespaces::NamespaceDirectory,
     processes::Processes,

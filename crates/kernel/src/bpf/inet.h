@@ -13,6 +13,9 @@
 /* include/net/sock.h: the port was chosen by bind(2). */
 #define SOCK_BINDPORT_LOCK 8
 
+/* include/net/sock.h, enum sock_flags: the peer's FIN has come. */
+#define SOCK_DONE 1
+
 /* include/net/tcp_states.h */
 enum tcp_state {
 	TCP_ESTABLISHED = 1,
@@ -27,6 +30,11 @@ enum tcp_state {
 	TCP_LISTEN,
 	TCP_CLOSING,
 };
+
+/* Whether a connection is open, or was and is being closed; of UDP, whether it has a peer. */
+#define has_peer(state)                                                                            \
+	((state) == TCP_ESTABLISHED || (state) == TCP_FIN_WAIT1 || (state) == TCP_FIN_WAIT2 ||     \
+	 (state) == TCP_CLOSE_WAIT || (state) == TCP_CLOSING || (state) == TCP_LAST_ACK)
 
 /* include/linux/socket.h */
 #define MSG_PEEK 0x2

@@ -75,8 +75,7 @@ int look_at_living(struct bpf_iter__bpf_sk_storage_map *ctx)
 		if (tracked->role == ROLE_LISTENER && state == TCP_LISTEN)
 			return write_listener(seq, sk, protocol, tracked);
 		if ((tracked->role == ROLE_ACTIVE || tracked->role == ROLE_PASSIVE) &&
-		    (state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 ||
-		     state == TCP_CLOSE_WAIT || state == TCP_CLOSING || state == TCP_LAST_ACK))
+		    has_peer(state))
 			look_at_tcp(sk, tracked);
 	} else if (protocol == IPPROTO_UDP) {
 		if (state == TCP_ESTABLISHED)

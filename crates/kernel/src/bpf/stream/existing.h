@@ -89,27 +89,14 @@ static __always_inline bool is_listened_for(struct sock *sk)
 	return bpf_map_lookup_elem(&listening, &key);
 }
 
-static __always_inline void found_listener(struct sock *sk, struct task_struct *leader, __u16 protocol)
+static __always_inline void found_connection(struct sock *sk, struct tracked_socket *tracked)
 {
-	struct tracked_socket *tracked = existing(sk, leader);
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 
-	if (tracked && protocol == IPPROTO_TCP)
-		tracked->role = ROLE_LISTENER;
-	note_listening(sk);
-}
-
-static __always_inline void found_connection(struct sock *sk, struct task_struct *leader)
-{
-	struct tracked_socket *tracked = existing(sk, leader);
-	struct tcp_sock *tcp;
-
-	if (!tracked || tracked->role != ROLE_NONE)
-		return;
 	tracked->counted_in = EPOCH_BEFORE;
-	tcp = bpf_skc_to_tcp_sock(sk);
 	if (tcp) {
 		tracked->bytes_sent = bytes_sent(tcp);
-		tracked->bytes_received = tcp->bytes_received;
+		tracked->bytes_received = bytes_received(tcp);
 		tracked->segments_sent = tcp->segs_out;
 		tracked->segments_received = tcp->segs_in;
 		tracked->retransmits = tcp->total_retrans;
@@ -123,10 +110,12 @@ int find_existing(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct task_struct *leader;
+	struct tracked_socket *tracked;
 	struct control *set;
 	struct socket *socket;
 	struct sock *sk;
 	__u16 family, protocol;
+	bool is_listener;
 	__u8 state;
 	__u32 first = 0;
 
@@ -151,17 +140,22 @@ int find_existing(struct bpf_iter__task_file *ctx)
 	if (!set || !leader)
 		return 0;
 	state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	if (set->phase == PHASE_LISTENERS) {
-		if (state == (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE))
-			found_listener(sk, leader, protocol);
-	} else if (state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 ||
-		   state == TCP_CLOSE_WAIT || state == TCP_CLOSING || state == TCP_LAST_ACK) {
-		found_connection(sk, leader);
-	} else if (state == TCP_SYN_SENT) {
-		struct tracked_socket *tracked = existing(sk, leader);
-
-		if (tracked && tracked->role == ROLE_NONE)
+	is_listener = state == (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+	if (is_listener != (set->phase == PHASE_LISTENERS) ||
+	    (!is_listener && !has_peer(state) && state != TCP_SYN_SENT))
+		return 0;
+	tracked = existing(sk, leader);
+	if (!tracked)
+		return 0;
+	if (is_listener) {
+		if (protocol == IPPROTO_TCP)
+			tracked->role = ROLE_LISTENER;
+		note_listening(sk);
+	} else if (tracked->role == ROLE_NONE) {
+		if (state == TCP_SYN_SENT)
 			tracked->role = ROLE_ACTIVE;
+		else
+			found_connection(sk, tracked);
 	}
 	return 0;
 }

@@ -112,11 +112,14 @@ static __always_inline int add_to_table(void *table, const struct flow_key *key,
 /* include/uapi/asm-generic/errno-base.h: what a table that is full says. */
 #define E2BIG 7
 
-static __noinline int add_to_flow(const struct flow_key *key, const struct flow_counters *more,
-				  __u32 epoch)
+/* Not static: the verifier looks at it once, and not on each way that leads here. */
+__noinline int add_to_flow(const struct flow_key *key, const struct flow_counters *more,
+			   __u32 epoch)
 {
 	long error;
 
+	if (!key || !more)
+		return 0;
 	count_one(epoch, COUNT_SIGHTINGS);
 	if (epoch & 1)
 		error = add_to_table(&flows_odd, key, more);

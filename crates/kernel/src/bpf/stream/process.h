@@ -13,7 +13,7 @@
 
 /* How far up the way from a worker to its master goes, and that to a file's root. */
 #define FAMILY_DEPTH 8
-#define PATH_DEPTH 24
+#define PATH_DEPTH 16
 
 /* The level of the reader's pid namespace. */
 __u32 level_of_reader;
@@ -181,8 +181,11 @@ static __always_inline __u32 process_of(struct task_struct *leader, __u32 tgid, 
 	return told.process;
 }
 
-/* The process at work; 0 where it is the kernel. Not for use in a softirq. */
-static __noinline __u32 current_process(void)
+/*
+ * The process at work; 0 where it is the kernel. Not for use in a softirq. Not static: the verifier
+ * looks at it once, and not on each way that leads here.
+ */
+__noinline __u32 current_process(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *leader;

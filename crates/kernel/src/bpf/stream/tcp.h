@@ -42,6 +42,14 @@ static __always_inline __u64 bytes_sent(const struct tcp_sock *tcp)
 	return tcp->bytes_sent - tcp->bytes_retrans;
 }
 
+/* Payload; the kernel counts the peer's FIN as one byte more. */
+static __always_inline __u64 bytes_received(const struct tcp_sock *tcp)
+{
+	const struct sock *sk = (const struct sock *)tcp;
+
+	return tcp->bytes_received - ((sk->__sk_common.skc_flags >> SOCK_DONE) & 1);
+}
+
 static __always_inline void advance_traffic(struct tracked_socket *tracked,
 					    const struct tcp_sock *tcp, struct flow_counters *more)
 {
@@ -49,7 +57,7 @@ static __always_inline void advance_traffic(struct tracked_socket *tracked,
 	__u32 rtt = tcp->srtt_us >> 3;
 
 	more->bytes_sent = advance___u64(&tracked->bytes_sent, bytes_sent(tcp));
-	more->bytes_received = advance___u64(&tracked->bytes_received, tcp->bytes_received);
+	more->bytes_received = advance___u64(&tracked->bytes_received, bytes_received(tcp));
 	more->segments_sent = advance___u32(&tracked->segments_sent, tcp->segs_out);
 	more->segments_received = advance___u32(&tracked->segments_received, tcp->segs_in);
 	more->retransmits = advance___u32(&tracked->retransmits, tcp->total_retrans);
@@ -176,7 +184,7 @@ static __always_inline void ended(struct sock *sk, int before)
 	fill_key(&key, sk, tracked, IPPROTO_TCP, local_port(tcp));
 	/* A peer that takes a connection and resets it before it sends anything refuses it too. */
 	if (was_never_open(before) || (sk->sk_err == ECONNRESET && !tracked->counted_in &&
-				       !tcp->bytes_received && tracked->role == ROLE_ACTIVE)) {
+				       !bytes_received(tcp) && tracked->role == ROLE_ACTIVE)) {
 		enum failure failure = failure_of(sk->sk_err);
 
 		/* No local port could be had. */
