@@ -1,8 +1,8 @@
 //! What a load gets done in a second while somebody observes it, and while nobody does.
 //!
 //! The rate drifts, with the machine and with what else it does. So each round measures all
-//! conditions, with one measurement without any observer before and one after them, and a ratio is
-//! one of the same round.
+//! conditions in turn, and between any two of them the load alone: a ratio is that to the mean of
+//! the two measurements without observer right before and right after.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) struct Condition {
 struct Runs {
     name: &'static str,
     per_second: Vec<f64>,
-    /// To the same round's rate without observer.
+    /// To the rate without observer, at that time.
     ratios: Vec<f64>,
     cpu: Duration,
     count: u64,
@@ -67,33 +67,27 @@ impl Rates {
         load: impl Fn() -> Result<Work>,
     ) -> Result<Self> {
         ensure!(rounds > 0, "there is nothing to be measured in no round");
-        let mut without = Runs::new(WITHOUT);
         let mut runs: Vec<Runs> = conditions.iter().map(|it| Runs::new(it.name)).collect();
         // The first run warms the caches and is not counted.
         load()?;
+        let mut without = vec![load()?];
         for _ in 0..rounds {
-            let before = load()?;
-            let mut samples = Vec::new();
             for (condition, runs) in conditions.iter().zip(&mut runs) {
                 if runs.failure.is_some() {
                     continue;
                 }
                 match runs.observe(condition, &load) {
-                    Ok(work) => samples.push((runs, work)),
+                    Ok(work) => {
+                        let (before, after) = (without[without.len() - 1], load()?);
+                        let reference = f64::midpoint(before.per_second, after.per_second);
+                        runs.ratios.push(work.per_second / reference);
+                        without.push(after);
+                    }
                     Err(error) => runs.failure = Some(format!("{error:#}")),
                 }
             }
-            let after = load()?;
-            let reference = f64::midpoint(before.per_second, after.per_second);
-            without.per_second.push(reference);
-            without.ratios.push(1.0);
-            without.count += before.count + after.count;
-            for (runs, work) in samples {
-                runs.per_second.push(work.per_second);
-                runs.ratios.push(work.per_second / reference);
-            }
         }
-        runs.insert(0, without);
+        runs.insert(0, Runs::without(&without));
         Ok(Self { runs })
     }
 
@@ -166,12 +160,21 @@ impl Runs {
         }
     }
 
+    /// Its ratios are those to the median, which show how much the rate drifts by itself.
+    fn without(works: &[Work]) -> Self {
+        let per_second: Vec<f64> = works.iter().map(|work| work.per_second).collect();
+        let median = median(&per_second);
+        let ratios = per_second.iter().map(|rate| rate / median).collect();
+        Self { per_second, ratios, ..Self::new(WITHOUT) }
+    }
+
     fn observe(&mut self, condition: &Condition, load: impl Fn() -> Result<Work>) -> Result<Work> {
         let observer = (condition.start)()?;
         let before = observer.cpu_time();
         let work = load().context("running the load")?;
         let cpu = observer.cpu_time().saturating_sub(before);
         self.note = observer.end(work)?;
+        self.per_second.push(work.per_second);
         self.cpu += cpu;
         self.count += work.count;
         Ok(work)
@@ -200,10 +203,7 @@ fn whole(rate: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        cell::{Cell, RefCell},
-        rc::Rc,
-    };
+    use std::{cell::Cell, rc::Rc};
 
     use anyhow::bail;
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rate_is_compared_with_those_of_its_round_before_and_after() {
+    fn each_rate_is_compared_with_those_before_and_after_it() {
         let factor = Rc::new(Cell::new(1.0));
         let slow = Condition {
             name: "slow",
@@ -242,17 +242,17 @@ mod tests {
         };
         let broken = Condition { name: "broken", start: Box::new(|| bail!("no such mode")) };
         // The machine gets slower by ten with each run.
-        let machine = RefCell::new(1010.0);
+        let machine = Cell::new(1020.0);
         let load = || {
-            *machine.borrow_mut() -= 10.0;
-            Ok(Work { per_second: *machine.borrow() * factor.get(), count: 1_000_000 })
+            machine.set(machine.get() - 10.0);
+            Ok(Work { per_second: machine.get() * factor.get(), count: 1_000_000 })
         };
         let rates = Rates::measure(&[slow, broken], 3, load).unwrap();
 
         let expected = [
             "  condition  requests/s  × without      from … to  its cpu  cpu s per million requests",
-            "  without           950      1.000  1.000 … 1.000        -                           -",
-            "  slow              475      0.500  0.500 … 0.500   3.00 s                        1.00",
+            "  without           970      1.000  0.969 … 1.031        -                           -",
+            "  slow              485      0.500  0.500 … 0.500   3.00 s                        1.00",
         ];
         assert_eq!(rates.table("requests").to_string().lines().collect::<Vec<_>>(), expected);
         assert_eq!(rates.failures(), [("broken", "no such mode".to_owned())]);

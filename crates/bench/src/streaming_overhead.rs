@@ -30,7 +30,7 @@ pub(crate) fn benches(effort: Effort) -> Vec<Bench> {
         Bench {
             name: format!("streaming-overhead-{}", kind.label()),
             about: format!(
-                "wrk asks nginx over {}; {} rounds of {seconds} s for each condition",
+                "wrk asks nginx over {}; {} rounds of {seconds} s under each condition",
                 kind.about(),
                 effort.rounds
             ),
