@@ -1,6 +1,7 @@
 //! Every connection of this host, however short: the kernel programs of `bpf/stream.bpf.c` add up
 //! what sockets do by flow, and what came together is collected once in each interval.
 
+mod existing;
 mod hook;
 mod namespaces;
 mod processes;
@@ -256,13 +257,11 @@ impl Streamer {
         collector: &mut Collector,
     ) -> Result<Option<Holder>, NoRoom> {
         let Some(number) = number else { return Ok(None) };
-        match self.processes.get(number) {
-            Some(process) => collector.holder(process).map(Some).ok_or(NoRoom),
-            None => {
-                collector.lack(Lack::ProcessForgotten, sightings);
-                Ok(None)
-            }
-        }
+        let Some(process) = self.processes.get(number) else {
+            collector.lack(Lack::ProcessForgotten, sightings);
+            return Ok(None);
+        };
+        collector.holder(process).map(Some).ok_or(NoRoom)
     }
 
     fn note_denied_executables(&mut self) {

@@ -73,6 +73,11 @@ struct tcp_sock {
 	__u64 bytes_received;
 };
 
+/* include/linux/udp.h */
+struct udp_sock {
+	struct inet_sock inet;
+};
+
 /* include/linux/net.h */
 struct socket {
 	struct sock *sk;
@@ -218,6 +223,18 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+};
+
+/* net/ipv4/tcp_ipv4.c */
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+};
+
+/* net/ipv4/udp.c */
+struct bpf_iter__udp {
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk;
 };
 
 /* net/core/bpf_sk_storage.c */

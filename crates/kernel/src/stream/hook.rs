@@ -9,6 +9,8 @@ pub(super) enum Attachment {
     Cgroup,
     /// It is run by reading.
     Iterator,
+    /// It is run by reading in a network namespace, over the sockets of that one.
+    NamespaceIterator,
     /// The same, over the sockets that are followed.
     SocketIterator,
 }
@@ -22,6 +24,8 @@ pub(crate) enum Feature {
     Living,
     /// What was there before.
     Existing,
+    /// Whose it was.
+    Holders,
     /// Datagrams, and who works with an accepted connection.
     Datagrams,
     /// Whom unconnected sockets talk to.
@@ -33,10 +37,11 @@ pub(crate) enum Feature {
 }
 
 impl Feature {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Connections,
         Self::Living,
         Self::Existing,
+        Self::Holders,
         Self::Datagrams,
         Self::DatagramPeers,
         Self::Attempts,
@@ -54,6 +59,7 @@ impl Feature {
             Self::Connections => "TCP connections as they begin and end",
             Self::Living => "connections that last, in each interval",
             Self::Existing => "connections older than the probe",
+            Self::Holders => "processes of connections older than the probe",
             Self::Datagrams => "UDP datagrams, and which worker has an accepted connection",
             Self::DatagramPeers => "peers of unconnected UDP sockets",
             Self::Attempts => "attempts that fail for lack of a route",
@@ -65,7 +71,14 @@ impl Feature {
     pub(crate) const fn lost(self) -> &'static str {
         match self {
             Self::Connections | Self::Living => "there is no streaming: sockets are polled",
-            Self::Existing => "connections that were there before are not counted",
+            Self::Existing => {
+                "of connections that were there before, those are not counted that no process of \
+                 this pid namespace holds"
+            }
+            Self::Holders => {
+                "connections that were there before have a process if it sends or receives in the \
+                 first interval"
+            }
             Self::Datagrams => {
                 "UDP is not counted, and an accepted connection belongs to the process that listens"
             }
@@ -81,7 +94,7 @@ impl Feature {
             Self::Connections | Self::Living => {
                 "root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; Linux 5.12 with BTF"
             }
-            Self::Existing => "Linux 5.12 with BTF",
+            Self::Existing | Self::Holders => "Linux 5.12 with BTF",
             Self::Datagrams => {
                 "Linux 6.3, which has the tracepoints sock_send_length and \
                                 sock_recv_length"
@@ -108,12 +121,14 @@ const fn hook(program: &'static str, attachment: Attachment, feature: Feature) -
 }
 
 /// Every program of `bpf/stream.bpf.c`.
-pub(super) const HOOKS: [Hook; 15] = [
+pub(super) const HOOKS: [Hook; 17] = [
     hook("observe_state", Attachment::Tracepoint, Feature::Connections),
     // Behind the first one: the kernel calls programs in the order in which they were attached.
     hook("observe_state_again", Attachment::Tracepoint, Feature::Connections),
     hook("look_at_living", Attachment::SocketIterator, Feature::Living),
-    hook("find_existing", Attachment::Iterator, Feature::Existing),
+    hook("find_existing", Attachment::Iterator, Feature::Holders),
+    hook("find_tcp", Attachment::NamespaceIterator, Feature::Existing),
+    hook("find_udp", Attachment::NamespaceIterator, Feature::Existing),
     hook("observe_send", Attachment::Tracepoint, Feature::Datagrams),
     hook("observe_receive", Attachment::Tracepoint, Feature::Datagrams),
     hook("note_send_v4", Attachment::Cgroup, Feature::DatagramPeers),

@@ -15,6 +15,7 @@ use netglass_model::{Degradation, FlowCounters, NamespaceInode};
 
 use super::{
     Sizes,
+    existing::Existing,
     hook::{Attachment, Feature, HOOKS, Hook},
     record::{self, FlowKey, LISTENER_LENGTH, ListenerRecord},
 };
@@ -24,12 +25,9 @@ const PROGRAM: &str = "stream";
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stream.bpf.o"));
 
 /// The kernel hands out at most 8 pages at a time.
-const BUFFER_LENGTH: usize = 32 * 1024;
+pub(super) const BUFFER_LENGTH: usize = 32 * 1024;
 /// How many flows are taken out of their table at once.
 const BATCH: u32 = 1024;
-
-const PHASE_LISTENERS: u32 = 1;
-const PHASE_CONNECTIONS: u32 = 2;
 
 /// What the kernel programs counted in one epoch, besides flows (`enum count`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,7 +54,6 @@ pub(super) struct Programs {
     // Before the object, whose maps they read.
     links: Vec<Link>,
     living: Link,
-    existing: Option<Link>,
     process_records: RingBuffer<'static>,
     /// What was read of them.
     records: Rc<RefCell<Vec<u8>>>,
@@ -83,7 +80,8 @@ impl Programs {
         let wanted: Vec<Hook> =
             HOOKS.into_iter().filter(|hook| !unavailable.contains(&hook.program)).collect();
         let (object, loaded) = load_what_can_be(namespace, sizes, &wanted, degraded)?;
-        let mut starting = Starting { object: &object, living: None, existing: None };
+        let mut starting =
+            Starting { object: &object, living: None, existing: Existing::default() };
         starting.attach_iterators(&loaded, degraded)?;
         let Starting { living, existing, .. } = starting;
         let Some(living) = living else {
@@ -94,7 +92,6 @@ impl Programs {
         let mut programs = Self {
             links: Vec::new(),
             living,
-            existing,
             process_records,
             records,
             object,
@@ -105,7 +102,7 @@ impl Programs {
         // Once, so that the programs know in whose pid namespace ids are read.
         programs.look_at_living(&mut |_| {})?;
         programs.attach(&loaded, degraded)?;
-        programs.find_existing()?;
+        existing.find(namespace, |phase| programs.set_phase(phase), degraded)?;
         Ok(programs)
     }
 
@@ -119,7 +116,9 @@ impl Programs {
         for hook in loaded {
             let program = find_program(&self.object, hook.program)?;
             let attached = match hook.attachment {
-                Attachment::Iterator | Attachment::SocketIterator => continue,
+                Attachment::Iterator
+                | Attachment::NamespaceIterator
+                | Attachment::SocketIterator => continue,
                 Attachment::Tracepoint => program.attach().map_err(reason),
                 Attachment::Cgroup => match &cgroup {
                     Ok(root) => program.attach_cgroup(root.as_raw_fd()).map_err(reason),
@@ -134,14 +133,8 @@ impl Programs {
         Ok(())
     }
 
-    /// Finds the sockets that are there already, and who holds them.
-    fn find_existing(&mut self) -> Result<(), Error> {
-        let Some(existing) = &self.existing else { return Ok(()) };
-        for phase in [PHASE_LISTENERS, PHASE_CONNECTIONS] {
-            set_control(&self.object, self.epoch, phase)?;
-            read_iterator(existing, &mut self.buffer, |_| 0)?;
-        }
-        Ok(())
+    fn set_phase(&self, phase: u32) -> Result<(), Error> {
+        set_control(&self.object, self.epoch, phase)
     }
 
     /// Adds what living connections did to their flows, and visits those who listen; `None` stands
@@ -267,7 +260,7 @@ pub(crate) fn try_each() -> Vec<(Feature, Result<(), String>)> {
         let program =
             find_program(&object, hook.program).map_err(|error: Error| error.to_string())?;
         match hook.attachment {
-            Attachment::Tracepoint | Attachment::Iterator => {
+            Attachment::Tracepoint | Attachment::Iterator | Attachment::NamespaceIterator => {
                 program.attach().map(drop).map_err(reason)
             }
             Attachment::SocketIterator => {
@@ -293,7 +286,7 @@ pub(crate) fn try_each() -> Vec<(Feature, Result<(), String>)> {
 struct Starting<'a> {
     object: &'a Object,
     living: Option<Link>,
-    existing: Option<Link>,
+    existing: Existing,
 }
 
 impl Starting<'_> {
@@ -304,17 +297,24 @@ impl Starting<'_> {
     ) -> Result<(), Error> {
         for hook in loaded {
             let program = find_program(self.object, hook.program)?;
-            let (place, attached) = match hook.attachment {
-                Attachment::Iterator => (&mut self.existing, program.attach()),
+            let attached = match hook.attachment {
+                Attachment::Iterator | Attachment::NamespaceIterator => program.attach(),
                 Attachment::SocketIterator => {
-                    let sockets = find_map(self.object, "sockets")?;
-                    (&mut self.living, program.attach_iter(sockets.as_fd()))
+                    program.attach_iter(find_map(self.object, "sockets")?.as_fd())
                 }
                 Attachment::Tracepoint | Attachment::Cgroup => continue,
             };
-            match attached {
-                Ok(link) => *place = Some(link),
-                Err(error) => give_up(hook, "attach", &reason(error), degraded)?,
+            let link = match attached {
+                Ok(link) => link,
+                Err(error) => {
+                    give_up(hook, "attach", &reason(error), degraded)?;
+                    continue;
+                }
+            };
+            match hook.attachment {
+                Attachment::SocketIterator => self.living = Some(link),
+                Attachment::NamespaceIterator => self.existing.in_namespaces.push(link),
+                _ => self.existing.in_files.push(link),
             }
         }
         Ok(())
@@ -417,7 +417,7 @@ fn set_control(object: &Object, epoch: u32, phase: u32) -> Result<(), Error> {
 
 /// Runs an iterator to its end. `take` is given what was read and not taken before, and says how
 /// many bytes it took.
-fn read_iterator(
+pub(super) fn read_iterator(
     link: &Link,
     buffer: &mut [u8],
     mut take: impl FnMut(&[u8]) -> usize,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * The sockets that are there when we start, with the processes that hold them. An iterator over
- * every open file goes by twice: first for those that listen, then for those with a peer, whose
+ * The sockets that are there when we start. An iterator over every open file finds those that
+ * processes hold, and who these are; but it goes through the pid namespace of the reader alone.
+ * What else there is, not yet accepted for one, the iterators over the sockets of one network
+ * namespace find. They go by twice: first for those that listen, then for those with a peer, whose
  * direction the first ones tell.
  */
 #ifndef NETGLASS_STREAM_EXISTING_H
@@ -18,10 +20,21 @@ static __always_inline __u64 seniority(struct task_struct *leader)
 	return BPF_CORE_READ(leader, tgid) == 1 ? ~0ULL : start;
 }
 
+static __always_inline void hold(struct tracked_socket *tracked, struct task_struct *leader)
+{
+	__u64 since = seniority(leader);
+
+	if (tracked->holder_since && tracked->holder_since <= since)
+		return;
+	tracked->holder_since = since;
+	tracked->process = process_of(leader, BPF_CORE_READ(leader, tgid),
+				      BPF_CORE_READ(leader, start_boottime),
+				      BPF_CORE_READ(leader, self_exec_id), 0);
+}
+
 static __always_inline struct tracked_socket *existing(struct sock *sk, struct task_struct *leader)
 {
 	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	__u64 since = seniority(leader);
 
 	if (!tracked) {
 		tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -31,13 +44,9 @@ static __always_inline struct tracked_socket *existing(struct sock *sk, struct t
 	} else if (!(tracked->flags & SOCKET_EXISTED)) {
 		/* It is new: the other programs know more of it. */
 		return 0;
-	} else if (tracked->holder_since <= since) {
-		return tracked;
 	}
-	tracked->holder_since = since;
-	tracked->process = process_of(leader, BPF_CORE_READ(leader, tgid),
-				      BPF_CORE_READ(leader, start_boottime),
-				      BPF_CORE_READ(leader, self_exec_id), 0);
+	if (leader)
+		hold(tracked, leader);
 	return tracked;
 }
 
@@ -57,30 +66,33 @@ static __always_inline void listening_key(struct listening_key *key, struct sock
 	key->protocol = BPF_CORE_READ(sk, sk_protocol);
 }
 
-static __always_inline void note_listening(struct sock *sk)
+static __always_inline void note_listening(struct sock *sk, const struct tracked_socket *tracked)
 {
 	struct listening_key key = {};
 	__u64 *halves = (__u64 *)key.local_address;
-	__u8 yes = 1;
+	__u32 process = tracked->process;
 
 	listening_key(&key, sk);
-	bpf_map_update_elem(&listening, &key, &yes, BPF_ANY);
+	bpf_map_update_elem(&listening, &key, &process, BPF_ANY);
 	/* An IPv6 wildcard takes IPv4 peers too (RFC 3493, section 3.7), unless it says no. */
 	if (!halves[0] && !halves[1] && !BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only)) {
 		map_address(key.local_address, 0);
-		bpf_map_update_elem(&listening, &key, &yes, BPF_ANY);
+		bpf_map_update_elem(&listening, &key, &process, BPF_ANY);
 	}
 }
 
-static __always_inline bool is_listened_for(struct sock *sk)
+/* The process that listens for the peer of a connection; null where nobody does. */
+static __always_inline const __u32 *listener_of(struct sock *sk)
 {
 	struct listening_key key = {};
 	__u64 *halves = (__u64 *)key.local_address;
+	const __u32 *process;
 	bool is_v4;
 
 	listening_key(&key, sk);
-	if (bpf_map_lookup_elem(&listening, &key))
-		return true;
+	process = bpf_map_lookup_elem(&listening, &key);
+	if (process)
+		return process;
 	is_v4 = !halves[0] && *(__u32 *)&key.local_address[8] == bpf_htonl(0xffff);
 	halves[0] = 0;
 	halves[1] = 0;
@@ -92,6 +104,7 @@ static __always_inline bool is_listened_for(struct sock *sk)
 static __always_inline void found_connection(struct sock *sk, struct tracked_socket *tracked)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	const __u32 *listener = listener_of(sk);
 
 	tracked->counted_in = EPOCH_BEFORE;
 	if (tcp) {
@@ -100,8 +113,48 @@ static __always_inline void found_connection(struct sock *sk, struct tracked_soc
 		tracked->segments_sent = tcp->segs_out;
 		tracked->segments_received = tcp->segs_in;
 		tracked->retransmits = tcp->total_retrans;
+		/* Most likely it is not accepted yet. */
+		if (listener && !tracked->holder_since) {
+			tracked->process = *listener;
+			tracked->flags |= SOCKET_BY_LISTENER;
+		}
 	}
-	tracked->role = is_listened_for(sk) ? ROLE_PASSIVE : ROLE_ACTIVE;
+	tracked->role = listener ? ROLE_PASSIVE : ROLE_ACTIVE;
+}
+
+/* A socket that is there, with the process that holds it, or without. */
+static __always_inline void found(struct sock *sk, struct task_struct *leader)
+{
+	__u16 protocol = BPF_CORE_READ(sk, sk_protocol);
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	bool is_listener = state == (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+	struct tracked_socket *tracked;
+	struct control *set;
+	__u32 first = 0;
+
+	if (wanted_namespace &&
+	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != wanted_namespace)
+		return;
+	set = bpf_map_lookup_elem(&control, &first);
+	if (!set || is_listener != (set->phase == PHASE_LISTENERS) ||
+	    (!is_listener && !has_peer(state) && state != TCP_SYN_SENT))
+		return;
+	tracked = existing(sk, leader);
+	if (!tracked)
+		return;
+	if (is_listener) {
+		if (protocol == IPPROTO_TCP)
+			tracked->role = ROLE_LISTENER;
+		note_listening(sk, tracked);
+	} else if (tracked->role == ROLE_NONE) {
+		/* The kernel uses its own sockets in the context of any process. */
+		if (!tracked->holder_since && !BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock))
+			tracked->flags |= SOCKET_UNHELD;
+		if (state == TCP_SYN_SENT)
+			tracked->role = ROLE_ACTIVE;
+		else
+			found_connection(sk, tracked);
+	}
 }
 
 SEC("iter/task_file")
@@ -110,14 +163,9 @@ int find_existing(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct task_struct *leader;
-	struct tracked_socket *tracked;
-	struct control *set;
 	struct socket *socket;
 	struct sock *sk;
 	__u16 family, protocol;
-	bool is_listener;
-	__u8 state;
-	__u32 first = 0;
 
 	if (!task || !file)
 		return 0;
@@ -125,38 +173,35 @@ int find_existing(struct bpf_iter__task_file *ctx)
 	if (!socket)
 		return 0;
 	sk = socket->sk;
-	if (!sk)
+	leader = task->group_leader;
+	if (!sk || !leader)
 		return 0;
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	protocol = BPF_CORE_READ(sk, sk_protocol);
-	if ((family != AF_INET && family != AF_INET6) ||
-	    (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP))
-		return 0;
-	if (wanted_namespace &&
-	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != wanted_namespace)
-		return 0;
-	set = bpf_map_lookup_elem(&control, &first);
-	leader = task->group_leader;
-	if (!set || !leader)
-		return 0;
-	state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	is_listener = state == (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
-	if (is_listener != (set->phase == PHASE_LISTENERS) ||
-	    (!is_listener && !has_peer(state) && state != TCP_SYN_SENT))
-		return 0;
-	tracked = existing(sk, leader);
-	if (!tracked)
-		return 0;
-	if (is_listener) {
-		if (protocol == IPPROTO_TCP)
-			tracked->role = ROLE_LISTENER;
-		note_listening(sk);
-	} else if (tracked->role == ROLE_NONE) {
-		if (state == TCP_SYN_SENT)
-			tracked->role = ROLE_ACTIVE;
-		else
-			found_connection(sk, tracked);
-	}
+	if ((family == AF_INET || family == AF_INET6) &&
+	    (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP))
+		found(sk, leader);
+	return 0;
+}
+
+SEC("iter/tcp")
+int find_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+
+	/* What only waits for its time to pass, or is a mere request, is no whole socket. */
+	if (common && bpf_skc_to_tcp_sock(common))
+		found((struct sock *)common, 0);
+	return 0;
+}
+
+SEC("iter/udp")
+int find_udp(struct bpf_iter__udp *ctx)
+{
+	struct udp_sock *udp = ctx->udp_sk;
+
+	if (udp)
+		found((struct sock *)udp, 0);
 	return 0;
 }
 

@@ -75,6 +75,8 @@ enum socket_flags {
 	SOCKET_BY_LISTENER = 1 << 0,
 	/* It was there before us. */
 	SOCKET_EXISTED = 1 << 1,
+	/* Of those: nobody was seen to hold it. */
+	SOCKET_UNHELD = 1 << 2,
 };
 
 /* In counted_in: the connection is older than our watch. */
@@ -99,7 +101,7 @@ struct tracked_socket {
 	__u8 peer_address[ADDRESS_LENGTH];
 	__u32 network_namespace;
 	__u32 reserved;
-	/* When its process started, for the choice among several holders. */
+	/* When its process started, for the choice among several holders; 0 before the first. */
 	__u64 holder_since;
 };
 
@@ -171,7 +173,10 @@ struct {
 	__type(value, struct datagram_address);
 } datagram_addresses SEC(".maps");
 
-/* Where sockets listened when we started, to tell the ends of connections that were there. */
+/*
+ * Where sockets listened when we started, and whose they are: to tell the ends of connections that
+ * were there.
+ */
 struct listening_key {
 	__u8 local_address[ADDRESS_LENGTH];
 	__u32 network_namespace;
@@ -183,7 +188,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct listening_key);
-	__type(value, __u8);
+	__type(value, __u32);
 } listening SEC(".maps");
 
 static __always_inline __u32 current_epoch(void)

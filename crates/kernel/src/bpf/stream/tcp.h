@@ -141,20 +141,22 @@ static __always_inline void accepted(struct sock *sk)
 
 /*
  * The process that works with an accepted connection is the one it belongs to, and not the one
- * that listened, where these are two. Once counted, a connection stays where it was counted.
+ * that listened, where these are two. Nor is it known of what was there before us and nobody was
+ * seen to hold. Once counted, a connection stays where it was counted.
  */
 static __always_inline void claim(struct sock *sk)
 {
 	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	__u32 process;
 
-	if (!tracked || !(tracked->flags & SOCKET_BY_LISTENER) || tracked->counted_in)
+	if (!tracked || !(tracked->flags & (SOCKET_BY_LISTENER | SOCKET_UNHELD)) ||
+	    (tracked->counted_in && tracked->counted_in != EPOCH_BEFORE))
 		return;
 	process = current_process();
 	if (!process)
 		return;
 	tracked->process = process;
-	tracked->flags &= ~SOCKET_BY_LISTENER;
+	tracked->flags &= ~(SOCKET_BY_LISTENER | SOCKET_UNHELD);
 }
 
 static __always_inline bool was_never_open(int before)
