@@ -76,7 +76,7 @@ impl Feature {
                  this pid namespace holds"
             }
             Self::Holders => {
-                "connections that were there before have a process if it sends or receives in the \
+                "connections that were there before have a process only if it sends or receives in the \
                  first interval"
             }
             Self::Datagrams => {
