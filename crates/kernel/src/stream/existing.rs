@@ -1,5 +1,7 @@
 //! Finding the sockets that are older than the streaming kernel programs.
 
+use std::{fs, os::unix::fs::MetadataExt as _};
+
 use libbpf_rs::Link;
 use netglass_model::{Degradation, NamespaceInode};
 
@@ -15,6 +17,9 @@ use crate::{
 /// `enum phase` of `bpf/stream/records.h`: who listens is found before who is connected, whose
 /// direction that tells.
 const PHASES: [u32; 2] = [1, 2];
+
+/// `PROC_PID_INIT_INO` (`linux/proc_ns.h`), which never changes: the host's own pid namespace.
+const HOST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// The iterators that find the sockets that are there already.
 #[derive(Default)]
@@ -39,6 +44,10 @@ impl Existing {
         };
         if namespaces.denied > 0 {
             degraded(degradation("the namespaces of some processes may not be read".to_owned()));
+        }
+        let pid_namespace = fs::metadata("/proc/self/ns/pid").map(|it| it.ino());
+        if pid_namespace.is_ok_and(|inode| inode != HOST_PID_NAMESPACE) {
+            degraded(secluded());
         }
         let own = namespace::own()?;
         for phase in PHASES {
@@ -68,6 +77,16 @@ fn degradation(reason: String) -> Degradation {
         feature: Feature::Existing.name().to_owned(),
         reason,
         consequence: Feature::Existing.lost().to_owned(),
+    }
+}
+
+fn secluded() -> Degradation {
+    Degradation {
+        feature: Feature::Holders.name().to_owned(),
+        reason: "this is not the host's pid namespace".to_owned(),
+        consequence: "processes outside of it are not asked what they hold, and have no id here; \
+                      run it in the host's (docker run --pid host)"
+            .to_owned(),
     }
 }
 

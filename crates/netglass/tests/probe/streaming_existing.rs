@@ -70,6 +70,8 @@ impl Secluded {
         kill_process(self.probe, Signal::TERM).unwrap();
         let finished = self.parent.wait();
         assert!(finished.status.success(), "{finished:?}");
+        let stderr = String::from_utf8_lossy(&finished.stderr);
+        assert!(stderr.contains("this is not the host's pid namespace"), "{stderr}");
         Ledger::read(&finished.stdout)
     }
 }
