@@ -1,5 +1,7 @@
 //! Where the streaming kernel programs hook in, and what each is for.
 
+use rustix::thread::CapabilitySet;
+
 /// How a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attachment {
@@ -11,6 +13,20 @@ pub(super) enum Attachment {
     Iterator,
     /// The same, over the sockets that are followed.
     SocketIterator,
+}
+
+impl Attachment {
+    /// The capabilities that it takes to load and attach such a program.
+    pub(super) const fn needed(self) -> CapabilitySet {
+        match self {
+            Self::Tracepoint | Self::Iterator | Self::SocketIterator => {
+                CapabilitySet::BPF.union(CapabilitySet::PERFMON)
+            }
+            Self::Cgroup => {
+                CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::NET_ADMIN)
+            }
+        }
+    }
 }
 
 /// What is lost without some of the programs.
@@ -46,6 +62,19 @@ impl Feature {
     /// Without these there is no streaming.
     pub(crate) const fn is_required(self) -> bool {
         matches!(self, Self::Connections | Self::Living)
+    }
+
+    /// What it is, for programs: it never changes.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Connections => "tcp_connections",
+            Self::Living => "lasting_connections",
+            Self::Existing => "existing_connections",
+            Self::Datagrams => "datagrams",
+            Self::DatagramPeers => "datagram_peers",
+            Self::Attempts => "attempts_without_route",
+            Self::Binds => "udp_binds",
+        }
     }
 
     /// What it is.
