@@ -42,14 +42,18 @@ pub(super) struct TaskFileIterator {
 
 impl TaskFileIterator {
     pub(super) fn load() -> Result<Self, Error> {
-        let error = |doing| move |obstacle: Obstacle| failure(doing, obstacle.reason);
+        Self::try_load().map_err(|obstacle| failure("load", obstacle.reason))
+    }
+
+    /// The same, with what kind of thing stands in the way.
+    pub(super) fn try_load() -> Result<Self, Obstacle> {
         let load = || ObjectBuilder::default().open_memory(OBJECT)?.load();
-        let object = program::attempt(NEEDED, load).map_err(error("load"))?;
+        let object = program::attempt(NEEDED, load)?;
         let program = object
             .progs_mut()
             .next()
-            .ok_or_else(|| failure("find", "the object holds none".to_owned()))?;
-        let link = program::attempt(NEEDED, || program.attach()).map_err(error("attach"))?;
+            .ok_or_else(|| Obstacle::of_kernel("the object holds no program"))?;
+        let link = program::attempt(NEEDED, || program.attach())?;
         Ok(Self { object, link, buffer: vec![0; BUFFER_LENGTH] })
     }
 

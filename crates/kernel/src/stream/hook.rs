@@ -2,6 +2,8 @@
 
 use rustix::thread::CapabilitySet;
 
+use crate::cgroup_root;
+
 /// How a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attachment {
@@ -115,10 +117,7 @@ impl Feature {
                 "Linux 6.3, which has the tracepoints sock_send_length and \
                                 sock_recv_length"
             }
-            Self::DatagramPeers | Self::Attempts | Self::Binds => {
-                "cgroup v2 mounted (mount -t cgroup2 none /sys/fs/cgroup/unified), and \
-                 CAP_NET_ADMIN"
-            }
+            Self::DatagramPeers | Self::Attempts | Self::Binds => cgroup_root::REMEDY,
         }
     }
 }

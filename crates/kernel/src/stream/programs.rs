@@ -460,7 +460,7 @@ impl Shortfall<'_> {
     /// Without a required program there is no streaming; without any other one something is lost.
     fn add(&mut self, hook: &Hook, doing: &'static str, reason: &str) -> Result<(), Error> {
         if hook.feature.is_required() {
-            return Err(failure(doing, reason.to_owned()));
+            return Err(Error::Program { doing, program: hook.program, reason: reason.to_owned() });
         }
         if self.features.insert(hook.feature) {
             (self.degraded)(Degradation {
