@@ -97,6 +97,10 @@ impl Source {
 
     /// There is a last flush to come. What was not looked at since the last time is looked at,
     /// unless that would be what a scan sees.
+    #[cfg_attr(
+        not(feature = "ebpf"),
+        expect(unused_variables, reason = "a scan does not look before the end")
+    )]
     pub(super) fn look_before_the_end(&mut self, collector: &mut Collector) -> anyhow::Result<()> {
         match self {
             Self::Polling(_) => Ok(()),

@@ -8,6 +8,7 @@ use super::source::Source;
 /// How `--mode auto` finds connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TriedMode {
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code, reason = "it takes kernel programs"))]
     Streaming,
     Polling,
     /// Neither works.
