@@ -22,6 +22,8 @@ pub(crate) enum Cause {
     Types,
     /// Rights.
     Rights,
+    /// Not a right, but somebody who forbids it all the same.
+    Rules,
     /// Memory.
     Memory,
     /// Something of the kernel.
@@ -73,7 +75,7 @@ pub(crate) fn missing(needed: CapabilitySet) -> CapabilitySet {
 }
 
 /// What is said where rights are missing.
-pub(crate) fn lack_of(missing: CapabilitySet) -> String {
+fn lack_of(missing: CapabilitySet) -> String {
     const NAMES: [(CapabilitySet, &str); 3] = [
         (CapabilitySet::BPF, "CAP_BPF"),
         (CapabilitySet::PERFMON, "CAP_PERFMON"),
@@ -85,12 +87,18 @@ pub(crate) fn lack_of(missing: CapabilitySet) -> String {
         .map(|(_, name)| name)
         .collect();
     match names.as_slice() {
-        [] => "though no capability is missing: seccomp, a user namespace or the kernel's \
-               lockdown forbids it"
+        [] => "no capability is missing, so seccomp, a user namespace or the kernel's lockdown \
+               forbids it"
             .to_owned(),
         [only] => format!("{only} is missing"),
         [first @ .., last] => format!("{} and {last} are missing", first.join(", ")),
     }
+}
+
+/// Why the kernel refuses something that takes capabilities of which some are missing.
+pub(crate) fn refusal(said: &str, missing: CapabilitySet) -> Obstacle {
+    let cause = if missing.is_empty() { Cause::Rules } else { Cause::Rights };
+    Obstacle { cause, reason: format!("{said}; {}", lack_of(missing)) }
 }
 
 fn explain(error: &libbpf_rs::Error, warnings: &[String], missing: CapabilitySet) -> Obstacle {
@@ -100,10 +108,7 @@ fn explain(error: &libbpf_rs::Error, warnings: &[String], missing: CapabilitySet
     // The verifier refuses with the same error.
     let is_refused = error.kind() == ErrorKind::PermissionDenied;
     if is_refused && (!missing.is_empty() || !said(LOG_BEGINS)) {
-        return Obstacle {
-            cause: Cause::Rights,
-            reason: format!("{number}; {}", lack_of(missing)),
-        };
+        return refusal(&number, missing);
     }
     if ["kernel BTF is missing", "read kernel BTF", "valid kernel BTF"].into_iter().any(said) {
         let reason = if Path::new(TYPES).exists() {

@@ -34,6 +34,7 @@ fn finding(
     let remedy = match tried.as_ref().map_err(|obstacle| obstacle.cause) {
         Err(Cause::Types) => TYPES_REMEDY,
         Err(Cause::Rights) => "root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        Err(Cause::Rules) => "to be run by the host's own root, outside of containers",
         Err(Cause::Memory) => MEMORY_REMEDY,
         Ok(()) | Err(Cause::Kernel) => own_remedy,
     };
@@ -65,13 +66,9 @@ fn programs() -> Finding {
     // is not told.
     let tried = match program::attempt(needed, || ProgramType::Tracepoint.is_supported()) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Obstacle {
-            cause: Cause::Rights,
-            reason: format!(
-                "the kernel refuses the smallest one; {}",
-                program::lack_of(program::missing(needed))
-            ),
-        }),
+        Ok(false) => {
+            Err(program::refusal("the kernel refuses the smallest one", program::missing(needed)))
+        }
         Err(obstacle) => Err(obstacle),
     };
     finding(
