@@ -1,15 +1,25 @@
 //! `netglass-bench`: Netglass and its peers side by side, in one run, on this machine.
 //!
-//! A number that is not a ratio measured in the same run is not a result: every bench runs its
-//! contestants in turn, round after round, and prints how they compare. The exit status is 1 when
-//! a contestant that must run does not; a goal that is missed is printed as such.
+//! A number that is not a ratio measured in the same run is not a result: a bench of speed runs its
+//! contestants in turn, round after round, and prints how they compare; a bench of counts compares
+//! them with the kernel's own. The exit status is 1 when a contestant that must run does not; a
+//! goal that is missed is printed as such.
 
 mod bench;
+mod bpftrace;
+mod churn;
 mod goal;
 mod measurement;
+mod netglass;
 mod race;
+mod rate;
+mod report;
 mod socket_scan;
+mod streaming_exact;
+mod streaming_memory;
+mod streaming_overhead;
 mod table;
+mod wait;
 
 use std::{
     io::{self, Write},
@@ -20,16 +30,15 @@ use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use netglass_testing::requirement;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Effort};
 
 /// Runs Netglass side by side with its peers and prints the ratios.
 #[derive(Debug, Parser)]
 struct Cli {
     /// Only the benches whose name contains this
     filter: Option<String>,
-    /// How often each contestant is measured
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    rounds: usize,
+    #[command(flatten)]
+    effort: Effort,
     /// Only print the names of the benches
     #[arg(long)]
     list: bool,
@@ -37,10 +46,18 @@ struct Cli {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    ensure!(cli.rounds > 0, "a bench needs at least one round");
     let filter = cli.filter.unwrap_or_default();
-    let benches: Vec<Bench> =
-        socket_scan::benches().into_iter().filter(|bench| bench.name.contains(&filter)).collect();
+    let all = [
+        socket_scan::benches,
+        streaming_overhead::benches,
+        streaming_exact::benches,
+        streaming_memory::benches,
+    ];
+    let benches: Vec<Bench> = all
+        .into_iter()
+        .flat_map(|benches: fn(Effort) -> Vec<Bench>| benches(cli.effort))
+        .filter(|bench| bench.name.contains(&filter))
+        .collect();
     ensure!(!benches.is_empty(), "no bench has a name with {filter:?} in it; see --list");
 
     let mut out = io::stdout();
@@ -55,7 +72,7 @@ fn main() -> Result<ExitCode> {
     }
     let mut all_ran = true;
     for bench in benches {
-        all_ran &= bench.run(cli.rounds, &mut out)?;
+        all_ran &= bench.run(&mut out)?;
     }
     Ok(if all_ran { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

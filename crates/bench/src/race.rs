@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::measurement::Measurement;
+use crate::{
+    goal::{Goal, megabytes},
+    measurement::Measurement,
+    table::Table,
+};
 
 /// Looks at what a command printed: whether it did the work that it is measured for.
 type Check = Box<dyn Fn(&mut dyn BufRead) -> Result<()>>;
@@ -70,7 +74,7 @@ pub(crate) struct Race {
 
 impl Race {
     /// Runs the contestants A B C, A B C, …; one that fails before the first round is left out.
-    pub(crate) fn run(contestants: &[Contestant], rounds: usize) -> Result<Self> {
+    pub(crate) fn run(contestants: &[Contestant], rounds: u32) -> Result<Self> {
         ensure!(!contestants.is_empty(), "nobody takes part");
         let mut running = Vec::new();
         let mut failures = Vec::new();
@@ -90,6 +94,55 @@ impl Race {
             |(contestant, runs): &(&Contestant, Vec<_>)| Outcome::new(contestant.name, runs);
         Ok(Self { results: running.iter().map(outcome).collect(), failures })
     }
+
+    /// One line per contestant, with its wall time as a multiple of each reference's.
+    pub(crate) fn table(&self, references: &[&str]) -> Table {
+        let ratios = references.iter().map(|reference| format!("× {reference}"));
+        let before = ["contestant", "wall"].map(str::to_owned).into_iter();
+        let mut table =
+            Table::new(before.chain(ratios).chain(["cpu", "peak memory"].map(str::to_owned)));
+        for result in &self.results {
+            let mut row = vec![result.name.to_owned(), milliseconds(result.wall)];
+            row.extend(references.iter().map(|reference| {
+                let ratio = self.ratio(result.name, reference);
+                ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"))
+            }));
+            row.extend([milliseconds(result.cpu), megabytes(result.peak_memory)]);
+            table.push(row);
+        }
+        table
+    }
+
+    /// At most so many times the wall time of the reference.
+    pub(crate) fn wall_goal(&self, contestant: &str, reference: &str, at_most: f64) -> Goal {
+        let ratio = self.ratio(contestant, reference);
+        Goal::new(
+            format!("{contestant} ≤ {at_most} × the wall time of {reference}"),
+            ratio.map(|ratio| (ratio <= at_most, format!("{ratio:.3}"))),
+        )
+    }
+
+    /// Less peak memory than so many bytes.
+    pub(crate) fn peak_memory_goal(&self, contestant: &str, below: u64) -> Goal {
+        let bytes = self.find(contestant).map(|own| own.peak_memory);
+        Goal::new(
+            format!("{contestant} < {} of memory", megabytes(below)),
+            bytes.map(|bytes| (bytes < below, megabytes(bytes))),
+        )
+    }
+
+    fn ratio(&self, contestant: &str, reference: &str) -> Option<f64> {
+        let (own, other) = (self.find(contestant)?, self.find(reference)?);
+        Some(own.wall.as_secs_f64() / other.wall.as_secs_f64())
+    }
+
+    fn find(&self, name: &str) -> Option<&Outcome> {
+        self.results.iter().find(|result| result.name == name)
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1e3)
 }
 
 fn median(values: impl Iterator<Item = Duration>) -> Duration {
@@ -116,6 +169,46 @@ mod tests {
         let of = |values: &[u64]| median(values.iter().copied().map(Duration::from_secs));
         assert_eq!(of(&[9, 1, 2]), Duration::from_secs(2));
         assert_eq!(of(&[9, 1, 2, 4]), Duration::from_secs(3));
+    }
+
+    fn race(results: &[(&'static str, u64, u64)]) -> Race {
+        let outcome = |&(name, milliseconds, peak_memory)| {
+            let wall = Duration::from_millis(milliseconds);
+            Outcome { name, wall, cpu: wall, peak_memory }
+        };
+        Race { results: results.iter().map(outcome).collect(), failures: Vec::new() }
+    }
+
+    #[test]
+    fn a_reference_that_is_missing_leaves_a_dash() {
+        let race = race(&[("fast", 5, 1_200_000), ("slow", 1000, 123_400_000)]);
+        let expected = "\
+            \x20 contestant       wall  × slow  × lost        cpu  peak memory
+            \x20 fast           5.0 ms   0.005       -     5.0 ms       1.2 MB
+            \x20 slow        1000.0 ms   1.000       -  1000.0 ms     123.4 MB\n"
+            .replace("            \u{20} ", "  ");
+        assert_eq!(race.table(&["slow", "lost"]).to_string(), expected);
+    }
+
+    #[test]
+    fn a_goal_compares_wall_times() {
+        let judge = |a| race(&[("a", a, 1), ("b", 100, 1)]).wall_goal("a", "b", 0.2).to_string();
+        assert_eq!(judge(20), "a ≤ 0.2 × the wall time of b: 0.200, met");
+        assert_eq!(judge(21), "a ≤ 0.2 × the wall time of b: 0.210, MISSED");
+    }
+
+    #[test]
+    fn memory_has_to_be_below_its_goal() {
+        let judge =
+            |memory| race(&[("a", 1, memory)]).peak_memory_goal("a", 64_000_000).to_string();
+        assert_eq!(judge(63_900_000), "a < 64.0 MB of memory: 63.9 MB, met");
+        assert_eq!(judge(64_000_000), "a < 64.0 MB of memory: 64.0 MB, MISSED");
+    }
+
+    #[test]
+    fn a_goal_of_a_contestant_that_did_not_run_is_missed() {
+        let judged = race(&[("b", 1, 1)]).wall_goal("a", "b", 0.2).to_string();
+        assert_eq!(judged, "a ≤ 0.2 × the wall time of b: not measured, MISSED");
     }
 
     #[test]

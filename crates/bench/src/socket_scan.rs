@@ -5,9 +5,7 @@
 //! `ss -tnp`, whose time grows with the square of the open files, would look worse than it is.
 
 use std::{
-    env,
     io::BufRead,
-    path::{Path, PathBuf},
     process::Stdio,
     rc::Rc,
     thread,
@@ -20,9 +18,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    bench::{Bench, Stage},
-    goal::Goal,
-    race::Contestant,
+    bench::{Bench, Effort},
+    netglass::netglass_program,
+    race::{Contestant, Race},
+    report::Report,
 };
 
 const SIZES: [(&str, usize); 3] = [("1k", 1_000), ("10k", 10_000), ("100k", 100_000)];
@@ -44,15 +43,16 @@ const SS_PROCESSES: &str = "ss -tnp";
 const LSOF: &str = "lsof -nP -iTCP";
 
 /// The benches of this file.
-pub(crate) fn benches() -> Vec<Bench> {
+pub(crate) fn benches(effort: Effort) -> Vec<Bench> {
     let bench = |(label, count): (&str, usize)| Bench {
         name: format!("socket-scan-{label}"),
         about: format!(
-            "{count} established TCP sockets of {} processes, the ends of {} connections",
+            "{count} established TCP sockets of {} processes, the ends of {} connections; {} rounds",
             2 * PROCESSES,
-            count / 2
+            count / 2,
+            effort.rounds
         ),
-        setup: Box::new(move || setup(count)),
+        measure: Box::new(move || measure(count, effort.rounds)),
     };
     SIZES.into_iter().map(bench).collect()
 }
@@ -64,7 +64,7 @@ struct Connections {
     scanned: Namespace,
 }
 
-fn setup(count: usize) -> Result<Stage> {
+fn measure(count: usize, rounds: u32) -> Result<Report> {
     let connections = Rc::new(Connections::open(count)?);
     let mut contestants = vec![netglass(&connections, count)?];
     let mut notes = Vec::new();
@@ -75,16 +75,16 @@ fn setup(count: usize) -> Result<Stage> {
     } else {
         notes.push("lsof is not installed".to_owned());
     }
-    let goals = [
-        Goal::Wall { contestant: NETGLASS, reference: SS_PROCESSES, at_most: 0.2 },
-        Goal::PeakMemory { contestant: NETGLASS, below: 64_000_000 },
-    ];
-    Ok(Stage {
-        contestants,
-        references: vec![SS, SS_PROCESSES],
-        goals: if count == GOAL_SIZE { goals.to_vec() } else { Vec::new() },
-        notes,
-    })
+    let race = Race::run(&contestants, rounds)?;
+    let goals = if count == GOAL_SIZE {
+        vec![
+            race.wall_goal(NETGLASS, SS_PROCESSES, 0.2),
+            race.peak_memory_goal(NETGLASS, 64_000_000),
+        ]
+    } else {
+        Vec::new()
+    };
+    Ok(Report { table: race.table(&[SS, SS_PROCESSES]), notes, failures: race.failures, goals })
 }
 
 impl Connections {
@@ -159,7 +159,7 @@ fn lister(
 
 /// `netglass probe`, which writes what it sees to a database.
 fn netglass(connections: &Rc<Connections>, count: usize) -> Result<Contestant> {
-    let program = netglass_program()?;
+    let program = netglass_program();
     let folder = Rc::new(tempfile::tempdir().context("a temporary folder for the database")?);
     let probe = {
         let (connections, folder) = (Rc::clone(connections), Rc::clone(&folder));
@@ -199,12 +199,6 @@ fn attributed_connections(edges: &str) -> Result<u64> {
         }
     }
     Ok(sum)
-}
-
-/// The program that was built beside this one.
-fn netglass_program() -> Result<PathBuf> {
-    let own = env::current_exe().context("finding this program")?;
-    Ok(own.parent().unwrap_or(Path::new("/")).join("netglass"))
 }
 
 #[cfg(test)]

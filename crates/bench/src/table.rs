@@ -1,52 +1,48 @@
-//! The results as an aligned table.
+//! Results as an aligned table.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::{self, Display, Formatter};
 
-use crate::{goal::megabytes, race::Outcome};
+/// A header and rows; the first column is text, the others are numbers.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
 
-/// One line per contestant, with its wall time as a multiple of each reference's.
-pub(crate) fn render(results: &[Outcome], references: &[&str]) -> String {
-    let mut rows = vec![header(references)];
-    rows.extend(results.iter().map(|result| row(result, results, references)));
-    let columns = rows[0].len();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut table = String::new();
-    for row in &rows {
-        let (name, numbers) = (&row[0], row[1..].iter().zip(&widths[1..]));
-        let _ = write!(table, "  {name:<width$}", width = widths[0]);
-        for (number, width) in numbers {
-            let _ = write!(table, "  {number:>width$}");
-        }
-        table.push('\n');
+impl Table {
+    /// A table without rows yet.
+    pub(crate) fn new<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Self {
+        Self { rows: vec![header.into_iter().map(Into::into).collect()] }
     }
-    table
+
+    /// Adds a row of as many cells as the header has.
+    pub(crate) fn push<T: Into<String>>(&mut self, row: impl IntoIterator<Item = T>) {
+        self.rows.push(row.into_iter().map(Into::into).collect());
+    }
 }
 
-fn header(references: &[&str]) -> Vec<String> {
-    let ratios = references.iter().map(|reference| format!("× {reference}"));
-    let fixed = |name: &str| name.to_owned();
-    let mut header = vec![fixed("contestant"), fixed("wall")];
-    header.extend(ratios);
-    header.extend([fixed("cpu"), fixed("peak memory")]);
-    header
-}
-
-fn row(result: &Outcome, results: &[Outcome], references: &[&str]) -> Vec<String> {
-    let ratio = |reference: &&str| {
-        let reference = results.iter().find(|result| result.name == *reference);
-        reference.map_or("-".to_owned(), |reference| {
-            format!("{:.3}", result.wall.as_secs_f64() / reference.wall.as_secs_f64())
-        })
-    };
-    let mut row = vec![result.name.to_owned(), milliseconds(result.wall)];
-    row.extend(references.iter().map(ratio));
-    row.extend([milliseconds(result.cpu), megabytes(result.peak_memory)]);
-    row
-}
-
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+impl Display for Table {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let columns = self.rows[0].len();
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        for row in &self.rows {
+            let mut cells = row.iter().zip(&widths);
+            if let Some((name, width)) = cells.next() {
+                write!(f, "  {name:<width$}")?;
+            }
+            for (number, width) in cells {
+                write!(f, "  {number:>width$}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -54,17 +50,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_a_reference_that_is_missing_leaves_a_dash() {
-        let outcome = |name, milliseconds, peak_memory| {
-            let wall = Duration::from_millis(milliseconds);
-            Outcome { name, wall, cpu: wall, peak_memory }
-        };
-        let results = [outcome("fast", 5, 1_200_000), outcome("a slow one", 1000, 123_400_000)];
+    fn names_are_aligned_to_the_left_and_numbers_to_the_right() {
+        let mut table = Table::new(["contestant", "wall"]);
+        table.push(["fast", "5.0 ms"]);
+        table.push(["a slow × one", "1000.0 ms"]);
         let expected = "\
-            \x20 contestant       wall  × a slow one  × lost        cpu  peak memory
-            \x20 fast           5.0 ms         0.005       -     5.0 ms       1.2 MB
-            \x20 a slow one  1000.0 ms         1.000       -  1000.0 ms     123.4 MB\n"
+            \x20 contestant         wall
+            \x20 fast             5.0 ms
+            \x20 a slow × one  1000.0 ms\n"
             .replace("            \u{20} ", "  ");
-        assert_eq!(render(&results, &["a slow one", "lost"]), expected);
+        assert_eq!(table.to_string(), expected);
     }
 }

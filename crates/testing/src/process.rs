@@ -12,6 +12,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    param::clock_ticks_per_second,
     process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open},
 };
 
@@ -110,17 +111,31 @@ impl Running {
 
     /// Waits until `count` lines of its output contain `text`, those already written included.
     pub fn wait_for_lines(&self, text: &str, count: usize) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
+        self.lines_within(text, count, PATIENCE).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// The same for who knows how long it may take, and what to do when they do not come: the error
+    /// says what came instead.
+    pub fn lines_within(
+        &self,
+        text: &str,
+        count: usize,
+        patience: Duration,
+    ) -> Result<Vec<String>, String> {
+        let deadline = Instant::now() + patience;
         let mut written = self.output.lock();
         loop {
             let lines = written.lines_with(text);
             if lines.len() >= count {
-                return lines;
+                return Ok(lines);
             }
             let ended = written.closed == 2;
             if ended || Instant::now() >= deadline {
                 let how = if ended { "ended" } else { "still runs" };
-                panic!("{} {how} without {count} lines of {text:?}: {written}", self.command);
+                let command = &self.command;
+                return Err(format!(
+                    "{command} {how} without {count} lines of {text:?}: {written}"
+                ));
             }
             written = self.output.wait(written, deadline);
         }
@@ -182,6 +197,31 @@ impl Running {
         self.stdin = None;
     }
 
+    /// The processor time that it has used, in user and in system mode, by all its threads.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = self.read_proc("stat");
+        // The name stands in parentheses and may hold any character.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let ticks = |field: &str| field.parse::<u64>().expect("a number of clock ticks");
+        // The state, the field after the name, is the third one of proc_pid_stat(5); utime is the
+        // fourteenth, stime follows.
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(ticks).sum();
+        Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second()).expect("about 100")
+    }
+
+    /// The memory that it has resident, in bytes; none when it has ended.
+    pub fn resident_size(&self) -> Option<u64> {
+        let status = self.read_proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kibibytes * 1024)
+    }
+
+    fn read_proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.id());
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(mut self) -> Finished {
         self.close_stdin();
@@ -204,7 +244,8 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
         self.wait_for_end(Duration::ZERO)
     }
 

@@ -1,7 +1,7 @@
 //! A child cannot outlive its guard, and a test waits for what it does.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::{panic, path::Path, process::Command};
+use std::{panic, path::Path, process::Command, time::Duration};
 
 use netglass_testing::{Namespace, Running, Signal, require};
 
@@ -39,11 +39,34 @@ fn the_whole_process_group_is_killed_with_the_guard() {
         let stat = std::fs::read_to_string(&stat).unwrap_or_default();
         stat.contains("(sleep)") && !stat.contains("(sleep) Z") && !stat.contains("(sleep) X")
     };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while is_alive() {
         assert!(std::time::Instant::now() < deadline, "the grandchild lives on");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_child_has_used_time_and_memory() {
+    let mut running = Running::spawn(shell(
+        "echo set; read go; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done; read end",
+    ));
+    running.wait_for_line("set");
+    let before = running.cpu_time();
+    running.write_stdin(b"\n");
+    running.wait_for_line("done");
+    let used = running.cpu_time().checked_sub(before).unwrap();
+    assert!(used > Duration::from_millis(10) && used < Duration::from_secs(60), "{used:?}");
+    let resident = running.resident_size().unwrap();
+    assert!(resident > 100_000 && resident < 100_000_000, "{resident}");
+}
+
+#[test]
+fn what_does_not_come_is_told_with_what_came_instead() {
+    let running = Running::spawn(shell("echo something else; read end"));
+    let reason = running.lines_within("wanted", 1, Duration::from_millis(100)).unwrap_err();
+    assert!(reason.contains("still runs without 1 lines of \"wanted\""), "{reason}");
+    running.wait_for_line("something else");
 }
 
 #[test]

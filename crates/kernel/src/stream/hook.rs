@@ -136,8 +136,10 @@ const fn hook(program: &'static str, attachment: Attachment, feature: Feature) -
 }
 
 /// Every program of `bpf/stream.bpf.c`.
-pub(super) const HOOKS: [Hook; 14] = [
+pub(super) const HOOKS: [Hook; 15] = [
     hook("observe_state", Attachment::Tracepoint, Feature::Connections),
+    // Behind the first one: the kernel calls programs in the order in which they were attached.
+    hook("observe_state_again", Attachment::Tracepoint, Feature::Connections),
     hook("look_at_living", Attachment::SocketIterator, Feature::Living),
     hook("find_existing", Attachment::Iterator, Feature::Existing),
     hook("observe_send", Attachment::Tracepoint, Feature::Datagrams),

@@ -102,13 +102,15 @@ static __always_inline void connecting(struct sock *sk)
 	struct tracked_socket *tracked;
 
 	tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!tracked)
+	if (!tracked || tracked->role == ROLE_ACTIVE)
 		return;
-	/* The socket may have been connected before. */
-	__builtin_memset(tracked, 0, sizeof(*tracked));
+	if (tracked->role != ROLE_ATTEMPT) {
+		/* The socket may have been connected before. */
+		__builtin_memset(tracked, 0, sizeof(*tracked));
+		if (!BPF_CORE_READ_BITFIELD(sk, sk_kern_sock))
+			tracked->process = current_process();
+	}
 	tracked->role = ROLE_ACTIVE;
-	if (!BPF_CORE_READ_BITFIELD(sk, sk_kern_sock))
-		tracked->process = current_process();
 }
 
 static __always_inline void listening_begins(struct sock *sk)
@@ -116,7 +118,7 @@ static __always_inline void listening_begins(struct sock *sk)
 	struct tracked_socket *tracked;
 
 	tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!tracked)
+	if (!tracked || tracked->role == ROLE_LISTENER)
 		return;
 	__builtin_memset(tracked, 0, sizeof(*tracked));
 	tracked->role = ROLE_LISTENER;
@@ -131,7 +133,7 @@ static __always_inline void accepted(struct sock *sk)
 
 	tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	/* An active open that met another one half way comes by here too. */
-	if (!tracked || tracked->role == ROLE_ACTIVE)
+	if (!tracked || tracked->role == ROLE_ACTIVE || tracked->role == ROLE_PASSIVE)
 		return;
 	tracked->role = ROLE_PASSIVE;
 	tracked->flags = SOCKET_BY_LISTENER;
@@ -180,6 +182,8 @@ static __always_inline void ended(struct sock *sk, int before)
 	tcp = bpf_skc_to_tcp_sock(sk);
 	if (!tcp || tracked->role == ROLE_NONE)
 		return;
+	if (tracked->role == ROLE_ATTEMPT)
+		tracked->role = ROLE_ACTIVE;
 	epoch = current_epoch();
 	fill_key(&key, sk, tracked, IPPROTO_TCP, local_port(tcp));
 	/* A peer that takes a connection and resets it before it sends anything refuses it too. */
@@ -202,26 +206,91 @@ static __always_inline void ended(struct sock *sk, int before)
 	add_to_flow(&key, &more, epoch);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(observe_state, struct sock *sk, int before, int after)
+static __always_inline bool is_closed_by_process(int before, int after)
 {
-	if (sk->sk_protocol != IPPROTO_TCP || !is_wanted(sk))
-		return 0;
+	return (before == TCP_ESTABLISHED && after == TCP_FIN_WAIT1) ||
+	       (before == TCP_CLOSE_WAIT && after == TCP_LAST_ACK);
+}
+
+/* Whatever is done here can be done twice, and counts once. */
+static __always_inline void observe(struct sock *sk, int before, int after)
+{
 	if (after == TCP_CLOSE) {
 		if (before != TCP_CLOSE)
 			ended(sk, before);
 	} else if (after == TCP_SYN_SENT) {
 		connecting(sk);
 	} else if (after == TCP_ESTABLISHED) {
-		if (before == TCP_SYN_RECV)
-			accepted(sk);
+		accepted(sk);
 	} else if (after == TCP_LISTEN) {
 		listening_begins(sk);
-	} else if ((before == TCP_ESTABLISHED && after == TCP_FIN_WAIT1) ||
-		   (before == TCP_CLOSE_WAIT && after == TCP_LAST_ACK)) {
-		/* It is closed, by the process that had it. */
+	} else {
 		claim(sk);
 	}
+}
+
+static __always_inline bool concerns_us(const struct sock *sk, int before, int after)
+{
+	bool is_of_interest = after == TCP_CLOSE || after == TCP_SYN_SENT || after == TCP_LISTEN ||
+			      (after == TCP_ESTABLISHED && before == TCP_SYN_RECV) ||
+			      is_closed_by_process(before, after);
+
+	return is_of_interest && sk->sk_protocol == IPPROTO_TCP && is_wanted(sk);
+}
+
+/*
+ * The kernel leaves a program out that an interrupt calls while it runs on the same processor. So
+ * there are two of them at the same place, of which the second one does what the first one was
+ * kept from. While the first one runs, the second one does not, so it is not kept from it too.
+ *
+ * Each processor notes the transition that the first one has done, for the second one to find. An
+ * interrupt between the two may replace the note; then the second one does what was done already,
+ * to no effect.
+ */
+struct done {
+	__u64 sk;
+	__u32 before;
+	__u32 after;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct done);
+} last_done SEC(".maps");
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(observe_state, struct sock *sk, int before, int after)
+{
+	struct done *done;
+	__u32 first = 0;
+
+	if (!concerns_us(sk, before, after))
+		return 0;
+	observe(sk, before, after);
+	done = bpf_map_lookup_elem(&last_done, &first);
+	if (done) {
+		done->sk = (__u64)sk;
+		done->before = before;
+		done->after = after;
+	}
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(observe_state_again, struct sock *sk, int before, int after)
+{
+	struct done *done;
+	__u32 first = 0;
+
+	if (!concerns_us(sk, before, after))
+		return 0;
+	done = bpf_map_lookup_elem(&last_done, &first);
+	if (done && done->sk == (__u64)sk && done->before == before && done->after == after)
+		done->sk = 0;
+	else
+		observe(sk, before, after);
 	return 0;
 }
 

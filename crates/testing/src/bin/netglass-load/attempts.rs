@@ -5,16 +5,15 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, bail};
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, connect, socket_with},
+    net::{SocketFlags, SocketType, connect, socket_with},
 };
 
-use crate::hold;
+use crate::{hold, server::family_of};
 
 pub(crate) fn hold(to: SocketAddr, count: usize) -> Result<()> {
-    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let begin = |_| {
-        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        let socket = socket_with(family_of(to), SocketType::STREAM, flags, None)?;
         match connect(&socket, &to) {
             Err(Errno::INPROGRESS) => Ok(socket),
             Err(error) => Err(error).with_context(|| format!("connecting to {to}")),

@@ -8,24 +8,20 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-use rustix::net::{
-    AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, send, socket_with,
+use rustix::net::{SendFlags, SocketFlags, SocketType, bind, connect, send, socket_with};
+
+use crate::{
+    Clients, family, hold,
+    server::{above, family_of},
 };
 
-use crate::{Clients, family, hold, server::above};
-
 pub(crate) fn hold(clients: &Clients) -> Result<()> {
-    ensure!(clients.processes > 0, "some process must open the connections");
-    ensure!(clients.sources > 0, "connections need a source address");
+    check(clients)?;
     if clients.processes > 1 {
-        let children = (0..clients.processes).map(|process| arguments(clients, process));
-        return family::hold(children.collect::<Result<Vec<_>>>()?);
+        let arguments = |process| arguments("hold-clients", clients, process);
+        return family::hold((0..clients.processes).map(arguments).collect::<Result<Vec<_>>>()?);
     }
-    let open = |index| {
-        open(clients, index).with_context(|| {
-            format!("opening connection {index} of {} to {}", clients.connections, clients.to)
-        })
-    };
+    let open = |index| open(clients, index);
     let connections = (0..clients.connections).map(open).collect::<Result<Vec<_>>>()?;
     hold::ready()?;
     hold::until_stdin_closes();
@@ -33,13 +29,20 @@ pub(crate) fn hold(clients: &Clients) -> Result<()> {
     Ok(())
 }
 
+/// Refuses what makes no sense.
+pub(crate) fn check(clients: &Clients) -> Result<()> {
+    ensure!(clients.processes > 0, "some process must open the connections");
+    ensure!(clients.sources > 0, "connections need a source address");
+    Ok(())
+}
+
 /// What the child number `process` is to do of the whole.
-fn arguments(clients: &Clients, process: u16) -> Result<Vec<OsString>> {
+pub(crate) fn arguments(load: &str, clients: &Clients, process: u16) -> Result<Vec<OsString>> {
     let (process_count, number) = (usize::from(clients.processes), usize::from(process));
     let remainder = usize::from(number < clients.connections % process_count);
     let connections = clients.connections / process_count + remainder;
     let mut arguments = vec![
-        "hold-clients".to_owned(),
+        load.to_owned(),
         format!("--to={}", above(clients.to, process)?),
         format!("--connections={connections}"),
         format!("--send={}", clients.send),
@@ -51,8 +54,15 @@ fn arguments(clients: &Clients, process: u16) -> Result<Vec<OsString>> {
     Ok(arguments.into_iter().map(OsString::from).collect())
 }
 
-fn open(clients: &Clients, index: usize) -> Result<OwnedFd> {
-    let family = if clients.to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+/// Opens the connection number `index`.
+pub(crate) fn open(clients: &Clients, index: usize) -> Result<OwnedFd> {
+    connection(clients, index).with_context(|| {
+        format!("opening connection {index} of {} to {}", clients.connections, clients.to)
+    })
+}
+
+fn connection(clients: &Clients, index: usize) -> Result<OwnedFd> {
+    let family = family_of(clients.to);
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     if let Some(base) = clients.source {
         // Without this, bind() takes a port that no other connection of the address may share, and

@@ -1,12 +1,20 @@
 //! `netglass-load`: opens sockets of any kind and number, says `ready`, and holds them until its
 //! standard input is closed.
+//!
+//! Loads that come and go say `ready`, start when a line comes on standard input, say `done` with
+//! their number when it is over, and are there until standard input is closed, so that who looks at
+//! their processes finds them.
 
 mod attempts;
+mod churn_clients;
+mod churn_server;
 mod clients;
+mod failures;
 mod family;
 mod hold;
 mod server;
 mod udp;
+mod udp_exchanges;
 mod without_netlink;
 
 use std::{
@@ -16,9 +24,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Opens sockets, says `ready`, and holds them until standard input is closed.
+/// Opens sockets, says `ready`, and holds them until standard input is closed; or says `ready`,
+/// opens and closes sockets when a line comes on standard input, and says `done`.
 #[derive(Debug, Parser)]
 #[command(name = "netglass-load")]
 struct Cli {
@@ -60,6 +69,48 @@ enum Load {
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u16,
     },
+    /// Accept connections, read each until its peer closes it, and close it
+    ChurnServer {
+        /// The first process listens here, the next one on the port above, and so on
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: SocketAddr,
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        processes: u16,
+        /// Bytes to send at the end of each connection, to clients that await it
+        #[arg(long, value_name = "BYTES", default_value_t = 0)]
+        answer: usize,
+    },
+    /// Open and close TCP connections as fast as can be
+    ChurnClients(Churn),
+    /// Reset each connection as soon as it is accepted
+    ResetServer {
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: SocketAddr,
+    },
+    /// Try to connect and fail, for one reason
+    FailedAttempts {
+        #[arg(long)]
+        kind: FailureKind,
+        #[arg(long, value_name = "ADDR:PORT")]
+        to: SocketAddr,
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        count: usize,
+    },
+    /// Send each UDP datagram back to where it came from
+    UdpServer {
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: SocketAddr,
+    },
+    /// Send a UDP datagram and wait for the answer, each time on a new socket
+    UdpExchanges {
+        #[arg(long, value_name = "ADDR:PORT")]
+        to: SocketAddr,
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        count: usize,
+        /// Name the peer with the datagram instead of connecting the socket to it
+        #[arg(long)]
+        unconnected: bool,
+    },
     /// Become another program, with the kernel refusing every netlink socket
     WithoutNetlink {
         /// The other program with its arguments
@@ -98,6 +149,35 @@ struct Clients {
     send: usize,
 }
 
+#[derive(Debug, Args)]
+struct Churn {
+    #[command(flatten)]
+    clients: Clients,
+    /// How long each connection lives, in milliseconds
+    #[arg(long, value_name = "DURATION_MS", default_value_t = 0)]
+    life: u64,
+    /// Close the own direction first, and the socket when the server has closed the other
+    #[arg(long)]
+    await_end: bool,
+}
+
+/// Why an attempt to connect fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailureKind {
+    /// Nobody listens (`ECONNREFUSED`)
+    Refused,
+    /// Nobody answers (`ETIMEDOUT`)
+    TimedOut,
+    /// The host cannot be reached (`EHOSTUNREACH`)
+    Unreachable,
+    /// There is no route (`ENETUNREACH`)
+    NoRoute,
+    /// The connection comes about and is reset before any byte (`ECONNRESET`)
+    Reset,
+    /// The socket is closed while the attempt goes on
+    Abandoned,
+}
+
 fn main() -> Result<()> {
     hold::raise_file_limit()?;
     start(Cli::parse().load)
@@ -110,6 +190,16 @@ fn start(load: Load) -> Result<()> {
         Load::SynSent { to, count } => attempts::hold(to, count),
         Load::UdpConnected { to, count } => udp::hold_connected(to, count),
         Load::UdpUnconnected { listen, count } => udp::hold_unconnected(listen, count),
+        Load::ChurnServer { listen, processes, answer } => {
+            churn_server::churn(listen, processes, answer)
+        }
+        Load::ChurnClients(churn) => churn_clients::churn(&churn),
+        Load::ResetServer { listen } => churn_server::reset(listen),
+        Load::FailedAttempts { kind, to, count } => failures::attempt(kind, to, count),
+        Load::UdpServer { listen } => udp_exchanges::serve(listen),
+        Load::UdpExchanges { to, count, unconnected } => {
+            udp_exchanges::exchange(to, count, unconnected)
+        }
         Load::WithoutNetlink { command } => without_netlink::run(&command),
         Load::Named { comm, command } => {
             let name = CString::new(comm.into_vec()).context("a process name has no NUL")?;
