@@ -17,7 +17,7 @@ use rustix::thread::CapabilitySet;
 
 use super::{
     Sizes,
-    hook::{Attachment, Feature, HOOKS, Hook},
+    hook::{Attachment, Feature, HOOKS, Hook, OPENS_INSTEAD},
     record::{self, FlowKey, LISTENER_LENGTH, ListenerRecord},
 };
 use crate::{
@@ -120,13 +120,27 @@ impl Programs {
 
     /// Attaches all but the iterators.
     fn attach(&mut self, loaded: &[Hook], shortfall: &mut Shortfall<'_>) -> Result<(), Error> {
-        for hook in loaded {
+        let tells_opens = |hook: &Hook| matches!(hook.feature, Feature::Attempts | Feature::Binds);
+        let mut opens_told = 0;
+        let (instead, hooks): (Vec<&Hook>, Vec<&Hook>) =
+            loaded.iter().partition(|hook| hook.program == OPENS_INSTEAD);
+        for hook in hooks {
             if matches!(hook.attachment, Attachment::Iterator | Attachment::SocketIterator) {
                 continue;
             }
             match attach(&self.object, hook) {
-                Ok(link) => self.links.push(link),
+                Ok(link) => {
+                    opens_told += usize::from(tells_opens(hook));
+                    self.links.push(link);
+                }
                 Err(obstacle) => shortfall.add(hook, "attach", &obstacle.reason)?,
+            }
+        }
+        if opens_told < HOOKS.iter().filter(|hook| tells_opens(hook)).count() {
+            for hook in instead {
+                let attached = attach(&self.object, hook);
+                let link = attached.map_err(|obstacle| failure("attach", obstacle.reason))?;
+                self.links.push(link);
             }
         }
         Ok(())
