@@ -8,6 +8,8 @@ mod processes;
 mod programs;
 mod record;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32, time::SystemTime};
 
@@ -17,6 +19,7 @@ use netglass_model::{
     Timestamp,
 };
 
+pub(crate) use self::programs::{try_each, try_tables};
 pub use self::sizes::Sizes;
 
 use self::{

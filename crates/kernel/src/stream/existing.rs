@@ -21,6 +21,9 @@ const PHASES: [u32; 2] = [1, 2];
 /// `PROC_PID_INIT_INO` (`linux/proc_ns.h`), which never changes: the host's own pid namespace.
 const HOST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
+/// Why processes are missing where ours is another one.
+pub(super) const SECLUDED: &str = "this is not the host's pid namespace";
+
 /// The iterators that find the sockets that are there already.
 #[derive(Default)]
 pub(super) struct Existing {
@@ -83,7 +86,7 @@ fn degradation(reason: String) -> Degradation {
 fn secluded() -> Degradation {
     Degradation {
         feature: Feature::Holders.name().to_owned(),
-        reason: "this is not the host's pid namespace".to_owned(),
+        reason: SECLUDED.to_owned(),
         consequence: "processes outside of it are not asked what they hold, and have no id here; \
                       run it in the host's (docker run --pid host)"
             .to_owned(),
@@ -137,21 +140,25 @@ mod tests {
         thread::scope(|scope| scope.spawn(enter_and_work).join().unwrap());
     }
 
-    /// Two ends of a connection over which 1,000 bytes went, and who listened for it.
-    struct Older {
+    /// Two ends of a connection, and who listened for it.
+    struct Connection {
         listener: TcpListener,
         client: TcpStream,
         server: TcpStream,
     }
 
-    impl Older {
+    impl Connection {
+        /// One over which 1,000 bytes went.
         fn new() -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let (server, _) = listener.accept().unwrap();
-            let mut older = Self { listener, client, server };
+            let mut older = Self::of(TcpListener::bind("127.0.0.1:0").unwrap());
             older.send(1000);
             older
+        }
+
+        fn of(listener: TcpListener) -> Self {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            Self { listener, client, server }
         }
 
         fn send(&mut self, length: usize) {
@@ -210,7 +217,7 @@ mod tests {
     fn what_is_found_without_its_processes_is_counted_from_then_to_its_end() {
         require!(root, ebpf);
         inside("found", || {
-            let (mut used, idle) = (Older::new(), Older::new());
+            let (mut used, idle) = (Connection::new(), Connection::new());
             let mut streamer = start(&["find_existing"]);
             used.send(50);
             let seen = collect(&mut streamer);
@@ -248,17 +255,18 @@ mod tests {
     fn an_older_listener_whose_process_was_not_found_takes_new_connections() {
         require!(root, ebpf);
         inside("listener", || {
-            let mut older = Older::new();
+            let Connection { listener, client, server } = Connection::new();
             let mut streamer = start(&["find_existing"]);
-            older.client = TcpStream::connect(older.listener.local_addr().unwrap()).unwrap();
-            (older.server, _) = older.listener.accept().unwrap();
-            older.send(50);
+            drop((client, server));
+            collect(&mut streamer);
+            let mut newer = Connection::of(listener);
+            newer.send(50);
             let seen = collect(&mut streamer);
             for direction in BOTH {
-                let flow = flow(&seen, older.port(), direction);
-                // The one that it replaces has ended meanwhile.
-                assert_eq!(flow.counters.opened, 1);
+                let flow = flow(&seen, newer.port(), direction);
+                assert_eq!((flow.counters.connections, flow.counters.opened), (1, 1));
                 assert_eq!(flow.counters.bytes_sent + flow.counters.bytes_received, 50);
+                assert!(our_pid(flow), "{flow:?}");
             }
         });
     }
@@ -314,7 +322,7 @@ mod tests {
     fn other_namespaces_are_entered() {
         require!(root, ebpf);
         inside("other", || {
-            let older = Older::new();
+            let older = Connection::new();
             let inode = namespace::own().unwrap();
             inside("own", || {
                 let selection = Selection { all_namespaces: true, ..Selection::default() };
@@ -334,7 +342,8 @@ mod tests {
     fn open_files_alone_show_what_processes_hold() {
         require!(root, ebpf);
         inside("files", || {
-            let (mut held, waiting) = (Older::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+            let (mut held, waiting) =
+                (Connection::new(), TcpListener::bind("127.0.0.1:0").unwrap());
             let port = waiting.local_addr().unwrap().port();
             let _client = TcpStream::connect(waiting.local_addr().unwrap()).unwrap();
             let mut streamer = start(&["find_tcp", "find_udp"]);

@@ -37,7 +37,7 @@ static __always_inline struct tracked_socket *existing(struct sock *sk, struct t
 	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
 
 	if (!tracked) {
-		tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		tracked = track(sk);
 		if (!tracked)
 			return 0;
 		tracked->flags = SOCKET_EXISTED;
@@ -107,19 +107,19 @@ static __always_inline void found_connection(struct sock *sk, struct tracked_soc
 	const __u32 *listener = listener_of(sk);
 
 	tracked->counted_in = EPOCH_BEFORE;
-	if (tcp) {
-		tracked->bytes_sent = bytes_sent(tcp);
-		tracked->bytes_received = bytes_received(tcp);
-		tracked->segments_sent = tcp->segs_out;
-		tracked->segments_received = tcp->segs_in;
-		tracked->retransmits = tcp->total_retrans;
-		/* Most likely it is not accepted yet. */
-		if (listener && !tracked->holder_since) {
-			tracked->process = *listener;
-			tracked->flags |= SOCKET_BY_LISTENER;
-		}
-	}
 	tracked->role = listener ? ROLE_PASSIVE : ROLE_ACTIVE;
+	if (!tcp)
+		return;
+	tracked->bytes_sent = bytes_sent(tcp);
+	tracked->bytes_received = bytes_received(tcp);
+	tracked->segments_sent = tcp->segs_out;
+	tracked->segments_received = tcp->segs_in;
+	tracked->retransmits = tcp->total_retrans;
+	/* Most likely it is not accepted yet. */
+	if (listener && !tracked->holder_since) {
+		tracked->process = *listener;
+		tracked->role = ROLE_LISTENER;
+	}
 }
 
 /* A socket that is there, with the process that holds it, or without. */
