@@ -136,7 +136,9 @@ impl Prober {
 
     /// Flushes for the last time. What the database does not take is lost, which is a failure.
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        let told = self.lacks_room();
         let looked = self.source.look_before_the_end(&mut self.collector);
+        self.note_lack_of_room(told);
         self.note_degradations();
         looked.and(self.flush_or_lose())
     }

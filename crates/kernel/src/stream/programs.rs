@@ -201,6 +201,7 @@ impl Programs {
             let flow = FlowKey::parse(key).zip(record::parse_counters(value));
             visit(flow.map(|(key, (sightings, counters))| (key, sightings, counters)));
         };
+        self.take_recent_flows(epoch, &mut take)?;
         // A batch may be short although there is more, so the end is when there is nothing.
         loop {
             let mut is_empty = true;
@@ -224,6 +225,36 @@ impl Programs {
             map.delete(&key).map_err(error)?;
         }
         Ok(())
+    }
+
+    /// Takes the flows that did not make way for others on any processor.
+    fn take_recent_flows(
+        &self,
+        epoch: u32,
+        take: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<(), Error> {
+        let error = |error| failure("read the flows of", reason(error));
+        let map = find_map(&self.object, "recent_flows")?;
+        let parity = (epoch & 1).to_ne_bytes();
+        let mut processors =
+            map.lookup_percpu(&parity, MapFlags::ANY).map_err(error)?.unwrap_or_default();
+        let mut is_empty = true;
+        for flows in &mut processors {
+            for flow in flows.chunks_exact(record::RECENT_FLOW_LENGTH) {
+                let (key, rest) = flow.split_at(record::FLOW_KEY_LENGTH);
+                let counters = &rest[..record::FLOW_COUNTERS_LENGTH];
+                // The first of the counters says how often something was added.
+                if counters[..8].iter().any(|&byte| byte != 0) {
+                    is_empty = false;
+                    take(key, counters);
+                }
+            }
+            flows.fill(0);
+        }
+        if is_empty {
+            return Ok(());
+        }
+        map.update_percpu(&parity, &processors, MapFlags::ANY).map_err(error)
     }
 
     /// Takes what else was counted in an epoch that has ended.

@@ -8,6 +8,8 @@ use crate::process::Comm;
 
 pub(super) const FLOW_KEY_LENGTH: usize = 48;
 pub(super) const FLOW_COUNTERS_LENGTH: usize = 128;
+/// `struct recent_flow`: key, counters, and what is none of the reader's business.
+pub(super) const RECENT_FLOW_LENGTH: usize = 184;
 pub(super) const LISTENER_LENGTH: usize = 32;
 pub(super) const PROCESS_LENGTH: usize = 1088;
 
@@ -184,6 +186,7 @@ mod tests {
         for (name, length) in [
             ("flow_key", FLOW_KEY_LENGTH),
             ("flow_counters", FLOW_COUNTERS_LENGTH),
+            ("recent_flow", RECENT_FLOW_LENGTH),
             ("listener_record", LISTENER_LENGTH),
             ("process_record", PROCESS_LENGTH),
         ] {

@@ -74,7 +74,7 @@ static __always_inline enum failure failure_of(int error)
 static __always_inline void add_counters(struct flow_counters *counters,
 					 const struct flow_counters *more)
 {
-	__sync_fetch_and_add(&counters->sightings, 1);
+	ADD(sightings);
 	ADD(connections);
 	ADD(opened);
 	ADD(bytes_sent);
@@ -112,21 +112,95 @@ static __always_inline int add_to_table(void *table, const struct flow_key *key,
 /* include/uapi/asm-generic/errno-base.h: what a table that is full says. */
 #define E2BIG 7
 
-/* Not static: the verifier looks at it once, and not on each way that leads here. */
-__noinline int add_to_flow(const struct flow_key *key, const struct flow_counters *more,
-			   __u32 epoch)
+/*
+ * Adds to the flow in the table that all processors share. Not static, as others below: the verifier
+ * looks at it once, and not on each way that leads here.
+ */
+__noinline int add_to_shared(const struct flow_key *key, const struct flow_counters *more,
+			     __u32 epoch)
 {
 	long error;
 
 	if (!key || !more)
 		return 0;
-	count_one(epoch, COUNT_SIGHTINGS);
 	if (epoch & 1)
 		error = add_to_table(&flows_odd, key, more);
 	else
 		error = add_to_table(&flows_even, key, more);
 	if (error)
-		count_one(epoch, error == -E2BIG ? COUNT_FLOWS_FULL : COUNT_FLOWS_BUSY);
+		count_many(epoch, error == -E2BIG ? COUNT_FLOWS_FULL : COUNT_FLOWS_BUSY,
+			   more->sightings);
+	return 0;
+}
+
+#define KEY_WORDS (sizeof(struct flow_key) / sizeof(__u64))
+
+/* Where a flow has its place on each processor. */
+static __always_inline __u32 place_of(const struct flow_key *key)
+{
+	const __u64 *words = (const __u64 *)key;
+	__u64 mixed = 0;
+
+	for (int word = 0; word < KEY_WORDS; word++)
+		/* The golden ratio's fraction, which spreads what is close together. */
+		mixed = (mixed ^ words[word]) * 0x9e3779b97f4a7c15ULL;
+	return mixed >> 58;
+}
+
+_Static_assert(RECENT_FLOWS == 1 << (64 - 58), "place_of gives so many places");
+
+static __always_inline bool is_same(const struct flow_key *one, const struct flow_key *other)
+{
+	const __u64 *words = (const __u64 *)one, *others = (const __u64 *)other;
+	__u64 difference = 0;
+
+	for (int word = 0; word < KEY_WORDS; word++)
+		difference |= words[word] ^ others[word];
+	return !difference;
+}
+
+/* On one processor, by one program at a time. */
+static __always_inline void add_alone(struct flow_counters *counters,
+				      const struct flow_counters *more)
+{
+	__u64 *numbers = (__u64 *)counters;
+	const __u64 *others = (const __u64 *)more;
+
+	for (int number = 0; number < sizeof(*counters) / sizeof(__u64); number++)
+		numbers[number] += others[number];
+}
+
+__noinline int add_to_flow(const struct flow_key *key, const struct flow_counters *more,
+			   __u32 epoch)
+{
+	struct recent_flows *flows;
+	struct recent_flow *recent;
+	__u32 parity = epoch & 1;
+
+	if (!key || !more)
+		return 0;
+	count_one(epoch, COUNT_SIGHTINGS);
+	flows = bpf_map_lookup_elem(&recent_flows, &parity);
+	if (!flows)
+		return add_to_shared(key, more, epoch);
+	recent = &flows->flows[place_of(key) & (RECENT_FLOWS - 1)];
+	if (recent->is_taken)
+		return add_to_shared(key, more, epoch);
+	*(volatile __u32 *)&recent->is_taken = 1;
+	barrier();
+	if (recent->counters.sightings && !is_same(&recent->key, key)) {
+		/* Another flow has the place: it makes way. */
+		add_to_shared(&recent->key, &recent->counters, epoch);
+		recent->counters.sightings = 0;
+	}
+	if (recent->counters.sightings) {
+		add_alone(&recent->counters, more);
+	} else {
+		recent->key = *key;
+		recent->counters = *more;
+	}
+	barrier();
+	*(volatile __u32 *)&recent->is_taken = 0;
 	return 0;
 }
 

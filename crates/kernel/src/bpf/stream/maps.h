@@ -30,6 +30,17 @@ struct flow_table flows_even SEC(".maps");
 struct flow_table flows_odd SEC(".maps");
 
 /*
+ * Before they get there they are added up on each processor, by the lowest bit of the epoch: one
+ * flow that all processors add to at once is memory that they take from each other again and again.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct recent_flows);
+} recent_flows SEC(".maps");
+
+/*
  * An update of a map of maps returns when every program that ran meanwhile has ended: the reader
  * waits so for those that still add to the table of the epoch before.
  */
@@ -195,14 +206,19 @@ static __always_inline __u32 current_epoch(void)
 	return set ? *(volatile __u32 *)&set->epoch : 0;
 }
 
-static __always_inline void count_one(__u32 epoch, enum count what)
+static __always_inline void count_many(__u32 epoch, enum count what, __u64 number)
 {
 	__u32 index = (epoch & 1) * COUNTS + what;
 	__u64 *count = bpf_map_lookup_elem(&counts, &index);
 
 	/* A program that interrupts another one on this processor may add at the same time. */
 	if (count)
-		__sync_fetch_and_add(count, 1);
+		__sync_fetch_and_add(count, number);
+}
+
+static __always_inline void count_one(__u32 epoch, enum count what)
+{
+	count_many(epoch, what, 1);
 }
 
 #endif

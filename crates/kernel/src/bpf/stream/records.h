@@ -57,6 +57,22 @@ struct flow_counters {
 	__u64 failed[FAILURES];
 };
 
+/* A flow with what was counted of it on one processor. */
+struct recent_flow {
+	struct flow_key key;
+	struct flow_counters counters;
+	/* Whether somebody is at it: an interrupt on the same processor keeps off then. */
+	__u32 is_taken;
+	__u32 reserved;
+};
+
+/* A power of two. */
+#define RECENT_FLOWS 64
+
+struct recent_flows {
+	struct recent_flow flows[RECENT_FLOWS];
+};
+
 /* What became of sightings, and what they lack. */
 enum count {
 	/* Everything that was to be added to a flow. */
@@ -134,6 +150,7 @@ enum phase {
 
 _Static_assert(sizeof(struct flow_key) == 48, "shared with Rust");
 _Static_assert(sizeof(struct flow_counters) == 128, "shared with Rust");
+_Static_assert(sizeof(struct recent_flow) == 184, "shared with Rust");
 _Static_assert(sizeof(struct listener_record) == 32, "shared with Rust");
 _Static_assert(sizeof(struct process_record) == 1088, "shared with Rust");
 _Static_assert(sizeof(struct control) == 8, "shared with Rust");
