@@ -86,12 +86,16 @@ int note_receive_v6(struct bpf_sock_addr *ctx)
 	return note_datagram_v6(ctx, false);
 }
 
-/* The namespace of a socket that the program may not look into. */
-static __always_inline __u32 namespace_of(struct bpf_sock *socket)
+/* The namespace of a socket that the program may not look into: it may be copied as bytes. */
+static __always_inline __u32 namespace_of(const struct bpf_sock *socket)
 {
-	struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(socket);
+	__u32 place = bpf_core_field_offset(struct sock, __sk_common.skc_net.net);
+	__u64 head[16];
 
-	return sk ? BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) : 0;
+	if (place > sizeof(head) - sizeof(head[0]) ||
+	    bpf_probe_read_kernel(head, sizeof(head), socket))
+		return 0;
+	return BPF_CORE_READ(*(struct net **)((void *)head + place), ns.inum);
 }
 
 static __always_inline int attempt(struct bpf_sock_addr *ctx, const __u8 *peer)
@@ -168,7 +172,8 @@ static __always_inline int bound(struct bpf_sock *ctx)
 {
 	struct tracked_socket *tracked;
 
-	if (ctx->protocol != IPPROTO_UDP)
+	if (ctx->protocol != IPPROTO_UDP ||
+	    (wanted_namespace && namespace_of(ctx) != wanted_namespace))
 		return 1;
 	tracked = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (tracked)
