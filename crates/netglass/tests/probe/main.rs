@@ -17,5 +17,6 @@ mod owners;
 mod privileges;
 mod selection;
 mod sources;
+mod streaming;
 mod support;
 mod up;
