@@ -4,8 +4,9 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
+    net::{Ipv4Addr, TcpStream},
     path::PathBuf,
-    process::Command,
+    process::{self, Command},
     time::Duration,
 };
 
@@ -17,8 +18,10 @@ use crate::wait::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// To connect to this fails at once.
+const NOBODYS_PORT: u16 = 1;
+
 const SCRIPT: &str = r#"
-BEGIN { printf("observing\n"); }
 tracepoint:syscalls:sys_enter_connect { printf("connect %d %s %d\n", pid, comm, args->fd); }
 tracepoint:syscalls:sys_exit_accept4 /args->ret >= 0/ {
     printf("accept %d %s %d\n", pid, comm, args->ret);
@@ -49,11 +52,14 @@ impl Bpftrace {
         command.args(["--mount", "sh", "-c", START, "sh"]).arg(&script);
         command.arg(folder.path().join("lines"));
         let bpftrace = Self { running: Running::spawn(command), folder };
+        // What it prints at its start, it prints before it observes: it does when it has seen what
+        // is done here.
         wait_for("the first line of bpftrace", PATIENCE, || {
             let said = String::from_utf8_lossy(&bpftrace.running.stderr()).into_owned();
             ensure!(!bpftrace.running.has_ended(), "bpftrace ended by itself: {}", said.trim());
+            let _refused = TcpStream::connect((Ipv4Addr::LOCALHOST, NOBODYS_PORT));
             let lines = fs::read_to_string(bpftrace.lines()).unwrap_or_default();
-            Ok(lines.contains("observing\n").then_some(()))
+            Ok(lines.lines().any(|line| line.starts_with(&own_connect())).then_some(()))
         })?;
         Ok(bpftrace)
     }
@@ -63,16 +69,17 @@ impl Bpftrace {
         self.running.cpu_time()
     }
 
-    /// Ends it; returns how many connections it has printed, from either end.
+    /// Ends it; returns how many ends of connections it has printed.
     pub(crate) fn end(self) -> Result<u64> {
         self.running.signal(Signal::INT);
         let path = self.lines();
         let _ = self.running.wait();
         let lines = BufReader::new(File::open(path).context("opening what bpftrace has printed")?);
-        let mut count = 0;
+        let (mut count, own) = (0, own_connect());
         for line in lines.split(b'\n') {
             let line = line.context("reading what bpftrace has printed")?;
-            count += u64::from(line.starts_with(b"connect ") || line.starts_with(b"accept "));
+            let is_end = line.starts_with(b"connect ") || line.starts_with(b"accept ");
+            count += u64::from(is_end && !line.starts_with(own.as_bytes()));
         }
         Ok(count)
     }
@@ -80,4 +87,9 @@ impl Bpftrace {
     fn lines(&self) -> PathBuf {
         self.folder.path().join("lines")
     }
+}
+
+/// How a line about a connection of this process begins.
+fn own_connect() -> String {
+    format!("connect {} ", process::id())
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use netglass_testing::{Namespace, Running, link, load_command};
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ const TIME_WAIT_SOCKETS: &str = "8192";
 
 /// How long all connections together may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long it may take until what a load said at its end is read.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Processes that are ready to open and to accept the connections. Fields are dropped in order.
 #[derive(Debug)]
@@ -78,8 +81,11 @@ impl Churn {
     /// Waits until so many connections were opened.
     pub(crate) fn wait_until_opened(&self, count: u64) -> Result<()> {
         wait_for("connections to be opened", PATIENCE, || {
-            let failed = self.clients.has_ended() || self.servers.has_ended();
-            ensure!(!failed, "netglass-load failed: {}", self.said());
+            for load in [&self.clients, &self.servers] {
+                if load.has_ended() {
+                    load.lines_within("done", 1, LAST_WORDS).map_err(|reason| anyhow!(reason))?;
+                }
+            }
             Ok((self.opens()?.active >= count).then_some(()))
         })
     }
@@ -110,11 +116,6 @@ impl Churn {
             edge[end]["netns"].as_u64().is_some_and(|inode| self.namespaces().contains(&inode))
         };
         is_ours("client") || is_ours("server")
-    }
-
-    fn said(&self) -> String {
-        let said = [&self.clients, &self.servers].map(Running::stderr).concat();
-        String::from_utf8_lossy(&said).trim().to_owned()
     }
 }
 

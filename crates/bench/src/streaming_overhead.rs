@@ -110,7 +110,8 @@ impl Observer for Probe {
     fn end(self: Box<Self>, _: Work) -> Result<Option<String>> {
         let stored = Probe::end(*self)?;
         ensure!(stored.ledger.stored > 0, "it has stored nothing");
-        Ok((!stored.said.is_empty()).then_some(stored.said))
+        let said = stored.said.lines().collect::<Vec<_>>().join("; ");
+        Ok((!said.is_empty()).then_some(said))
     }
 }
 
@@ -134,7 +135,9 @@ impl Observer for Tracing {
         ensure!(printed > 0, "it has printed nothing");
         // Events that it loses cost it nothing, which its numbers do not tell.
         let all = 2 * work.count;
-        let note = || format!("printed {} lines of {} at last", grouped(printed), grouped(all));
+        let note = || {
+            format!("printed {} lines of {}, when measured last", grouped(printed), grouped(all))
+        };
         Ok((self.kind == Kind::Short && printed < all).then(note))
     }
 }

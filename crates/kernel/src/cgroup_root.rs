@@ -9,16 +9,17 @@ use netglass_model::text_from_bytes;
 
 use crate::Error;
 
+/// What to do where there is none.
+pub(crate) const REMEDY: &str =
+    "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified";
+
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// Opens the root of the version 2 hierarchy. It is not always at `/sys/fs/cgroup`: where both
 /// versions are in use, it is a directory below.
 pub(crate) fn open() -> Result<File, Error> {
     let mounts = fs::read(MOUNTS).map_err(|source| Error::read(MOUNTS, source))?;
-    let path = find(&mounts).ok_or_else(|| Error::Format {
-        path: MOUNTS.into(),
-        detail: "no file system of type cgroup2 is mounted".to_owned(),
-    })?;
+    let path = find(&mounts).ok_or(Error::NoControlGroups)?;
     File::open(&path).map_err(|source| Error::read(path, source))
 }
 

@@ -49,6 +49,7 @@ pub(crate) enum Addition {
     /// It is of other connections of the same time.
     Beside,
     /// It is of the same and of other connections, of the time that follows.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code, reason = "kernel programs alone say it"))]
     After,
 }
 
@@ -224,6 +225,7 @@ impl Collector {
     }
 
     /// Counts what is stored but lacks something.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code, reason = "kernel programs alone say it"))]
     pub(crate) fn lack(&mut self, what: Lack, count: u64) {
         self.ledger.lack(what, count);
     }

@@ -39,6 +39,9 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// There are no control groups of version 2.
+    #[error("no file system of type cgroup2 is mounted (/proc/self/mountinfo)")]
+    NoControlGroups,
     /// A network namespace could not be entered.
     #[error("cannot enter the network namespace {namespace}: {source}")]
     EnterNamespace {

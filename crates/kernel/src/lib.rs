@@ -2,10 +2,10 @@
 //! that hold them, network namespaces and the kernel programs that see what those do not tell.
 
 mod address;
-#[cfg(feature = "ebpf")]
 mod cgroup_root;
 mod collector;
 mod degradations;
+pub mod doctor;
 mod error;
 mod namespace;
 pub mod netlink;
@@ -14,7 +14,6 @@ mod privileges;
 pub mod process;
 #[cfg(feature = "ebpf")]
 mod program;
-#[cfg(feature = "ebpf")]
 mod route;
 mod scan;
 mod selection;

@@ -7,6 +7,8 @@ mod task_file;
 use hashbrown::{HashMap, hash_map::Entry};
 use netglass_model::{Degradation, NamespaceInode};
 
+#[cfg(feature = "ebpf")]
+use crate::program::Obstacle;
 use crate::{
     Error,
     process::{BootClock, ProcessIdentity},
@@ -213,6 +215,14 @@ impl OwnerReader {
         let _ = (self.source, namespace, self.clock, degraded);
         procfs::read(owners)
     }
+}
+
+/// Tries the kernel's iterator over open files: loads it and reads it once.
+#[cfg(feature = "ebpf")]
+pub(crate) fn try_iterator() -> Result<(), Obstacle> {
+    let mut iterator = task_file::TaskFileIterator::try_load()?;
+    let read = BootClock::read().and_then(|clock| iterator.read(clock, None, &mut Owners::new(0)));
+    read.map_err(|error| Obstacle::of_kernel(error.to_string()))
 }
 
 fn degradation(reason: &str) -> Degradation {

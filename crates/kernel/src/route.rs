@@ -29,19 +29,23 @@ impl Routes {
 
     /// The address from which the kernel sends to `peer` where the sender does not choose one;
     /// `None` where it has no route.
+    #[cfg(any(feature = "ebpf", test))]
     pub(crate) fn source_address(&mut self, peer: IpAddr) -> Option<IpAddr> {
+        self.ask(peer).ok().flatten()
+    }
+
+    /// The same, or why the kernel does not tell.
+    pub(crate) fn ask(&mut self, peer: IpAddr) -> Result<Option<IpAddr>, Error> {
         let mut source = None;
-        self.netlink
-            .ask(WHAT, RTM_GETROUTE, &request(peer), |message| {
-                let attributes = message.payload.get(MESSAGE_LENGTH..).unwrap_or_default();
-                for (kind, value) in Attributes::new(attributes) {
-                    if kind == RTA_PREFSRC {
-                        source = address::parse_octets(value);
-                    }
+        self.netlink.ask(WHAT, RTM_GETROUTE, &request(peer), |message| {
+            let attributes = message.payload.get(MESSAGE_LENGTH..).unwrap_or_default();
+            for (kind, value) in Attributes::new(attributes) {
+                if kind == RTA_PREFSRC {
+                    source = address::parse_octets(value);
                 }
-            })
-            .ok()?;
-        source
+            }
+        })?;
+        Ok(source)
     }
 }
 

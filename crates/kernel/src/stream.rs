@@ -7,6 +7,8 @@ mod processes;
 mod programs;
 mod record;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32, time::SystemTime};
 
@@ -16,6 +18,7 @@ use netglass_model::{
     Timestamp,
 };
 
+pub(crate) use self::programs::{try_each, try_tables};
 pub use self::sizes::Sizes;
 
 use self::{
@@ -253,13 +256,11 @@ impl Streamer {
         collector: &mut Collector,
     ) -> Result<Option<Holder>, NoRoom> {
         let Some(number) = number else { return Ok(None) };
-        match self.processes.get(number) {
-            Some(process) => collector.holder(process).map(Some).ok_or(NoRoom),
-            None => {
-                collector.lack(Lack::ProcessForgotten, sightings);
-                Ok(None)
-            }
-        }
+        let Some(process) = self.processes.get(number) else {
+            collector.lack(Lack::ProcessForgotten, sightings);
+            return Ok(None);
+        };
+        collector.holder(process).map(Some).ok_or(NoRoom)
     }
 
     fn note_denied_executables(&mut self) {

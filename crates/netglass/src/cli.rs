@@ -57,6 +57,7 @@ pub(crate) enum Verb {
     Look(verbs::look::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
+    Doctor(verbs::doctor::Arguments),
     Man(verbs::man::Arguments),
     Completions(verbs::completions::Arguments),
 }
@@ -75,15 +76,17 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     end(run(&cli))
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.verb {
-        Verb::Probe(arguments) => verbs::probe::run(arguments, &cli.database),
-        Verb::Up(arguments) => verbs::up::run(arguments, &cli.database),
-        Verb::Look(arguments) => verbs::look::run(arguments, &cli.database),
-        Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database),
-        Verb::Man(arguments) => verbs::man::run(arguments),
-        Verb::Completions(arguments) => verbs::completions::run(arguments),
+        Verb::Probe(arguments) => verbs::probe::run(arguments, &cli.database)?,
+        Verb::Up(arguments) => verbs::up::run(arguments, &cli.database)?,
+        Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
+        Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
+        Verb::Doctor(arguments) => return verbs::doctor::run(arguments),
+        Verb::Man(arguments) => verbs::man::run(arguments)?,
+        Verb::Completions(arguments) => verbs::completions::run(arguments)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Why the command line was not understood.
@@ -117,8 +120,11 @@ fn is_help(error: &clap::Error) -> bool {
 }
 
 /// Reports what went wrong, if anything did, and gives the exit status.
-fn end(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+fn end(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(status) => return status,
+        Err(error) => error,
+    };
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
@@ -158,6 +164,7 @@ mod tests {
                 let name = match (verb.get_name(), option.get_long()) {
                     // Its values are others than those of the answer's format.
                     ("probe", Some("format")) => Some("ledger-format"),
+                    ("doctor", Some("format")) => Some("doctor-format"),
                     (_, name) => name,
                 };
                 let expected =

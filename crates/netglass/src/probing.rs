@@ -5,6 +5,7 @@ mod arguments;
 mod ledger;
 mod schedule;
 mod source;
+mod trial;
 
 use std::{
     io::{self, Write as _},
@@ -21,6 +22,7 @@ pub(crate) use self::{
     arguments::ScanArguments,
     ledger::{LedgerFormat, print as print_ledger},
     schedule::{Event, RegisteredSignals, Schedule, Signals},
+    trial::{Trial, TriedMode},
 };
 use crate::{
     database::{DatabaseArguments, StorageArguments},
@@ -28,8 +30,11 @@ use crate::{
     text::printable,
 };
 
-/// What can be full, as the ledger tells it, and what is said then.
-const FULL: [(fn(&Ledger) -> bool, &str); 3] = [
+/// Whether something is full, as the ledger tells it.
+type IsFull = fn(&Ledger) -> bool;
+
+/// What can be full, and what is said then.
+const FULL: [(IsFull, &str); 3] = [
     (
         |ledger| ledger.skipped.contains_key(&Skip::TableFull),
         "there are more flows, listeners, processes or sockets than there is room for, and the \

@@ -77,7 +77,7 @@ fn assert_fails(ended: &Ended, status: i32, parts: &[&str]) {
 fn help_says_everything() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.run(&["--help"]).stdout);
-    for verb in ["probe", "up", "look", "create-scheme", "man", "completions"] {
+    for verb in ["probe", "up", "look", "create-scheme", "doctor", "man", "completions"] {
         insta::assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).stdout);
     }
 }
@@ -103,6 +103,7 @@ fn wrong_usage_is_status_2() {
         2,
         &["netglass: --since (", "is later than --until ("],
     );
+    assert_fails(&place.run(&["doctor", "--format", "xml"]), 2, &["'xml'", "text, json"]);
     assert_fails(&place.run(&["completions", "cmd.exe"]), 2, &["'cmd.exe'", "bash"]);
 }
 
@@ -233,7 +234,7 @@ fn every_verb_has_a_man_page() {
     let ended = place.run(&["man", "pages/man1"]);
     assert_eq!(ended.status, 0, "{ended:?}");
     let page = |name: &str| fs::read_to_string(place.path("pages/man1").join(name)).unwrap();
-    for verb in ["probe", "up", "look", "create-scheme", "man", "completions"] {
+    for verb in ["probe", "up", "look", "create-scheme", "doctor", "man", "completions"] {
         let name = format!("netglass-{verb}.1");
         assert!(ended.stdout.contains(&name), "{ended:?}");
         assert!(page(&name).contains(&format!(".TH netglass-{verb} 1")));
@@ -254,6 +255,31 @@ fn shells_get_their_completions() {
         assert_eq!(ended.status, 0);
         assert!(ended.stdout.contains("create-scheme"), "{shell}");
     }
+}
+
+#[test]
+fn the_doctor_says_in_its_status_whether_everything_works() {
+    let place = Place::new();
+    let ended = place.run(&["doctor", "--format", "json"]);
+    assert_eq!(ended.stderr, "");
+    let records: Vec<serde_json::Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(records.iter().all(|record| record["version"] == 1), "{ended:?}");
+    let (mode, features) = records.split_last().unwrap();
+    assert_eq!(mode["kind"], "mode");
+    assert!(["streaming", "polling"].contains(&mode["mode"].as_str().unwrap()), "{mode}");
+    assert!(features.iter().all(|feature| feature["kind"] == "feature"));
+    for feature in features {
+        assert_eq!(feature["works"].as_bool().unwrap(), feature["reason"].is_null(), "{feature}");
+    }
+    let all_work = features.iter().all(|feature| feature["works"] == true);
+    assert_eq!(ended.status, i32::from(!all_work), "{ended:?}");
+
+    let text = place.run(&["doctor"]);
+    assert_eq!((text.status, text.stderr.as_str()), (ended.status, ""));
+    assert!(text.stdout.starts_with("FEATURE "), "without a terminal there is no colour");
+    assert!(text.stdout.lines().all(|line| line.chars().count() <= 100), "{}", text.stdout);
+    assert!(text.stdout.contains("\n`--mode auto` "), "{}", text.stdout);
 }
 
 #[test]

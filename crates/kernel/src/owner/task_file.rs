@@ -5,12 +5,13 @@ use std::io::Read;
 
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, Object, ObjectBuilder};
 use netglass_model::NamespaceInode;
+use rustix::thread::CapabilitySet;
 
 use super::{Held, OwnerIndex, Owners};
 use crate::{
     Error,
     process::{BootClock, Comm, ProcessIdentity},
-    program,
+    program::{self, Obstacle},
 };
 
 const PROGRAM: &str = "socket_owner";
@@ -18,6 +19,9 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/socket_owner.bp
 
 /// The kernel hands out at most 8 pages at a time.
 const BUFFER_LENGTH: usize = 32 * 1024;
+
+/// What it takes to load and attach it.
+const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 
 /// The records of `bpf/socket_owner.h`.
 mod record {
@@ -38,17 +42,18 @@ pub(super) struct TaskFileIterator {
 
 impl TaskFileIterator {
     pub(super) fn load() -> Result<Self, Error> {
-        let error = |doing| move |error: libbpf_rs::Error| failure(doing, format!("{error:#}"));
-        program::silence_loader();
-        let object = ObjectBuilder::default()
-            .open_memory(OBJECT)
-            .and_then(libbpf_rs::OpenObject::load)
-            .map_err(error("load"))?;
+        Self::try_load().map_err(|obstacle| failure("load", obstacle.reason))
+    }
+
+    /// The same, with what kind of thing stands in the way.
+    pub(super) fn try_load() -> Result<Self, Obstacle> {
+        let load = || ObjectBuilder::default().open_memory(OBJECT)?.load();
+        let object = program::attempt(NEEDED, load)?;
         let program = object
             .progs_mut()
             .next()
-            .ok_or_else(|| failure("find", "the object holds none".to_owned()))?;
-        let link = program.attach().map_err(error("attach"))?;
+            .ok_or_else(|| Obstacle::of_kernel("the object holds no program"))?;
+        let link = program::attempt(NEEDED, || program.attach())?;
         Ok(Self { object, link, buffer: vec![0; BUFFER_LENGTH] })
     }
 

@@ -1,5 +1,9 @@
 //! Where the streaming kernel programs hook in, and what each is for.
 
+use rustix::thread::CapabilitySet;
+
+use crate::cgroup_root;
+
 /// How a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attachment {
@@ -13,6 +17,20 @@ pub(super) enum Attachment {
     SocketIterator,
 }
 
+impl Attachment {
+    /// The capabilities that it takes to load and attach such a program.
+    pub(super) const fn needed(self) -> CapabilitySet {
+        match self {
+            Self::Tracepoint | Self::Iterator | Self::SocketIterator => {
+                CapabilitySet::BPF.union(CapabilitySet::PERFMON)
+            }
+            Self::Cgroup => {
+                CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::NET_ADMIN)
+            }
+        }
+    }
+}
+
 /// What is lost without some of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Feature {
@@ -20,6 +38,10 @@ pub(crate) enum Feature {
     Connections,
     /// What lives, once in each interval.
     Living,
+    /// Why attempts fail.
+    Errors,
+    /// Connections that a program breaks off.
+    Resets,
     /// What was there before.
     Existing,
     /// Datagrams, and who works with an accepted connection.
@@ -33,9 +55,11 @@ pub(crate) enum Feature {
 }
 
 impl Feature {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Connections,
         Self::Living,
+        Self::Errors,
+        Self::Resets,
         Self::Existing,
         Self::Datagrams,
         Self::DatagramPeers,
@@ -48,11 +72,28 @@ impl Feature {
         matches!(self, Self::Connections | Self::Living)
     }
 
+    /// What it is, for programs: it never changes.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Connections => "tcp_connections",
+            Self::Living => "lasting_connections",
+            Self::Errors => "reasons_of_failures",
+            Self::Resets => "broken_off_connections",
+            Self::Existing => "existing_connections",
+            Self::Datagrams => "datagrams",
+            Self::DatagramPeers => "datagram_peers",
+            Self::Attempts => "attempts_without_route",
+            Self::Binds => "udp_binds",
+        }
+    }
+
     /// What it is.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Connections => "TCP connections as they begin and end",
             Self::Living => "connections that last, in each interval",
+            Self::Errors => "why attempts fail",
+            Self::Resets => "traffic of connections that a program breaks off",
             Self::Existing => "connections older than the probe",
             Self::Datagrams => "UDP datagrams, and which worker has an accepted connection",
             Self::DatagramPeers => "peers of unconnected UDP sockets",
@@ -65,6 +106,8 @@ impl Feature {
     pub(crate) const fn lost(self) -> &'static str {
         match self {
             Self::Connections | Self::Living => "there is no streaming: sockets are polled",
+            Self::Errors => "every attempt that fails counts as abandoned",
+            Self::Resets => "they count as attempts that failed",
             Self::Existing => "connections that were there before are not counted",
             Self::Datagrams => {
                 "UDP is not counted, and an accepted connection belongs to the process that listens"
@@ -81,15 +124,12 @@ impl Feature {
             Self::Connections | Self::Living => {
                 "root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; Linux 5.12 with BTF"
             }
-            Self::Existing => "Linux 5.12 with BTF",
+            Self::Resets | Self::Existing => "Linux 5.12 with BTF",
+            Self::Errors => "Linux 5.15, which has the tracepoint inet_sk_error_report",
             Self::Datagrams => {
-                "Linux 6.3, which has the tracepoints sock_send_length and \
-                                sock_recv_length"
+                "Linux 6.3, which has the tracepoints sock_send_length and sock_recv_length"
             }
-            Self::DatagramPeers | Self::Attempts | Self::Binds => {
-                "cgroup v2 mounted (mount -t cgroup2 none /sys/fs/cgroup/unified), and \
-                 CAP_NET_ADMIN"
-            }
+            Self::DatagramPeers | Self::Attempts | Self::Binds => cgroup_root::REMEDY,
         }
     }
 }
@@ -107,10 +147,19 @@ const fn hook(program: &'static str, attachment: Attachment, feature: Feature) -
     Hook { program, attachment, feature }
 }
 
+/// Says who connects and who listens, where the programs of [`Feature::Attempts`] and
+/// [`Feature::Binds`] cannot, at a higher cost: it is called for each state of a connection.
+pub(super) const OPENS_INSTEAD: &str = "observe_state";
+
 /// Every program of `bpf/stream.bpf.c`.
-pub(super) const HOOKS: [Hook; 14] = [
-    hook("observe_state", Attachment::Tracepoint, Feature::Connections),
+pub(super) const HOOKS: [Hook; 17] = [
+    hook("observe_end", Attachment::Tracepoint, Feature::Connections),
+    // Behind the first one: the kernel calls programs in the order in which they were attached.
+    hook("observe_end_again", Attachment::Tracepoint, Feature::Connections),
+    hook(OPENS_INSTEAD, Attachment::Tracepoint, Feature::Connections),
     hook("look_at_living", Attachment::SocketIterator, Feature::Living),
+    hook("observe_error", Attachment::Tracepoint, Feature::Errors),
+    hook("observe_reset", Attachment::Tracepoint, Feature::Resets),
     hook("find_existing", Attachment::Iterator, Feature::Existing),
     hook("observe_send", Attachment::Tracepoint, Feature::Datagrams),
     hook("observe_receive", Attachment::Tracepoint, Feature::Datagrams),
@@ -120,7 +169,6 @@ pub(super) const HOOKS: [Hook; 14] = [
     hook("note_receive_v6", Attachment::Cgroup, Feature::DatagramPeers),
     hook("note_connect_v4", Attachment::Cgroup, Feature::Attempts),
     hook("note_connect_v6", Attachment::Cgroup, Feature::Attempts),
-    hook("note_release", Attachment::Cgroup, Feature::Attempts),
     hook("note_bind_v4", Attachment::Cgroup, Feature::Binds),
     hook("note_bind_v6", Attachment::Cgroup, Feature::Binds),
 ];

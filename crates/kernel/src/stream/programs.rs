@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     io::Read,
     os::fd::{AsFd, AsRawFd},
     rc::Rc,
@@ -12,13 +13,17 @@ use libbpf_rs::{
     RingBuffer, RingBufferBuilder,
 };
 use netglass_model::{Degradation, FlowCounters, NamespaceInode};
+use rustix::thread::CapabilitySet;
 
 use super::{
     Sizes,
-    hook::{Attachment, Feature, HOOKS, Hook},
+    hook::{Attachment, Feature, HOOKS, Hook, OPENS_INSTEAD},
     record::{self, FlowKey, LISTENER_LENGTH, ListenerRecord},
 };
-use crate::{Error, cgroup_root, program};
+use crate::{
+    Error, cgroup_root,
+    program::{self, Obstacle},
+};
 
 const PROGRAM: &str = "stream";
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stream.bpf.o"));
@@ -80,11 +85,15 @@ impl Programs {
         unavailable: &[&str],
         degraded: &mut dyn FnMut(Degradation),
     ) -> Result<Self, Error> {
-        let wanted: Vec<Hook> =
-            HOOKS.into_iter().filter(|hook| !unavailable.contains(&hook.program)).collect();
-        let (object, loaded) = load_what_can_be(namespace, sizes, &wanted, degraded)?;
+        let mut shortfall = Shortfall { features: BTreeSet::new(), degraded };
+        let (left_out, wanted): (Vec<Hook>, Vec<Hook>) =
+            HOOKS.into_iter().partition(|hook| unavailable.contains(&hook.program));
+        for hook in &left_out {
+            shortfall.add(hook, "load", "it is left out")?;
+        }
+        let (object, loaded) = load_what_can_be(namespace, sizes, &wanted, &mut shortfall)?;
         let mut starting = Starting { object: &object, living: None, existing: None };
-        starting.attach_iterators(&loaded, degraded)?;
+        starting.attach_iterators(&loaded, &mut shortfall)?;
         let Starting { living, existing, .. } = starting;
         let Some(living) = living else {
             return Err(failure("attach", format!("{} is missing", Feature::Living.name())));
@@ -104,31 +113,34 @@ impl Programs {
         programs.begin(programs.epoch + 1)?;
         // Once, so that the programs know in whose pid namespace ids are read.
         programs.look_at_living(&mut |_| {})?;
-        programs.attach(&loaded, degraded)?;
+        programs.attach(&loaded, &mut shortfall)?;
         programs.find_existing()?;
         Ok(programs)
     }
 
     /// Attaches all but the iterators.
-    fn attach(
-        &mut self,
-        loaded: &[Hook],
-        degraded: &mut dyn FnMut(Degradation),
-    ) -> Result<(), Error> {
-        let cgroup = cgroup_root::open();
-        for hook in loaded {
-            let program = find_program(&self.object, hook.program)?;
-            let attached = match hook.attachment {
-                Attachment::Iterator | Attachment::SocketIterator => continue,
-                Attachment::Tracepoint => program.attach().map_err(reason),
-                Attachment::Cgroup => match &cgroup {
-                    Ok(root) => program.attach_cgroup(root.as_raw_fd()).map_err(reason),
-                    Err(error) => Err(error.to_string()),
-                },
-            };
-            match attached {
-                Ok(link) => self.links.push(link),
-                Err(reason) => give_up(hook, "attach", &reason, degraded)?,
+    fn attach(&mut self, loaded: &[Hook], shortfall: &mut Shortfall<'_>) -> Result<(), Error> {
+        let tells_opens = |hook: &Hook| matches!(hook.feature, Feature::Attempts | Feature::Binds);
+        let mut opens_told = 0;
+        let (instead, hooks): (Vec<&Hook>, Vec<&Hook>) =
+            loaded.iter().partition(|hook| hook.program == OPENS_INSTEAD);
+        for hook in hooks {
+            if matches!(hook.attachment, Attachment::Iterator | Attachment::SocketIterator) {
+                continue;
+            }
+            match attach(&self.object, hook) {
+                Ok(link) => {
+                    opens_told += usize::from(tells_opens(hook));
+                    self.links.push(link);
+                }
+                Err(obstacle) => shortfall.add(hook, "attach", &obstacle.reason)?,
+            }
+        }
+        if opens_told < HOOKS.iter().filter(|hook| tells_opens(hook)).count() {
+            for hook in instead {
+                let attached = attach(&self.object, hook);
+                let link = attached.map_err(|obstacle| failure("attach", obstacle.reason))?;
+                self.links.push(link);
             }
         }
         Ok(())
@@ -260,33 +272,41 @@ impl Programs {
 }
 
 /// Tries each of the programs by itself: the features, and why those that do not work do not.
-pub(crate) fn try_each() -> Vec<(Feature, Result<(), String>)> {
-    let cgroup = cgroup_root::open().map(drop).map_err(|error| error.to_string());
-    let try_hook = |hook: &Hook| -> Result<(), String> {
-        let object = load(None, Sizes::SMALLEST, std::slice::from_ref(hook)).map_err(reason)?;
-        let program =
-            find_program(&object, hook.program).map_err(|error: Error| error.to_string())?;
-        match hook.attachment {
-            Attachment::Tracepoint | Attachment::Iterator => {
-                program.attach().map(drop).map_err(reason)
-            }
-            Attachment::SocketIterator => {
-                let sockets =
-                    find_map(&object, "sockets").map_err(|error: Error| error.to_string())?;
-                program.attach_iter(sockets.as_fd()).map(drop).map_err(reason)
-            }
-            Attachment::Cgroup => {
-                cgroup.clone()?;
-                let root = cgroup_root::open().map_err(|error| error.to_string())?;
-                program.attach_cgroup(root.as_raw_fd()).map(drop).map_err(reason)
-            }
-        }
+pub(crate) fn try_each() -> Vec<(Feature, Result<(), Obstacle>)> {
+    let try_hook = |hook: &Hook| {
+        let object = load(None, Sizes::SMALLEST, std::slice::from_ref(hook))?;
+        attach(&object, hook).map(drop)
     };
     let of_feature = |feature| {
         let mut hooks = HOOKS.iter().filter(|hook| hook.feature == feature);
         (feature, hooks.try_for_each(try_hook))
     };
     Feature::ALL.into_iter().map(of_feature).collect()
+}
+
+/// Tries whether there is memory for the tables that suit this host, without any program.
+pub(crate) fn try_tables() -> Result<(), Obstacle> {
+    load(None, Sizes::of_host(), &[]).map(drop)
+}
+
+/// Attaches one program.
+fn attach(object: &Object, hook: &Hook) -> Result<Link, Obstacle> {
+    let missing = |error: Error| Obstacle::of_kernel(error.to_string());
+    let program = find_program(object, hook.program).map_err(missing)?;
+    let needed = hook.attachment.needed();
+    match hook.attachment {
+        Attachment::Tracepoint | Attachment::Iterator => {
+            program::attempt(needed, || program.attach())
+        }
+        Attachment::SocketIterator => {
+            let sockets = find_map(object, "sockets").map_err(missing)?;
+            program::attempt(needed, || program.attach_iter(sockets.as_fd()))
+        }
+        Attachment::Cgroup => {
+            let root = cgroup_root::open().map_err(missing)?;
+            program::attempt(needed, || program.attach_cgroup(root.as_raw_fd()))
+        }
+    }
 }
 
 /// The iterators while they are attached.
@@ -300,21 +320,17 @@ impl Starting<'_> {
     fn attach_iterators(
         &mut self,
         loaded: &[Hook],
-        degraded: &mut dyn FnMut(Degradation),
+        shortfall: &mut Shortfall<'_>,
     ) -> Result<(), Error> {
         for hook in loaded {
-            let program = find_program(self.object, hook.program)?;
-            let (place, attached) = match hook.attachment {
-                Attachment::Iterator => (&mut self.existing, program.attach()),
-                Attachment::SocketIterator => {
-                    let sockets = find_map(self.object, "sockets")?;
-                    (&mut self.living, program.attach_iter(sockets.as_fd()))
-                }
+            let place = match hook.attachment {
+                Attachment::Iterator => &mut self.existing,
+                Attachment::SocketIterator => &mut self.living,
                 Attachment::Tracepoint | Attachment::Cgroup => continue,
             };
-            match attached {
+            match attach(self.object, hook) {
                 Ok(link) => *place = Some(link),
-                Err(error) => give_up(hook, "attach", &reason(error), degraded)?,
+                Err(obstacle) => shortfall.add(hook, "attach", &obstacle.reason)?,
             }
         }
         Ok(())
@@ -326,13 +342,8 @@ fn load_what_can_be(
     namespace: Option<NamespaceInode>,
     sizes: Sizes,
     wanted: &[Hook],
-    degraded: &mut dyn FnMut(Degradation),
+    shortfall: &mut Shortfall<'_>,
 ) -> Result<(Object, Vec<Hook>), Error> {
-    for feature in Feature::ALL {
-        if feature.is_required() && !wanted.iter().any(|hook| hook.feature == feature) {
-            return Err(failure("load", format!("{} is missing", feature.name())));
-        }
-    }
     if let Ok(object) = load(namespace, sizes, wanted) {
         return Ok((object, wanted.to_vec()));
     }
@@ -340,11 +351,11 @@ fn load_what_can_be(
     for hook in wanted {
         match load(namespace, Sizes::SMALLEST, std::slice::from_ref(hook)) {
             Ok(_) => loadable.push(*hook),
-            Err(error) => give_up(hook, "load", &reason(error), degraded)?,
+            Err(obstacle) => shortfall.add(hook, "load", &obstacle.reason)?,
         }
     }
     let object =
-        load(namespace, sizes, &loadable).map_err(|error| failure("load", reason(error)))?;
+        load(namespace, sizes, &loadable).map_err(|obstacle| failure("load", obstacle.reason))?;
     Ok((object, loadable))
 }
 
@@ -352,15 +363,19 @@ fn load(
     namespace: Option<NamespaceInode>,
     sizes: Sizes,
     hooks: &[Hook],
-) -> Result<Object, libbpf_rs::Error> {
-    program::silence_loader();
-    let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
-    for mut program in object.progs_mut() {
-        let is_wanted = hooks.iter().any(|hook| program.name() == hook.program);
-        program.set_autoload(is_wanted);
-    }
-    configure(&mut object, namespace, sizes)?;
-    object.load()
+) -> Result<Object, Obstacle> {
+    let needed = hooks
+        .iter()
+        .fold(CapabilitySet::BPF, |needed, hook| needed.union(hook.attachment.needed()));
+    program::attempt(needed, || {
+        let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
+        for mut program in object.progs_mut() {
+            let is_wanted = hooks.iter().any(|hook| program.name() == hook.program);
+            program.set_autoload(is_wanted);
+        }
+        configure(&mut object, namespace, sizes)?;
+        object.load()
+    })
 }
 
 fn configure(
@@ -449,22 +464,27 @@ fn is_readable(control: &MapHandle) -> bool {
     control.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).is_ok_and(|value| value.is_some())
 }
 
-/// Without a required program there is no streaming; without any other one something is lost.
-fn give_up(
-    hook: &Hook,
-    doing: &'static str,
-    reason: &str,
-    degraded: &mut dyn FnMut(Degradation),
-) -> Result<(), Error> {
-    if hook.feature.is_required() {
-        return Err(failure(doing, reason.to_owned()));
+/// What could not be had. A feature is told of once, however many of its programs are missing.
+struct Shortfall<'a> {
+    features: BTreeSet<Feature>,
+    degraded: &'a mut dyn FnMut(Degradation),
+}
+
+impl Shortfall<'_> {
+    /// Without a required program there is no streaming; without any other one something is lost.
+    fn add(&mut self, hook: &Hook, doing: &'static str, reason: &str) -> Result<(), Error> {
+        if hook.feature.is_required() {
+            return Err(Error::Program { doing, program: hook.program, reason: reason.to_owned() });
+        }
+        if self.features.insert(hook.feature) {
+            (self.degraded)(Degradation {
+                feature: hook.feature.name().to_owned(),
+                reason: format!("cannot {doing} the kernel program {}: {reason}", hook.program),
+                consequence: hook.feature.lost().to_owned(),
+            });
+        }
+        Ok(())
     }
-    degraded(Degradation {
-        feature: hook.feature.name().to_owned(),
-        reason: format!("cannot {doing} the kernel program {}: {reason}", hook.program),
-        consequence: hook.feature.lost().to_owned(),
-    });
-    Ok(())
 }
 
 fn find_program<'a>(object: &'a Object, name: &'static str) -> Result<ProgramMut<'a>, Error> {

@@ -171,3 +171,130 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    const HEADER: &str = include_str!("../bpf/stream/records.h");
+
+    #[test]
+    fn the_records_are_those_of_the_header() {
+        for (name, length) in [
+            ("flow_key", FLOW_KEY_LENGTH),
+            ("flow_counters", FLOW_COUNTERS_LENGTH),
+            ("listener_record", LISTENER_LENGTH),
+            ("process_record", PROCESS_LENGTH),
+        ] {
+            let asserted = format!("_Static_assert(sizeof(struct {name}) == {length}, ");
+            assert!(HEADER.contains(&asserted), "{asserted}");
+        }
+        assert!(HEADER.contains("FLOW_PASSIVE = 1 << 0,"));
+        assert!(HEADER.contains("FLOW_BY_LISTENER = 1 << 1,"));
+        // In the order in which they are read.
+        let kinds = HEADER.split("enum failure {").nth(1).unwrap().split('}').next().unwrap();
+        let kinds: Vec<_> = kinds.split(',').map(str::trim).collect();
+        assert_eq!(
+            kinds[..6],
+            Failures::NAMES.map(|name| format!("FAILURE_{}", name.to_uppercase()))
+        );
+    }
+
+    fn flow_key(local: [u8; 16], protocol: u8, flags: u8) -> Vec<u8> {
+        let peer = [[0; 10].as_slice(), &[0xff, 0xff, 10, 0, 0, 2]].concat();
+        let mut bytes = [local.as_slice(), &peer].concat();
+        bytes.extend_from_slice(&7_u32.to_ne_bytes());
+        bytes.extend_from_slice(&9_u32.to_ne_bytes());
+        bytes.extend_from_slice(&443_u16.to_ne_bytes());
+        bytes.extend_from_slice(&[protocol, flags, 0, 0, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn a_flow_key_names_its_ends() {
+        let mut local = [0; 16];
+        local[15] = 1;
+        let key = FlowKey::parse(&flow_key(local, 6, FLOW_PASSIVE | FLOW_BY_LISTENER)).unwrap();
+        assert_eq!(key.local, "::1".parse::<IpAddr>().unwrap());
+        assert_eq!(key.peer, "10.0.0.2".parse::<IpAddr>().unwrap());
+        assert_eq!((key.namespace, key.service_port), (NamespaceInode(7), 443));
+        assert_eq!((key.protocol, key.direction), (Protocol::Tcp, Direction::Passive));
+        assert_eq!((key.process.unwrap().get(), key.by_listener), (9, true));
+
+        let key = FlowKey::parse(&flow_key(local, 17, 0)).unwrap();
+        assert_eq!((key.protocol, key.direction), (Protocol::Udp, Direction::Active));
+        assert_eq!(FlowKey::parse(&flow_key(local, 132, 0)), None, "a protocol we do not follow");
+    }
+
+    #[test]
+    fn counters_are_read_in_the_order_of_the_header() {
+        let bytes: Vec<u8> = (0..16_u64).flat_map(u64::to_ne_bytes).collect();
+        let (sightings, counters) = parse_counters(&bytes).unwrap();
+        assert_eq!((sightings, counters.connections, counters.opened), (0, 1, 2));
+        assert_eq!((counters.bytes_sent, counters.bytes_received), (3, 4));
+        assert_eq!((counters.segments_sent, counters.segments_received), (5, 6));
+        assert_eq!((counters.retransmits, counters.rtt.sum_us, counters.rtt.count), (7, 8, 9));
+        assert_eq!(counters.failed.counts(), [10, 11, 12, 13, 14, 15]);
+    }
+
+    #[test]
+    fn a_listener_has_a_port_unless_the_kernel_chose_it() {
+        let record = |port: u16| {
+            let mut bytes = vec![0; LISTENER_LENGTH];
+            bytes[16..20].copy_from_slice(&7_u32.to_ne_bytes());
+            bytes[24..26].copy_from_slice(&port.to_ne_bytes());
+            bytes[26] = 17;
+            ListenerRecord::parse(&bytes).unwrap()
+        };
+        assert_eq!(record(53).port, Some(53));
+        assert_eq!((record(0).port, record(0).process), (None, None));
+        assert_eq!(record(0).local, "::".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn a_process_has_the_paths_that_its_names_make() {
+        let mut bytes = vec![0; PROCESS_LENGTH];
+        for (index, number) in [3_u32, 10, 11, 12, 13, 14, 15].into_iter().enumerate() {
+            bytes[index * 4..index * 4 + 4].copy_from_slice(&number.to_ne_bytes());
+        }
+        for (index, length) in [13_u16, 0, 8, 1].into_iter().enumerate() {
+            bytes[28 + index * 2..30 + index * 2].copy_from_slice(&length.to_ne_bytes());
+        }
+        bytes[40..48].copy_from_slice(&5_u64.to_ne_bytes());
+        bytes[48..52].copy_from_slice(b"curl");
+        bytes[64..77].copy_from_slice(b"curl\0bin\0usr\0");
+        bytes[832..840].copy_from_slice(b"curl\0-v\0");
+        let record = ProcessRecord::parse(&bytes).unwrap();
+        assert_eq!((record.number.get(), record.pid, record.pgid), (3, 10, 11));
+        assert_eq!((record.ppid, record.family, record.uid, record.gid), (12, 13, 14, 15));
+        assert_eq!(record.executable.as_deref(), Some(b"/usr/bin/curl".as_slice()));
+        assert_eq!((record.cgroup, record.start_boottime), (None, 5));
+        assert_eq!((record.arguments, record.arguments_cut), (b"curl\0-v\0".as_slice(), true));
+        assert_eq!(record.comm.as_bytes(), b"curl");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in vec(any::<u8>(), PROCESS_LENGTH),
+            length in 0..=PROCESS_LENGTH,
+        ) {
+            let _ = ProcessRecord::parse(&bytes);
+            for length in [length, FLOW_KEY_LENGTH, FLOW_COUNTERS_LENGTH, LISTENER_LENGTH] {
+                let _ = ProcessRecord::parse(&bytes[..length]);
+                let _ = FlowKey::parse(&bytes[..length]);
+                let _ = parse_counters(&bytes[..length]);
+                let _ = ListenerRecord::parse(&bytes[..length]);
+            }
+        }
+
+        #[test]
+        fn names_make_a_path_in_their_reverse_order(names in vec("[a-z.-]{1,9}", 1..8)) {
+            let leaf_first: Vec<u8> =
+                names.iter().rev().flat_map(|name| [name.as_bytes(), &[0]].concat()).collect();
+            let expected: String = names.iter().flat_map(|name| ["/", name]).collect();
+            prop_assert_eq!(path(&leaf_first), Some(expected.into_bytes()));
+        }
+    }
+}

@@ -1,12 +1,15 @@
 //! Where sightings come from: scans of all sockets, or kernel programs that watch them.
 
 use anyhow::Context as _;
+use netglass_kernel::{Collector, Limits, ScanOptions, Scanner, Sightings};
 #[cfg(feature = "ebpf")]
-use netglass_kernel::Streamer;
-use netglass_kernel::{Collector, Scanner, Sightings};
+use netglass_kernel::{Selection, Sizes, StreamOptions, Streamer};
 use netglass_model::{Degradation, NamespaceInode};
 
-use super::arguments::{Mode, ScanArguments};
+use super::{
+    arguments::{Mode, ScanArguments},
+    trial::TriedMode,
+};
 
 /// Where sightings come from.
 pub(super) enum Source {
@@ -40,14 +43,44 @@ impl Source {
         }
     }
 
+    /// What [`open`](Self::open) gives where every option has its default.
+    pub(super) fn open_by_default() -> anyhow::Result<(Self, Option<Degradation>)> {
+        match Self::streaming_by_default() {
+            Ok(streaming) => Ok((streaming, None)),
+            Err(error) => {
+                // As many as one look at a large host finds.
+                let limits = Limits { flows: 1 << 18, sockets: 1 << 20 };
+                let scanner = Scanner::new(ScanOptions::default(), Sightings::One, limits)?;
+                let polling = Self::Polling(Box::new(scanner));
+                Ok((polling, Some(instead_of_streaming(&error))))
+            }
+        }
+    }
+
+    #[cfg(feature = "ebpf")]
+    fn streaming_by_default() -> anyhow::Result<Self> {
+        let options = StreamOptions { selection: Selection::default(), sizes: Sizes::of_host() };
+        Self::stream(options)
+    }
+
     #[cfg(feature = "ebpf")]
     fn streaming(arguments: &ScanArguments) -> anyhow::Result<Self> {
-        let streamer = Streamer::new(arguments.stream_options());
+        Self::stream(arguments.stream_options())
+    }
+
+    #[cfg(feature = "ebpf")]
+    fn stream(options: StreamOptions) -> anyhow::Result<Self> {
+        let streamer = Streamer::new(options);
         Ok(Self::Streaming(Box::new(streamer.context("getting ready to watch sockets")?)))
     }
 
     #[cfg(not(feature = "ebpf"))]
     fn streaming(_: &ScanArguments) -> anyhow::Result<Self> {
+        Self::streaming_by_default()
+    }
+
+    #[cfg(not(feature = "ebpf"))]
+    fn streaming_by_default() -> anyhow::Result<Self> {
         anyhow::bail!("this program was built without kernel programs")
     }
 
@@ -64,6 +97,10 @@ impl Source {
 
     /// There is a last flush to come. What was not looked at since the last time is looked at,
     /// unless that would be what a scan sees.
+    #[cfg_attr(
+        not(feature = "ebpf"),
+        expect(unused_variables, reason = "a scan does not look before the end")
+    )]
     pub(super) fn look_before_the_end(&mut self, collector: &mut Collector) -> anyhow::Result<()> {
         match self {
             Self::Polling(_) => Ok(()),
@@ -87,6 +124,15 @@ impl Source {
             Self::Polling(scanner) => scanner.own_namespace(),
             #[cfg(feature = "ebpf")]
             Self::Streaming(streamer) => streamer.own_namespace(),
+        }
+    }
+
+    /// How connections are found.
+    pub(super) fn mode(&self) -> TriedMode {
+        match self {
+            Self::Polling(_) => TriedMode::Polling,
+            #[cfg(feature = "ebpf")]
+            Self::Streaming(_) => TriedMode::Streaming,
         }
     }
 

@@ -164,7 +164,8 @@ fn processes_of_other_users_are_seen_in_other_namespaces_too() {
     require!(root, ebpf, command("setpriv"));
     let (host, other) = (Namespace::new("host"), Namespace::new("other"));
     let load = Copy::of(load_command());
-    let running = [(&host, "8001"), (&other, "8002")].map(|(namespace, port)| {
+    // All namespaces are those of other tests too, so these ports are nobody else's.
+    let running = [(&host, "18001"), (&other, "18002")].map(|(namespace, port)| {
         let mut command = load.as_nobody(namespace);
         command.args(["hold-server", "--listen", &format!("127.0.0.1:{port}")]);
         let server = Running::spawn(command);
@@ -174,7 +175,7 @@ fn processes_of_other_users_are_seen_in_other_namespaces_too() {
     for owners in ["task-file", "procfs"] {
         let database = Database::new();
         database.probe_once(&host, &["--all-namespaces", "--owners", owners]);
-        for ((server, client), port) in running.iter().zip([8001, 8002]) {
+        for ((server, client), port) in running.iter().zip([18_001, 18_002]) {
             let edges = database.edges(&host, &["--port", &port.to_string()]);
             let edge = only_edge_to(&edges, port);
             assert_eq!(edge.number("server/process/pid"), u64::from(server.id()), "{owners}");

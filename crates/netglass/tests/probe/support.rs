@@ -142,11 +142,6 @@ impl Probing {
         probing
     }
 
-    /// What it said on standard error so far.
-    pub(crate) fn stderr(&self) -> String {
-        String::from_utf8(self.0.stderr()).unwrap()
-    }
-
     /// Waits until everything that has happened before was collected, and more than that.
     #[track_caller]
     pub(crate) fn wait_for_collection(&self) {

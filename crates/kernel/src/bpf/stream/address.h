@@ -98,41 +98,55 @@ static __always_inline __u32 namespace_of(const struct bpf_sock *socket)
 	return BPF_CORE_READ(*(struct net **)((void *)head + place), ns.inum);
 }
 
-static __always_inline int attempt(struct bpf_sock_addr *ctx, const __u8 *peer)
+/* An attempt before this one, which ended without a segment. */
+static __always_inline void never_left(const struct sock *sk, struct tracked_socket *tracked)
+{
+	struct flow_counters more = { .sightings = 1 };
+	struct flow_key key = {};
+
+	__builtin_memcpy(key.peer_address, tracked->peer_address, ADDRESS_LENGTH);
+	if (*(__u32 *)&key.peer_address[8] == bpf_htonl(0xffff))
+		map_address(key.local_address, 0);
+	key.network_namespace = sk->__sk_common.skc_net.net->ns.inum;
+	key.process = tracked->process;
+	key.service_port = tracked->peer_port;
+	key.protocol = IPPROTO_TCP;
+	more.failed[FAILURE_UNREACHABLE] = 1;
+	add_to_flow(&key, &more, current_epoch());
+}
+
+static __always_inline int connects(struct bpf_sock_addr *ctx, const __u8 *peer)
 {
 	struct bpf_sock *socket = ctx->sk;
 	struct tracked_socket *tracked;
 	__u32 protocol = ctx->protocol;
-	__u32 namespace = 0;
 
 	if (!socket || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP))
 		return 1;
-	if (protocol == IPPROTO_TCP || wanted_namespace) {
-		namespace = namespace_of(socket);
-		if (wanted_namespace && namespace != wanted_namespace)
+	if (protocol == IPPROTO_TCP) {
+		struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(socket);
+
+		if (!sk || !is_wanted(sk))
 			return 1;
+		tracked = track(socket);
+		if (!tracked)
+			return 1;
+		/* The same socket may try one address after the other. */
+		if (tracked->role == ROLE_ACTIVE && !tracked->counted_in)
+			never_left(sk, tracked);
+		connecting(tracked, peer, bpf_ntohs(ctx->user_port));
+		return 1;
 	}
-	tracked = bpf_sk_storage_get(&sockets, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (wanted_namespace && namespace_of(socket) != wanted_namespace)
+		return 1;
+	tracked = track(socket);
 	if (!tracked)
 		return 1;
-	if (protocol == IPPROTO_UDP) {
-		/* It may have been connected to another peer. */
-		tracked->role = ROLE_NONE;
-		tracked->flags = 0;
-		tracked->counted_in = 0;
-		tracked->process = current_process();
-		return 1;
-	}
-	/* The same socket may try one address after the other. */
-	if (tracked->role == ROLE_ATTEMPT)
-		never_left(tracked);
-	if (tracked->role != ROLE_NONE)
-		return 1;
+	/* It may have been connected to another peer. */
+	tracked->role = ROLE_NONE;
+	tracked->flags = 0;
+	tracked->counted_in = 0;
 	tracked->process = current_process();
-	tracked->network_namespace = namespace;
-	tracked->peer_port = bpf_ntohs(ctx->user_port);
-	__builtin_memcpy(tracked->peer_address, peer, ADDRESS_LENGTH);
-	tracked->role = ROLE_ATTEMPT;
 	return 1;
 }
 
@@ -142,7 +156,7 @@ int note_connect_v4(struct bpf_sock_addr *ctx)
 	__u8 peer[ADDRESS_LENGTH];
 
 	map_address(peer, ctx->user_ip4);
-	return attempt(ctx, peer);
+	return connects(ctx, peer);
 }
 
 SEC("cgroup/connect6")
@@ -152,32 +166,24 @@ int note_connect_v6(struct bpf_sock_addr *ctx)
 	__u32 words[] = USER_V6(ctx);
 
 	read_v6(peer, words);
-	return attempt(ctx, peer);
+	return connects(ctx, peer);
 }
 
-SEC("cgroup/sock_release")
-int note_release(struct bpf_sock *ctx)
-{
-	struct tracked_socket *tracked;
-
-	if (ctx->protocol != IPPROTO_TCP)
-		return 1;
-	tracked = bpf_sk_storage_get(&sockets, ctx, 0, 0);
-	if (tracked && tracked->role == ROLE_ATTEMPT)
-		never_left(tracked);
-	return 1;
-}
-
+/* Whether a socket that is bound will listen, connect or exchange datagrams is seen later. */
 static __always_inline int bound(struct bpf_sock *ctx)
 {
 	struct tracked_socket *tracked;
+	__u32 protocol = ctx->protocol;
 
-	if (ctx->protocol != IPPROTO_UDP ||
+	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
 	    (wanted_namespace && namespace_of(ctx) != wanted_namespace))
 		return 1;
-	tracked = bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (tracked)
-		tracked->process = current_process();
+	tracked = track(ctx);
+	if (!tracked)
+		return 1;
+	tracked->process = current_process();
+	if (protocol == IPPROTO_TCP)
+		tracked->role = ROLE_LISTENER;
 	return 1;
 }
 

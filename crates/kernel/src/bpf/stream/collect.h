@@ -74,8 +74,7 @@ int look_at_living(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (protocol == IPPROTO_TCP) {
 		if (tracked->role == ROLE_LISTENER && state == TCP_LISTEN)
 			return write_listener(seq, sk, protocol, tracked);
-		if ((tracked->role == ROLE_ACTIVE || tracked->role == ROLE_PASSIVE) &&
-		    has_peer(state))
+		if (tracked->role != ROLE_NONE && has_peer(state))
 			look_at_tcp(sk, tracked);
 	} else if (protocol == IPPROTO_UDP) {
 		if (state == TCP_ESTABLISHED)

@@ -63,18 +63,16 @@ struct {
 enum role {
 	/* Nothing is to be counted: not connected yet, or any more. */
 	ROLE_NONE,
-	/* connect(2) was called, and nothing was sent so far. */
-	ROLE_ATTEMPT,
+	/* connect(2) was called. */
 	ROLE_ACTIVE,
+	/* It is bound and may listen; or it was accepted, and nobody worked with it so far. */
 	ROLE_LISTENER,
 	ROLE_PASSIVE,
 };
 
 enum socket_flags {
-	/* The process is that of the listening socket. */
-	SOCKET_BY_LISTENER = 1 << 0,
 	/* It was there before us. */
-	SOCKET_EXISTED = 1 << 1,
+	SOCKET_EXISTED = 1 << 0,
 };
 
 /* In counted_in: the connection is older than our watch. */
@@ -94,11 +92,9 @@ struct tracked_socket {
 	__u32 counted_in;
 	__u8 role;
 	__u8 flags;
-	/* Of an attempt, until its first segment is sent. */
+	/* To whom connect(2) was to connect it. */
 	__u16 peer_port;
 	__u8 peer_address[ADDRESS_LENGTH];
-	__u32 network_namespace;
-	__u32 reserved;
 	/* When its process started, for the choice among several holders. */
 	__u64 holder_since;
 };

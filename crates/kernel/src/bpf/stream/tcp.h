@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * TCP. What a connection did stands in its socket, so it is looked at when it ends, and once in
- * each interval while it lasts; in between there is nothing to do.
+ * each interval while it lasts; in between there is nothing to do. Following each of its states
+ * would cost more than all the rest.
  */
 #ifndef NETGLASS_STREAM_TCP_H
 #define NETGLASS_STREAM_TCP_H
@@ -77,64 +78,41 @@ static __always_inline void count_connection(struct tracked_socket *tracked,
 	more->opened = !before;
 }
 
+/* Whether the peer ever answered: its acknowledgement of the SYN counts as one byte. */
+static __always_inline bool was_open(const struct tcp_sock *tcp, const struct tracked_socket *tracked)
+{
+	return tcp->bytes_acked || tracked->counted_in || tracked->role != ROLE_ACTIVE;
+}
+
 static __always_inline void fill_key(struct flow_key *key, const struct sock *sk,
 				     const struct tracked_socket *tracked, __u8 protocol,
 				     __u16 local_port)
 {
+	__u16 peer_port = bpf_ntohs(sk->__sk_common.skc_dport);
+
 	local_address(key->local_address, sk);
 	peer_address(key->peer_address, sk);
 	key->network_namespace = sk->__sk_common.skc_net.net->ns.inum;
 	key->process = tracked->process;
 	key->protocol = protocol;
 	if (tracked->role == ROLE_ACTIVE) {
-		key->service_port = bpf_ntohs(sk->__sk_common.skc_dport);
+		key->service_port = peer_port;
+		/* The kernel forgets the peer of an attempt that fails at once. */
+		if (!peer_port) {
+			key->service_port = tracked->peer_port;
+			__builtin_memcpy(key->peer_address, tracked->peer_address, ADDRESS_LENGTH);
+		}
 	} else {
 		key->service_port = local_port;
 		key->flags = FLOW_PASSIVE;
-		if (tracked->flags & SOCKET_BY_LISTENER)
+		if (tracked->role == ROLE_LISTENER)
 			key->flags |= FLOW_BY_LISTENER;
 	}
 }
 
-/* An attempt is being made, in the context of whoever called connect(2). */
-static __always_inline void connecting(struct sock *sk)
+static __always_inline struct tracked_socket *track(void *sk)
 {
-	struct tracked_socket *tracked;
-
-	tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!tracked)
-		return;
-	/* The socket may have been connected before. */
-	__builtin_memset(tracked, 0, sizeof(*tracked));
-	tracked->role = ROLE_ACTIVE;
-	if (!BPF_CORE_READ_BITFIELD(sk, sk_kern_sock))
-		tracked->process = current_process();
-}
-
-static __always_inline void listening_begins(struct sock *sk)
-{
-	struct tracked_socket *tracked;
-
-	tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!tracked)
-		return;
-	__builtin_memset(tracked, 0, sizeof(*tracked));
-	tracked->role = ROLE_LISTENER;
-	if (!BPF_CORE_READ_BITFIELD(sk, sk_kern_sock))
-		tracked->process = current_process();
-}
-
-/* A passive open got through; whose work it is stands in what was copied from the listener. */
-static __always_inline void accepted(struct sock *sk)
-{
-	struct tracked_socket *tracked;
-
-	tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	/* An active open that met another one half way comes by here too. */
-	if (!tracked || tracked->role == ROLE_ACTIVE)
-		return;
-	tracked->role = ROLE_PASSIVE;
-	tracked->flags = SOCKET_BY_LISTENER;
+	return bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
 /*
@@ -146,21 +124,35 @@ static __always_inline void claim(struct sock *sk)
 	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	__u32 process;
 
-	if (!tracked || !(tracked->flags & SOCKET_BY_LISTENER) || tracked->counted_in)
+	if (tracked && (tracked->role != ROLE_LISTENER || tracked->counted_in))
+		return;
+	if (!is_wanted(sk))
+		return;
+	/* What was opened while we watch is known, but for what a socket accepted that was not. */
+	if (!tracked && sk->__sk_common.skc_state == TCP_ESTABLISHED)
+		tracked = track(sk);
+	if (!tracked)
 		return;
 	process = current_process();
 	if (!process)
 		return;
 	tracked->process = process;
-	tracked->flags &= ~SOCKET_BY_LISTENER;
+	tracked->role = ROLE_PASSIVE;
 }
 
-static __always_inline bool was_never_open(int before)
+static __always_inline enum failure failure_of_attempt(int error, const struct tcp_sock *tcp)
 {
-	return before == TCP_SYN_SENT || before == TCP_SYN_RECV;
+	/* There was no route, or none that may be taken. */
+	if (!error && !tcp->segs_out)
+		return FAILURE_UNREACHABLE;
+	return failure_of(error);
 }
 
-static __always_inline void ended(struct sock *sk, int before)
+/*
+ * A connection has ended, or an attempt has failed. Several programs may say so of the same one: it
+ * counts once.
+ */
+static __always_inline void ended(struct sock *sk, int error)
 {
 	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	struct flow_counters more = { .sightings = 1 };
@@ -168,29 +160,23 @@ static __always_inline void ended(struct sock *sk, int before)
 	struct tcp_sock *tcp;
 	__u32 epoch;
 
-	if (before == TCP_LISTEN) {
-		if (tracked)
-			tracked->role = ROLE_NONE;
-		return;
-	}
 	if (!tracked) {
-		lose(COUNT_UNTRACKED);
+		/* One that never had a peer is none. */
+		if (sk->__sk_common.skc_dport)
+			lose(COUNT_UNTRACKED);
 		return;
 	}
 	tcp = bpf_skc_to_tcp_sock(sk);
-	if (!tcp || tracked->role == ROLE_NONE)
+	if (!tcp || tracked->role == ROLE_NONE ||
+	    (tracked->role == ROLE_LISTENER && !sk->__sk_common.skc_dport))
 		return;
 	epoch = current_epoch();
 	fill_key(&key, sk, tracked, IPPROTO_TCP, local_port(tcp));
 	/* A peer that takes a connection and resets it before it sends anything refuses it too. */
-	if (was_never_open(before) || (sk->sk_err == ECONNRESET && !tracked->counted_in &&
-				       !bytes_received(tcp) && tracked->role == ROLE_ACTIVE)) {
-		enum failure failure = failure_of(sk->sk_err);
-
-		/* No local port could be had. */
-		if (failure == FAILURE_ABANDONED && !local_port(tcp))
-			failure = FAILURE_OTHER;
-		more.failed[failure] = 1;
+	if (!was_open(tcp, tracked) ||
+	    (error == ECONNRESET && !tracked->counted_in && !bytes_received(tcp) &&
+	     tracked->role == ROLE_ACTIVE)) {
+		more.failed[failure_of_attempt(error, tcp)] = 1;
 		more.segments_sent = tcp->segs_out;
 		more.segments_received = tcp->segs_in;
 		more.retransmits = tcp->total_retrans;
@@ -202,48 +188,85 @@ static __always_inline void ended(struct sock *sk, int before)
 	add_to_flow(&key, &more, epoch);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(observe_state, struct sock *sk, int before, int after)
+/*
+ * The kernel leaves a program out that an interrupt calls while it runs on the same processor. So
+ * there are two of them at the same place, of which the second one does what the first one was
+ * kept from. While the first one runs, the second one does not, so it is not kept from it too.
+ */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(observe_end, struct sock *sk)
 {
-	if (sk->sk_protocol != IPPROTO_TCP || !is_wanted(sk))
-		return 0;
-	if (after == TCP_CLOSE) {
-		if (before != TCP_CLOSE)
-			ended(sk, before);
-	} else if (after == TCP_SYN_SENT) {
-		connecting(sk);
-	} else if (after == TCP_ESTABLISHED) {
-		if (before == TCP_SYN_RECV)
-			accepted(sk);
-	} else if (after == TCP_LISTEN) {
-		listening_begins(sk);
-	} else if ((before == TCP_ESTABLISHED && after == TCP_FIN_WAIT1) ||
-		   (before == TCP_CLOSE_WAIT && after == TCP_LAST_ACK)) {
-		/* It is closed, by the process that had it. */
-		claim(sk);
-	}
+	if (is_wanted(sk))
+		ended(sk, 0);
 	return 0;
 }
 
-/*
- * An attempt that ends without a first segment changes no state: there was no route, or no route
- * that may be taken.
- */
-static __always_inline void never_left(struct tracked_socket *tracked)
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(observe_end_again, struct sock *sk)
 {
-	struct flow_counters more = { .sightings = 1 };
-	struct flow_key key = {};
+	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
 
-	__builtin_memcpy(key.peer_address, tracked->peer_address, ADDRESS_LENGTH);
-	if (*(__u32 *)&key.peer_address[8] == bpf_htonl(0xffff))
-		map_address(key.local_address, 0);
-	key.network_namespace = tracked->network_namespace;
-	key.process = tracked->process;
-	key.service_port = tracked->peer_port;
-	key.protocol = IPPROTO_TCP;
-	more.failed[FAILURE_UNREACHABLE] = 1;
-	tracked->role = ROLE_NONE;
-	add_to_flow(&key, &more, current_epoch());
+	if (tracked && tracked->role != ROLE_NONE && is_wanted(sk))
+		ended(sk, 0);
+	return 0;
+}
+
+/* Here the reason is known, of which the program that is told of it leaves no trace. */
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(observe_error, struct sock *sk)
+{
+	if (sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == TCP_CLOSE &&
+	    is_wanted(sk))
+		ended(sk, sk->sk_err);
+	return 0;
+}
+
+/* A program that breaks its connection off makes the kernel forget what was sent over it. */
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(observe_reset, struct sock *sk)
+{
+	struct tracked_socket *tracked;
+
+	/* A segment that no socket waits for is answered so too. */
+	if (!sk || sk->__sk_common.skc_state != TCP_CLOSE || sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (tracked && is_wanted(sk))
+		ended(sk, 0);
+	return 0;
+}
+
+/* An attempt begins, in the context of whoever called connect(2). */
+static __always_inline void connecting(struct tracked_socket *tracked, const __u8 *peer, __u16 port)
+{
+	/* The socket may have been connected before. */
+	__builtin_memset(tracked, 0, sizeof(*tracked));
+	tracked->process = current_process();
+	tracked->peer_port = port;
+	if (peer)
+		__builtin_memcpy(tracked->peer_address, peer, ADDRESS_LENGTH);
+	tracked->role = ROLE_ACTIVE;
+}
+
+/*
+ * Who connects and who listens, where cgroup/connect and cgroup/post_bind cannot tell. Both are
+ * calls of a process, which no interrupt makes while this runs.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(observe_state, struct sock *sk, int before, int after)
+{
+	struct tracked_socket *tracked;
+
+	if ((after != TCP_SYN_SENT && after != TCP_LISTEN) || sk->sk_protocol != IPPROTO_TCP ||
+	    !is_wanted(sk))
+		return 0;
+	tracked = track(sk);
+	if (!tracked)
+		return 0;
+	connecting(tracked, 0, 0);
+	if (after == TCP_LISTEN)
+		tracked->role = ROLE_LISTENER;
+	return 0;
 }
 
 #endif

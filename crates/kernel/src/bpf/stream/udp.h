@@ -153,7 +153,8 @@ int BPF_PROG(observe_send, struct sock *sk, int result, int flags)
 	__u16 protocol = sk->sk_protocol;
 
 	if (protocol == IPPROTO_TCP) {
-		claim(sk);
+		if (result > 0)
+			claim(sk);
 	} else if (protocol == IPPROTO_UDP && is_wanted(sk)) {
 		count_datagram(sk, result, false);
 	}
@@ -166,7 +167,8 @@ int BPF_PROG(observe_receive, struct sock *sk, int result, int flags)
 	__u16 protocol = sk->sk_protocol;
 
 	if (protocol == IPPROTO_TCP) {
-		claim(sk);
+		if (result > 0)
+			claim(sk);
 	} else if (protocol == IPPROTO_UDP && !(flags & (MSG_PEEK | MSG_ERRQUEUE)) &&
 		   is_wanted(sk)) {
 		count_datagram(sk, result, true);

@@ -5,6 +5,8 @@ use netglass_testing::{Finished, Namespace, Running, Signal, load_command, requi
 use super::{NEVER, run_load, wait_until_closed};
 use crate::support::{Database, Edge, Ledger, Probing, load};
 
+const PROCESSES: u64 = 50;
+
 fn connections(edges: &[Edge]) -> u64 {
     edges.iter().map(|edge| edge.number("connections")).sum()
 }
@@ -27,7 +29,9 @@ fn to_four_servers(
     run_load(&mut clients, 400);
     wait_until_closed(&host);
     // While it runs.
-    said.map(|line| probe.wait_for_line(line));
+    if let Some(line) = said {
+        probe.wait_for_line(line);
+    }
     (probe.end(Signal::TERM), database.edges(&host, &[]))
 }
 
@@ -82,7 +86,6 @@ fn with_room_for_all_of_them_nothing_is_said() {
 #[test]
 fn a_full_buffer_of_processes_is_counted() {
     require!(root, ebpf);
-    const COUNT: u64 = 50;
     let host = Namespace::new("host");
     let _server = load(&host, "churn-server --listen 127.0.0.1:8001");
     let database = Database::new();
@@ -91,7 +94,7 @@ fn a_full_buffer_of_processes_is_counted() {
     let to = "127.0.0.1:8001";
     let load = load_command().display();
     run(host.command("sh").arg("-c").arg(format!(
-        "for number in $(seq {COUNT}); do {load} hold-clients --to {to} </dev/null; done"
+        "for number in $(seq {PROCESSES}); do {load} hold-clients --to {to} </dev/null; done"
     )));
     wait_until_closed(&host);
     let finished = probe.end(Signal::TERM);
@@ -99,7 +102,7 @@ fn a_full_buffer_of_processes_is_counted() {
     assert!(ledger.lacking("process_buffer_full") > 0, "{ledger:?}");
     assert_eq!(ledger.skipped_total(), 0, "they are stored: {ledger:?}");
     let edges = database.edges(&host, &[]);
-    assert_eq!(connections(&edges), COUNT, "{edges:#?}");
+    assert_eq!(connections(&edges), PROCESSES, "{edges:#?}");
     let known = edges.iter().filter(|edge| !edge.get("client/process").is_null()).count();
     assert!(known > 0 && known < edges.len(), "{edges:#?}");
 }
@@ -115,8 +118,12 @@ fn processes_that_find_room_later_are_known_and_the_option_to_raise_is_named() {
     let mut clients: Vec<Running> =
         (0..20).map(|_| load(&host, "churn-clients --to 127.0.0.1:8001 --connections 1")).collect();
     // All at once, of which few find room, and then one after the other.
-    clients.iter_mut().for_each(|client| client.write_stdin(b"\n"));
-    clients.iter().for_each(|client| drop(client.wait_for_line("done 1")));
+    for client in &mut clients {
+        client.write_stdin(b"\n");
+    }
+    for client in &clients {
+        client.wait_for_line("done 1");
+    }
     drop(clients);
     probe.wait_for_line("raise --process-buffer or shorten --interval");
     probe.wait_for_collection();

@@ -24,7 +24,9 @@ fn count_short_lives(client: &Namespace, server: &Namespace, address: &str) {
     run_load(&mut clients, COUNT.into());
     // The last step of a handshake reaches the server after the client has done.
     wait_for(|| (tcp_counter(server, "PassiveOpens") >= COUNT.into()).then_some(()));
-    namespaces.iter().for_each(|namespace| wait_until_closed(namespace));
+    for namespace in &namespaces {
+        wait_until_closed(namespace);
+    }
     let (edges, ledgers) = watch.end();
 
     let edge = only_edge_to(&edges, PORT);

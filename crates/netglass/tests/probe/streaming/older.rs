@@ -22,7 +22,7 @@ fn connections_older_than_the_probe_count_from_then_on() {
         let mut client = inside(&host, || TcpStream::connect(&to).unwrap());
         let held =
             load(&host, &format!("hold-clients --to {local}:8081 --connections 3 --send 500"));
-        client.write_all(&[0; 100_000]).unwrap();
+        client.write_all(&vec![0; 100_000]).unwrap();
         let database = Database::new();
         let watch = Watch::new("20ms", &database, &[&host]);
         watch.wait_for_collection();

@@ -13,6 +13,8 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use super::{NEVER, assert_processes};
 use crate::support::{Database, Ledger, Probing, load, only_edge_to};
 
+const COUNT: u16 = 300;
+
 /// A control group of the v2 hierarchy, for as long as a test lasts.
 struct ControlGroup(PathBuf);
 
@@ -62,7 +64,6 @@ fn run_and_look(mut command: Command, line: String) -> Ended {
 #[test]
 fn hundreds_that_opened_one_connection_each_are_known_in_full() {
     require!(root, ebpf, command("setpriv"));
-    const COUNT: u16 = 300;
     let host = Namespace::new("host");
     let server = load(&host, "churn-server --listen 127.0.0.1:8080");
     let group = ControlGroup::new("netglass-test");

@@ -123,7 +123,7 @@ enum Load {
     },
     /// Accept the connections of the listening socket that is the standard input
     ServeActivated,
-    /// Exchange over TCP and UDP by way of an io_uring
+    /// Exchange over TCP and UDP by way of an `io_uring`
     Uring(uring::Arguments),
     /// Become another program, with the kernel refusing every netlink socket
     WithoutNetlink {
