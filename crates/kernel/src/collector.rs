@@ -57,13 +57,15 @@ pub(crate) enum Addition {
 struct FlowKey {
     ends: FlowEnds,
     group: Option<u32>,
+    /// What is known in another way is other connections: they stay apart, since what is stored of
+    /// both is added up.
+    attribution: Attribution,
 }
 
 #[derive(Debug)]
 struct FlowEntry {
     counters: FlowCounters,
     process: Option<u32>,
-    attribution: Attribution,
     first_seen: Timestamp,
     last_seen: Timestamp,
 }
@@ -149,7 +151,7 @@ impl Collector {
                 direction: ends.direction,
                 local: Endpoint::new(ends.local, local_port),
                 peer: Endpoint::new(ends.peer, peer_port),
-                attribution: entry.attribution,
+                attribution: key.attribution,
                 process: process(entry.process),
                 counters: entry.counters,
                 first_seen: entry.first_seen,
@@ -234,9 +236,13 @@ impl Collector {
     }
 
     /// Whether there is room for a flow of these ends and this holder.
-    pub(crate) fn has_room_for(&self, ends: &FlowEnds, holder: Option<Holder>) -> bool {
-        self.flows.len() < self.limits.flows
-            || self.flows.contains_key(&FlowKey { ends: *ends, group: group_of(holder) })
+    pub(crate) fn has_room_for(
+        &self,
+        ends: &FlowEnds,
+        (holder, attribution): (Option<Holder>, Attribution),
+    ) -> bool {
+        let key = FlowKey { ends: *ends, group: group_of(holder), attribution };
+        self.flows.len() < self.limits.flows || self.flows.contains_key(&key)
     }
 
     /// Adds what a number of sightings tell of a flow; for lack of room they are skipped.
@@ -250,7 +256,7 @@ impl Collector {
     ) {
         let process = holder.map(|holder| holder.process);
         let is_full = self.flows.len() >= self.limits.flows;
-        match self.flows.entry(FlowKey { ends: *ends, group: group_of(holder) }) {
+        match self.flows.entry(FlowKey { ends: *ends, group: group_of(holder), attribution }) {
             Entry::Vacant(_) if is_full => {
                 return self.ledger.skip(Skip::TableFull, sightings);
             }
@@ -261,14 +267,12 @@ impl Collector {
                     Addition::After => entry.counters.append(counters),
                 }
                 entry.process = older(&self.processes, entry.process, process);
-                entry.attribution = entry.attribution.max(attribution);
                 entry.last_seen = self.now;
             }
             Entry::Vacant(entry) => {
                 entry.insert(FlowEntry {
                     counters: *counters,
                     process,
-                    attribution,
                     first_seen: self.now,
                     last_seen: self.now,
                 });
@@ -325,5 +329,34 @@ fn older(processes: &[Arc<Process>], one: Option<u32>, other: Option<u32>) -> Op
         (Some(of_one), Some(of_other)) if of_other < of_one => other,
         (None, _) => other,
         _ => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn connections_known_in_different_ways_stay_apart_whatever_else_an_interval_sees() {
+        let mut collector = Collector::new(Limits::default());
+        let ends = FlowEnds {
+            namespace: NamespaceInode(1),
+            local: Ipv4Addr::LOCALHOST.into(),
+            peer: Ipv4Addr::LOCALHOST.into(),
+            service_port: 80,
+            protocol: Protocol::Tcp,
+            direction: Direction::Passive,
+        };
+        let counted = |connections| FlowCounters { connections, ..FlowCounters::default() };
+        collector.add(&ends, (None, Attribution::Socket), &counted(5), Addition::After, 5);
+        collector.add(&ends, (None, Attribution::Listener), &counted(2), Addition::After, 2);
+        let host = HostId { machine_id: "0".to_owned(), hostname: "host".to_owned() };
+        let seen = collector.observations(host, NamespaceInode(1));
+        let mut flows: Vec<_> =
+            seen.flows.iter().map(|flow| (flow.attribution, flow.counters.connections)).collect();
+        flows.sort_unstable();
+        assert_eq!(flows, [(Attribution::Socket, 5), (Attribution::Listener, 2)]);
     }
 }

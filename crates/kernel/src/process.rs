@@ -131,8 +131,14 @@ impl ProcessCache {
         identity: &ProcessIdentity,
         told: Process,
     ) -> (Arc<Process>, Found) {
+        // What is left of a process that is not waited for yet has no arguments any more, nor the
+        // stack by which its family is known.
+        let is_whole = |process: &Process| {
+            process.comm == told.comm
+                && (process.command_line.is_some() || told.command_line.is_none())
+        };
         match self.read(identity, &told) {
-            Some(process) if process.comm == told.comm => (Arc::new(process), Found::Living),
+            Some(process) if is_whole(&process) => (Arc::new(process), Found::Living),
             _ => (Arc::new(told), Found::Told),
         }
     }
@@ -244,5 +250,22 @@ mod tests {
         let process = ProcessCache::new(clock).get(&gone);
         assert_eq!((process.pid, process.pgid, process.comm.as_str()), (u32::MAX, 7, "gone"));
         assert_eq!((process.uid, &process.exe, &process.command_line), (None, &None, &None));
+    }
+
+    #[cfg(feature = "ebpf")]
+    #[test]
+    fn of_a_process_that_ended_and_is_not_waited_for_what_was_told_is_kept() {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&child)), ended).unwrap();
+        let identity = identity(&directory(child.id()).unwrap()).unwrap();
+        let mut cache = ProcessCache::new(BootClock::read().unwrap());
+        let command_line = Some("true --told".to_owned());
+        let told = Process { family: 7, command_line, ..cache.bare(&identity) };
+        let (process, found) = cache.get_told(&identity, told.clone());
+        assert_eq!((&*process, found), (&told, Found::Told));
+        child.wait().unwrap();
     }
 }

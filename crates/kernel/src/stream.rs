@@ -47,12 +47,11 @@ pub struct StreamOptions {
 }
 
 /// A flow in one collection.
-type CollectedFlow = (FlowEnds, Option<Holder>);
+type CollectedFlow = (FlowEnds, Option<Holder>, Attribution);
 
 #[derive(Debug, Clone, Copy)]
 struct Collected {
     counters: FlowCounters,
-    attribution: Attribution,
     sightings: u64,
 }
 
@@ -234,20 +233,18 @@ impl Streamer {
                 protocol: key.protocol,
                 direction: key.direction,
             };
-            let collected = self.flows.entry((ends, holder)).or_insert(Collected {
-                counters: FlowCounters::default(),
-                attribution,
-                sightings: 0,
-            });
+            let collected = self
+                .flows
+                .entry((ends, holder, attribution))
+                .or_insert(Collected { counters: FlowCounters::default(), sightings: 0 });
             collected.counters.combine(&counters);
-            collected.attribution = collected.attribution.max(attribution);
             collected.sightings += sightings;
         }
     }
 
     fn count_flows(&mut self, collector: &mut Collector) {
-        for ((ends, holder), collected) in self.flows.drain() {
-            let owner = (holder, collected.attribution);
+        for ((ends, holder, attribution), collected) in self.flows.drain() {
+            let owner = (holder, attribution);
             collector.add(&ends, owner, &collected.counters, Addition::After, collected.sightings);
         }
     }

@@ -90,7 +90,12 @@ impl Tally<'_> {
             protocol: socket.protocol,
             direction,
         };
-        if !self.collector.has_room_for(&ends, holder) {
+        let attribution = match holder {
+            Some(_) => Attribution::Socket,
+            None => Attribution::Namespace,
+        };
+        let owner = (holder, attribution);
+        if !self.collector.has_room_for(&ends, owner) {
             return self.skip_for_lack_of_room();
         }
         let adds = match &mut self.tracker {
@@ -101,10 +106,6 @@ impl Tally<'_> {
                 Sight::NoRoom => return self.skip_for_lack_of_room(),
             },
         };
-        let attribution = match holder {
-            Some(_) => Attribution::Socket,
-            None => Attribution::Namespace,
-        };
-        self.collector.add(&ends, (holder, attribution), &adds, Addition::Beside, 1);
+        self.collector.add(&ends, owner, &adds, Addition::Beside, 1);
     }
 }

@@ -19,5 +19,6 @@ mod privileges;
 mod selection;
 mod sources;
 mod streaming_existing;
+mod streaming;
 mod support;
 mod up;

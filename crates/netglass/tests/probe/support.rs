@@ -1,6 +1,7 @@
 //! A database of a test's own, and the program on it.
 
 use std::{
+    fs,
     os::fd::AsFd,
     path::PathBuf,
     process::{Command, Output},
@@ -21,7 +22,7 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("empty.toml"), "").unwrap();
+        fs::write(directory.path().join("empty.toml"), "").unwrap();
         Self { directory }
     }
 
@@ -113,6 +114,44 @@ impl Probing {
         Self(running)
     }
 
+    /// Starts to stream in `namespace`, to collect at this interval; its kernel programs see
+    /// everything that begins after this returns.
+    #[track_caller]
+    pub(crate) fn stream(
+        interval: &str,
+        database: &Database,
+        namespace: &Namespace,
+        options: &[&str],
+    ) -> Self {
+        let arguments = ["probe", "--mode", "streaming", "--format", "json"];
+        let arguments = [&arguments, &["--interval", interval][..], options].concat();
+        Self::once_ready(Running::spawn(database.netglass(namespace, &arguments)))
+    }
+
+    /// The same for a command that was made already, and prints its ledger as JSON.
+    #[track_caller]
+    pub(crate) fn once_ready(running: Running) -> Self {
+        let status = format!("/proc/{}/status", running.id());
+        wait_for(|| {
+            assert!(!running.has_ended(), "{running:?}");
+            catches_usr1(&fs::read_to_string(&status).ok()?).then_some(())
+        });
+        let probing = Self(running);
+        // It answers once everything is attached.
+        probing.ledger();
+        probing
+    }
+
+    /// Waits until everything that has happened before was collected, and more than that.
+    #[track_caller]
+    pub(crate) fn wait_for_collection(&self) {
+        // One of which a part came before, and a whole one.
+        for _ in 0..2 {
+            let before = self.ledger().count("seen");
+            self.wait_until_seen(before + 1);
+        }
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
@@ -145,6 +184,13 @@ impl Probing {
         self.0.signal(signal);
         self.0.wait()
     }
+}
+
+/// Whether `/proc/PID/status` says that SIGUSR1 is caught: until then, it ends the program.
+fn catches_usr1(status: &str) -> bool {
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask >> (Signal::USR1.as_raw() - 1) & 1 == 1)
 }
 
 /// One edge as `look --format json` writes it.
@@ -213,6 +259,10 @@ impl Ledger {
         self.0["skipped"][reason].as_u64().unwrap()
     }
 
+    pub(crate) fn lacking(&self, what: &str) -> u64 {
+        self.0["lacking"][what].as_u64().unwrap()
+    }
+
     pub(crate) fn skipped_total(&self) -> u64 {
         let reasons = self.0["skipped"].as_object().unwrap();
         reasons.values().map(|count| count.as_u64().unwrap()).sum()
@@ -238,7 +288,7 @@ pub(crate) fn server(namespace: &Namespace, address: &str) -> Running {
 /// Does `work` on a thread inside `namespace`: sockets that it opens stay there.
 #[track_caller]
 pub(crate) fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
-    let file = std::fs::File::open(namespace.path()).unwrap();
+    let file = fs::File::open(namespace.path()).unwrap();
     let enter_and_work = || {
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         work()

@@ -28,6 +28,7 @@ pub struct NginxOptions {
     addresses: Vec<String>,
     files: Vec<(String, usize)>,
     proxies: Vec<(String, String)>,
+    directives: Vec<String>,
 }
 
 impl Nginx {
@@ -35,7 +36,13 @@ impl Nginx {
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "it is made by starting it")]
     pub fn new() -> NginxOptions {
-        NginxOptions { workers: 1, addresses: Vec::new(), files: Vec::new(), proxies: Vec::new() }
+        NginxOptions {
+            workers: 1,
+            addresses: Vec::new(),
+            files: Vec::new(),
+            proxies: Vec::new(),
+            directives: Vec::new(),
+        }
     }
 
     /// The process id of the master process, which is the process group's too.
@@ -86,6 +93,13 @@ impl NginxOptions {
         self
     }
 
+    /// Adds any other directive of the `http` block, without its semicolon.
+    #[must_use]
+    pub fn directive(mut self, directive: &str) -> Self {
+        self.directives.push(directive.to_owned());
+        self
+    }
+
     /// Starts it; returns when it listens.
     ///
     /// # Panics
@@ -121,6 +135,9 @@ impl NginxOptions {
         let mut http = String::new();
         for kind in TEMPORARY {
             let _ = writeln!(http, "{kind}_temp_path {folder}/{kind};");
+        }
+        for directive in &self.directives {
+            let _ = writeln!(http, "{directive};");
         }
         http.push_str("server {\n");
         for address in &self.addresses {

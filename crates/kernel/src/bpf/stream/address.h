@@ -86,6 +86,18 @@ int note_receive_v6(struct bpf_sock_addr *ctx)
 	return note_datagram_v6(ctx, false);
 }
 
+/* The namespace of a socket that the program may not look into: it may be copied as bytes. */
+static __always_inline __u32 namespace_of(const struct bpf_sock *socket)
+{
+	__u32 place = bpf_core_field_offset(struct sock, __sk_common.skc_net.net);
+	__u64 head[16];
+
+	if (place > sizeof(head) - sizeof(head[0]) ||
+	    bpf_probe_read_kernel(head, sizeof(head), socket))
+		return 0;
+	return BPF_CORE_READ(*(struct net **)((void *)head + place), ns.inum);
+}
+
 /* An attempt before this one, which ended without a segment. */
 static __always_inline void never_left(const struct sock *sk, struct tracked_socket *tracked)
 {
@@ -125,6 +137,8 @@ static __always_inline int connects(struct bpf_sock_addr *ctx, const __u8 *peer)
 		connecting(tracked, peer, bpf_ntohs(ctx->user_port));
 		return 1;
 	}
+	if (wanted_namespace && namespace_of(socket) != wanted_namespace)
+		return 1;
 	tracked = track(socket);
 	if (!tracked)
 		return 1;
@@ -161,7 +175,8 @@ static __always_inline int bound(struct bpf_sock *ctx)
 	struct tracked_socket *tracked;
 	__u32 protocol = ctx->protocol;
 
-	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
+	    (wanted_namespace && namespace_of(ctx) != wanted_namespace))
 		return 1;
 	tracked = track(ctx);
 	if (!tracked)

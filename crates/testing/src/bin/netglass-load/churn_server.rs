@@ -34,6 +34,11 @@ pub(crate) fn churn(address: SocketAddr, processes: u16, answer: usize) -> Resul
     })
 }
 
+/// The same with a socket that listens already, without an answer.
+pub(crate) fn serve(listener: &OwnedFd) -> Result<Infallible> {
+    Server { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, answer: 0 }.serve(listener)
+}
+
 /// Resets each connection that it accepts, before any byte.
 pub(crate) fn reset(address: SocketAddr) -> Result<()> {
     server::in_processes(address, 1, &[], |listener| {

@@ -5,6 +5,7 @@
 //! their number when it is over, and are there until standard input is closed, so that who looks at
 //! their processes finds them.
 
+mod activation;
 mod attempts;
 mod churn_clients;
 mod churn_server;
@@ -15,6 +16,7 @@ mod hold;
 mod server;
 mod udp;
 mod udp_exchanges;
+mod uring;
 mod without_netlink;
 
 use std::{
@@ -111,6 +113,18 @@ enum Load {
         #[arg(long)]
         unconnected: bool,
     },
+    /// Listen, and leave the connections to another process, which does what churn-server does
+    Activate {
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: SocketAddr,
+        /// The other process's name
+        #[arg(long, value_name = "TEXT")]
+        comm: OsString,
+    },
+    /// Accept the connections of the listening socket that is the standard input
+    ServeActivated,
+    /// Exchange over TCP and UDP by way of an `io_uring`
+    Uring(uring::Arguments),
     /// Become another program, with the kernel refusing every netlink socket
     WithoutNetlink {
         /// The other program with its arguments
@@ -200,6 +214,9 @@ fn start(load: Load) -> Result<()> {
         Load::UdpExchanges { to, count, unconnected } => {
             udp_exchanges::exchange(to, count, unconnected)
         }
+        Load::Activate { listen, comm } => activation::activate(listen, comm),
+        Load::ServeActivated => activation::serve(),
+        Load::Uring(arguments) => uring::run(&arguments),
         Load::WithoutNetlink { command } => without_netlink::run(&command),
         Load::Named { comm, command } => {
             let name = CString::new(comm.into_vec()).context("a process name has no NUL")?;

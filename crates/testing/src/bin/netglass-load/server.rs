@@ -69,7 +69,8 @@ pub(crate) fn above(mut address: SocketAddr, steps: u16) -> Result<SocketAddr> {
     Ok(address)
 }
 
-fn listen_on(address: SocketAddr) -> Result<OwnedFd> {
+/// A listening socket.
+pub(crate) fn listen_on(address: SocketAddr) -> Result<OwnedFd> {
     let socket = socket_with(family_of(address), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address).with_context(|| format!("binding {address}"))?;

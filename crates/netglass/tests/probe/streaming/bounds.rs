@@ -1,0 +1,142 @@
+//! What the kernel programs have no room for.
+
+use netglass_testing::{Finished, Namespace, Running, Signal, load_command, require, run};
+
+use super::{NEVER, run_load, wait_until_closed};
+use crate::support::{Database, Edge, Ledger, Probing, load};
+
+const PROCESSES: u64 = 50;
+
+fn connections(edges: &[Edge]) -> u64 {
+    edges.iter().map(|edge| edge.number("connections")).sum()
+}
+
+/// Connections to four servers, with an option that may leave little room; if so, it says `said`.
+#[track_caller]
+fn to_four_servers(
+    interval: &str,
+    option: &str,
+    value: &str,
+    said: Option<&str>,
+) -> (Finished, Vec<Edge>) {
+    let host = Namespace::new("host");
+    let _servers = load(&host, "churn-server --listen 127.0.0.1:8001 --processes 4");
+    let mut clients =
+        load(&host, "churn-clients --to 127.0.0.1:8001 --processes 4 --connections 400");
+    let database = Database::new();
+    let options = ["--flush-interval", NEVER, option, value];
+    let probe = Probing::stream(interval, &database, &host, &options);
+    run_load(&mut clients, 400);
+    wait_until_closed(&host);
+    // While it runs.
+    if let Some(line) = said {
+        probe.wait_for_line(line);
+    }
+    (probe.end(Signal::TERM), database.edges(&host, &[]))
+}
+
+#[test]
+fn a_full_table_of_flows_is_counted_to_the_last_sighting() {
+    require!(root, ebpf);
+    let (finished, edges) = to_four_servers(NEVER, "--max-kernel-flows", "1", None);
+    assert!(finished.status.success(), "{finished:?}");
+    let ledger = Ledger::read(&finished.stdout);
+    assert_eq!(ledger.skipped("map_full"), ledger.skipped_total(), "{ledger:?}");
+    // Each end of each connection is one sighting; of one flow they are all there.
+    assert_eq!(ledger.skipped("map_full"), 7 * 100, "{ledger:?}");
+    assert_eq!((edges.len(), connections(&edges)), (1, 100), "{edges:#?}");
+}
+
+#[test]
+fn when_the_table_of_flows_is_full_the_option_to_raise_is_named() {
+    require!(root, ebpf);
+    let said = "raise --max-kernel-flows or shorten --interval";
+    let (finished, edges) = to_four_servers("50ms", "--max-kernel-flows", "1", Some(said));
+    assert!(finished.status.success(), "{finished:?}");
+    let ledger = Ledger::read(&finished.stdout);
+    assert!(ledger.skipped("map_full") > 0, "{ledger:?}");
+    assert_eq!(ledger.skipped("map_full"), ledger.skipped_total(), "{ledger:?}");
+    let stderr = String::from_utf8(finished.stderr).unwrap();
+    assert_eq!(stderr.matches(said).count(), 1, "{stderr}");
+    assert!(connections(&edges) <= 400, "{edges:#?}");
+}
+
+#[test]
+fn when_the_table_of_the_collector_is_full_the_option_to_raise_is_named() {
+    require!(root, ebpf);
+    let said = "raise --max-flows or --max-sockets";
+    let (finished, edges) = to_four_servers("50ms", "--max-flows", "1", Some(said));
+    assert!(finished.status.success(), "{finished:?}");
+    let ledger = Ledger::read(&finished.stdout);
+    assert!(ledger.skipped("table_full") > 0, "{ledger:?}");
+    assert_eq!(ledger.skipped("table_full"), ledger.skipped_total(), "{ledger:?}");
+    assert!(edges.len() <= 1, "{edges:#?}");
+}
+
+#[test]
+fn with_room_for_all_of_them_nothing_is_said() {
+    require!(root, ebpf);
+    let (finished, edges) = to_four_servers(NEVER, "--max-kernel-flows", "100", None);
+    let ledger = Ledger::read(&finished.stdout);
+    assert_eq!(ledger.skipped_total(), 0, "{ledger:?}");
+    assert!(!String::from_utf8(finished.stderr).unwrap().contains("raise "));
+    assert_eq!((edges.len(), connections(&edges)), (4, 400), "{edges:#?}");
+}
+
+#[test]
+fn a_full_buffer_of_processes_is_counted() {
+    require!(root, ebpf);
+    let host = Namespace::new("host");
+    let _server = load(&host, "churn-server --listen 127.0.0.1:8001");
+    let database = Database::new();
+    let options = ["--flush-interval", NEVER, "--process-buffer", "4096"];
+    let probe = Probing::stream(NEVER, &database, &host, &options);
+    let to = "127.0.0.1:8001";
+    let load = load_command().display();
+    run(host.command("sh").arg("-c").arg(format!(
+        "for number in $(seq {PROCESSES}); do {load} hold-clients --to {to} </dev/null; done"
+    )));
+    wait_until_closed(&host);
+    let finished = probe.end(Signal::TERM);
+    let ledger = Ledger::read(&finished.stdout);
+    assert!(ledger.lacking("process_buffer_full") > 0, "{ledger:?}");
+    assert_eq!(ledger.skipped_total(), 0, "they are stored: {ledger:?}");
+    let edges = database.edges(&host, &[]);
+    assert_eq!(connections(&edges), PROCESSES, "{edges:#?}");
+    let known = edges.iter().filter(|edge| !edge.get("client/process").is_null()).count();
+    assert!(known > 0 && known < edges.len(), "{edges:#?}");
+}
+
+#[test]
+fn processes_that_find_room_later_are_known_and_the_option_to_raise_is_named() {
+    require!(root, ebpf);
+    let host = Namespace::new("host");
+    let _server = load(&host, "churn-server --listen 127.0.0.1:8001");
+    let database = Database::new();
+    let options = ["--flush-interval", "1h", "--process-buffer", "4096"];
+    let probe = Probing::stream("200ms", &database, &host, &options);
+    let mut clients: Vec<Running> =
+        (0..20).map(|_| load(&host, "churn-clients --to 127.0.0.1:8001 --connections 1")).collect();
+    // All at once, of which few find room, and then one after the other.
+    for client in &mut clients {
+        client.write_stdin(b"\n");
+    }
+    for client in &clients {
+        client.wait_for_line("done 1");
+    }
+    drop(clients);
+    probe.wait_for_line("raise --process-buffer or shorten --interval");
+    probe.wait_for_collection();
+    for _ in 0..5 {
+        let mut client = load(&host, "churn-clients --to 127.0.0.1:8001 --connections 7");
+        run_load(&mut client, 7);
+        probe.wait_for_collection();
+    }
+    wait_until_closed(&host);
+    let finished = probe.end(Signal::TERM);
+    assert_eq!(Ledger::read(&finished.stdout).skipped_total(), 0);
+    let edges = database.edges(&host, &[]);
+    assert_eq!(connections(&edges), 20 + 35, "{edges:#?}");
+    let of_seven = edges.iter().filter(|edge| edge.number("connections") == 7);
+    assert_eq!(of_seven.filter(|edge| !edge.get("client/process").is_null()).count(), 5);
+}
