@@ -29,7 +29,6 @@ impl Default for Limits {
 pub(crate) struct Holder {
     /// Processes of one family are one party to a flow.
     group: u32,
-    process: u32,
 }
 
 /// Which flow something is to be added to, but for whose it is.
@@ -65,7 +64,6 @@ struct FlowKey {
 #[derive(Debug)]
 struct FlowEntry {
     counters: FlowCounters,
-    process: Option<u32>,
     first_seen: Timestamp,
     last_seen: Timestamp,
 }
@@ -80,16 +78,24 @@ struct ListenerKey {
 
 #[derive(Debug)]
 struct ListenerEntry {
-    process: Option<u32>,
     first_seen: Timestamp,
     last_seen: Timestamp,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct GroupKey {
     family: u32,
     pgid: u32,
     comm: String,
+}
+
+/// The processes of one family.
+#[derive(Debug)]
+struct Group {
+    /// The one that stands for all: the oldest, unless another one did in the interval before. Were
+    /// it another one each time, a connection that lasts would be one of each.
+    process: Arc<Process>,
+    is_settled: bool,
 }
 
 /// What was seen, merged into flows until the next flush.
@@ -98,9 +104,11 @@ pub struct Collector {
     limits: Limits,
     flows: HashMap<FlowKey, FlowEntry, foldhash::quality::RandomState>,
     listeners: HashMap<ListenerKey, ListenerEntry, foldhash::quality::RandomState>,
-    processes: Vec<Arc<Process>>,
     holders: HashMap<Arc<Process>, Holder, foldhash::quality::RandomState>,
-    groups: HashMap<GroupKey, u32, foldhash::quality::RandomState>,
+    groups: Vec<Group>,
+    group_of: HashMap<GroupKey, u32, foldhash::quality::RandomState>,
+    /// Who stood for the groups of the interval before.
+    settled: HashMap<GroupKey, Arc<Process>, foldhash::quality::RandomState>,
     namespaces: BTreeMap<NamespaceInode, (NetworkNamespace, Vec<IpAddr>)>,
     ledger: Ledger,
     now: Timestamp,
@@ -114,9 +122,10 @@ impl Collector {
             limits,
             flows: HashMap::default(),
             listeners: HashMap::default(),
-            processes: Vec::new(),
             holders: HashMap::default(),
-            groups: HashMap::default(),
+            groups: Vec::new(),
+            group_of: HashMap::default(),
+            settled: HashMap::default(),
             namespaces: BTreeMap::new(),
             ledger: Ledger::default(),
             now: Timestamp::default(),
@@ -132,8 +141,9 @@ impl Collector {
     /// What was seen since the last flush.
     #[must_use]
     pub fn observations(&self, host: HostId, own_namespace: NamespaceInode) -> Observations {
-        let process = |index: Option<u32>| -> Option<Arc<Process>> {
-            self.processes.get(usize::try_from(index?).ok()?).cloned()
+        let process = |group: Option<u32>| -> Option<Arc<Process>> {
+            let group = self.groups.get(usize::try_from(group?).ok()?)?;
+            Some(Arc::clone(&group.process))
         };
         let addresses = self.namespaces.iter().flat_map(|(&namespace, (_, addresses))| {
             addresses.iter().map(move |&address| HostAddress { namespace, address })
@@ -152,7 +162,7 @@ impl Collector {
                 local: Endpoint::new(ends.local, local_port),
                 peer: Endpoint::new(ends.peer, peer_port),
                 attribution: key.attribution,
-                process: process(entry.process),
+                process: process(key.group),
                 counters: entry.counters,
                 first_seen: entry.first_seen,
                 last_seen: entry.last_seen,
@@ -162,7 +172,7 @@ impl Collector {
             namespace: key.namespace,
             protocol: key.protocol,
             local: key.local,
-            process: process(entry.process),
+            process: process(key.group),
             first_seen: entry.first_seen,
             last_seen: entry.last_seen,
         });
@@ -179,9 +189,14 @@ impl Collector {
         self.ledger.flushed();
         self.flows.clear();
         self.listeners.clear();
-        self.processes.clear();
         self.holders.clear();
-        self.groups.clear();
+        let groups = std::mem::take(&mut self.groups);
+        self.settled.clear();
+        for (key, group) in self.group_of.drain() {
+            if let Some(group) = groups.get(group as usize) {
+                self.settled.insert(key, Arc::clone(&group.process));
+            }
+        }
         self.namespaces.clear();
     }
 
@@ -204,17 +219,30 @@ impl Collector {
         if let Some(&holder) = self.holders.get(process) {
             return Some(holder);
         }
-        if self.processes.len() >= self.limits.flows {
+        if self.holders.len() >= self.limits.flows {
             return None;
         }
-        let next_group = u32::try_from(self.groups.len()).ok()?;
-        let group =
+        let next = u32::try_from(self.groups.len()).ok()?;
+        let key =
             GroupKey { family: process.family, pgid: process.pgid, comm: process.comm.clone() };
-        let holder = Holder {
-            group: *self.groups.entry(group).or_insert(next_group),
-            process: u32::try_from(self.processes.len()).ok()?,
+        let group = match self.group_of.entry(key) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let settled = self.settled.get(entry.key());
+                self.groups.push(Group {
+                    process: Arc::clone(settled.unwrap_or(process)),
+                    is_settled: settled.is_some(),
+                });
+                *entry.insert(next)
+            }
         };
-        self.processes.push(Arc::clone(process));
+        if let Some(group) = self.groups.get_mut(group as usize)
+            && !group.is_settled
+            && is_older(process, &group.process)
+        {
+            group.process = Arc::clone(process);
+        }
+        let holder = Holder { group };
         self.holders.insert(Arc::clone(process), holder);
         Some(holder)
     }
@@ -254,7 +282,6 @@ impl Collector {
         addition: Addition,
         sightings: u64,
     ) {
-        let process = holder.map(|holder| holder.process);
         let is_full = self.flows.len() >= self.limits.flows;
         match self.flows.entry(FlowKey { ends: *ends, group: group_of(holder), attribution }) {
             Entry::Vacant(_) if is_full => {
@@ -266,13 +293,11 @@ impl Collector {
                     Addition::Beside => entry.counters.combine(counters),
                     Addition::After => entry.counters.append(counters),
                 }
-                entry.process = older(&self.processes, entry.process, process);
                 entry.last_seen = self.now;
             }
             Entry::Vacant(entry) => {
                 entry.insert(FlowEntry {
                     counters: *counters,
-                    process,
                     first_seen: self.now,
                     last_seen: self.now,
                 });
@@ -291,7 +316,6 @@ impl Collector {
         holder: Option<Holder>,
     ) -> bool {
         let key = ListenerKey { namespace, local, protocol, group: group_of(holder) };
-        let process = holder.map(|holder| holder.process);
         let is_full = self.listeners.len() >= self.limits.flows;
         match self.listeners.entry(key) {
             Entry::Vacant(_) if is_full => {
@@ -299,11 +323,10 @@ impl Collector {
                 return false;
             }
             Entry::Vacant(entry) => {
-                entry.insert(ListenerEntry { process, first_seen: self.now, last_seen: self.now });
+                entry.insert(ListenerEntry { first_seen: self.now, last_seen: self.now });
             }
             Entry::Occupied(entry) => {
                 let entry = entry.into_mut();
-                entry.process = older(&self.processes, entry.process, process);
                 entry.last_seen = self.now;
             }
         }
@@ -316,20 +339,8 @@ fn group_of(holder: Option<Holder>) -> Option<u32> {
     holder.map(|holder| holder.group)
 }
 
-/// The older one of two processes of a group.
-fn older(processes: &[Arc<Process>], one: Option<u32>, other: Option<u32>) -> Option<u32> {
-    if one == other {
-        return one;
-    }
-    let age = |index: Option<u32>| {
-        let process = processes.get(usize::try_from(index?).ok()?)?;
-        Some((process.start_time, process.pid))
-    };
-    match (age(one), age(other)) {
-        (Some(of_one), Some(of_other)) if of_other < of_one => other,
-        (None, _) => other,
-        _ => one,
-    }
+fn is_older(one: &Process, other: &Process) -> bool {
+    (one.start_time, one.pid) < (other.start_time, other.pid)
 }
 
 #[cfg(test)]
@@ -358,5 +369,42 @@ mod tests {
             seen.flows.iter().map(|flow| (flow.attribution, flow.counters.connections)).collect();
         flows.sort_unstable();
         assert_eq!(flows, [(Attribution::Socket, 5), (Attribution::Listener, 2)]);
+    }
+
+    #[test]
+    fn who_stands_for_a_family_stays_the_same_from_one_interval_to_the_next() {
+        let worker = |pid| {
+            Arc::new(Process {
+                pid,
+                start_time: Timestamp::from_nanoseconds(i64::from(pid)),
+                pgid: 10,
+                ppid: 10,
+                family: 10,
+                uid: None,
+                gid: None,
+                comm: "nginx".to_owned(),
+                exe: None,
+                cgroup: None,
+                container: None,
+                command_line: None,
+            })
+        };
+        let mut collector = Collector::new(Limits::default());
+        let endpoint = Endpoint::numbered(Ipv4Addr::LOCALHOST.into(), 80);
+        let mut interval = |pids: &[u32]| {
+            for &pid in pids {
+                let holder = collector.holder(&worker(pid));
+                assert!(collector.listener(NamespaceInode(1), Protocol::Tcp, endpoint, holder));
+            }
+            let host = HostId { machine_id: "0".to_owned(), hostname: "host".to_owned() };
+            let seen = collector.observations(host, NamespaceInode(1));
+            collector.flushed();
+            let pids = seen.listeners.iter().map(|it| it.process.as_ref().unwrap().pid);
+            pids.collect::<Vec<_>>()
+        };
+        assert_eq!(interval(&[13, 12]), [12], "the oldest");
+        assert_eq!(interval(&[11, 13]), [12], "the same as before");
+        assert_eq!(interval(&[]), [0_u32; 0]);
+        assert_eq!(interval(&[13, 11]), [11], "nobody was there before");
     }
 }

@@ -18,7 +18,7 @@ mod owners;
 mod privileges;
 mod selection;
 mod sources;
-mod streaming_existing;
 mod streaming;
+mod streaming_existing;
 mod support;
 mod up;

@@ -11,61 +11,71 @@ fn connections(edges: &[Edge]) -> u64 {
     edges.iter().map(|edge| edge.number("connections")).sum()
 }
 
-/// Connections to four servers, with an option that may leave little room; if so, it says `said`.
+/// More flows than each processor adds up by itself, at either end: one for each client's address.
+const FLOWS: u64 = 200;
+
+/// A connection from each of many addresses, with an option that may leave little room; if so, it
+/// says `said`.
 #[track_caller]
-fn to_four_servers(
+fn from_many_addresses(
     interval: &str,
     option: &str,
     value: &str,
     said: Option<&str>,
 ) -> (Finished, Vec<Edge>) {
     let host = Namespace::new("host");
-    let _servers = load(&host, "churn-server --listen 127.0.0.1:8001 --processes 4");
-    let mut clients =
-        load(&host, "churn-clients --to 127.0.0.1:8001 --processes 4 --connections 400");
+    let _server = load(&host, "churn-server --listen 127.0.0.1:8001");
+    let mut clients = load(
+        &host,
+        &format!(
+            "churn-clients --to 127.0.0.1:8001 --connections {FLOWS} --source 127.0.1.1 --sources \
+             {FLOWS}"
+        ),
+    );
     let database = Database::new();
     let options = ["--flush-interval", NEVER, option, value];
     let probe = Probing::stream(interval, &database, &host, &options);
-    run_load(&mut clients, 400);
+    run_load(&mut clients, usize::try_from(FLOWS).unwrap());
     wait_until_closed(&host);
     // While it runs.
     if let Some(line) = said {
         probe.wait_for_line(line);
     }
-    (probe.end(Signal::TERM), database.edges(&host, &[]))
+    (probe.end(Signal::TERM), database.edges(&host, &["--port", "8001"]))
 }
 
 #[test]
 fn a_full_table_of_flows_is_counted_to_the_last_sighting() {
     require!(root, ebpf);
-    let (finished, edges) = to_four_servers(NEVER, "--max-kernel-flows", "1", None);
+    let (finished, edges) = from_many_addresses(NEVER, "--max-kernel-flows", "1", None);
     assert!(finished.status.success(), "{finished:?}");
     let ledger = Ledger::read(&finished.stdout);
+    assert!(ledger.skipped("map_full") > 0, "{ledger:?}");
     assert_eq!(ledger.skipped("map_full"), ledger.skipped_total(), "{ledger:?}");
-    // Each end of each connection is one sighting; of one flow they are all there.
-    assert_eq!(ledger.skipped("map_full"), 7 * 100, "{ledger:?}");
-    assert_eq!((edges.len(), connections(&edges)), (1, 100), "{edges:#?}");
+    // Each end of each connection is one sighting, and there are a few listeners'. An edge may be
+    // known from one of its ends alone.
+    assert!(ledger.count("seen") >= 2 * FLOWS, "{ledger:?}");
+    let stored = connections(&edges);
+    assert!(stored < FLOWS && 2 * stored >= 2 * FLOWS - ledger.skipped("map_full"), "{edges:#?}");
 }
 
 #[test]
 fn when_the_table_of_flows_is_full_the_option_to_raise_is_named() {
     require!(root, ebpf);
     let said = "raise --max-kernel-flows or shorten --interval";
-    let (finished, edges) = to_four_servers("50ms", "--max-kernel-flows", "1", Some(said));
+    // It may be full only in the last collection.
+    let (finished, edges) = from_many_addresses(NEVER, "--max-kernel-flows", "1", None);
     assert!(finished.status.success(), "{finished:?}");
-    let ledger = Ledger::read(&finished.stdout);
-    assert!(ledger.skipped("map_full") > 0, "{ledger:?}");
-    assert_eq!(ledger.skipped("map_full"), ledger.skipped_total(), "{ledger:?}");
     let stderr = String::from_utf8(finished.stderr).unwrap();
     assert_eq!(stderr.matches(said).count(), 1, "{stderr}");
-    assert!(connections(&edges) <= 400, "{edges:#?}");
+    assert!(connections(&edges) <= FLOWS, "{edges:#?}");
 }
 
 #[test]
 fn when_the_table_of_the_collector_is_full_the_option_to_raise_is_named() {
     require!(root, ebpf);
     let said = "raise --max-flows or --max-sockets";
-    let (finished, edges) = to_four_servers("50ms", "--max-flows", "1", Some(said));
+    let (finished, edges) = from_many_addresses("50ms", "--max-flows", "1", Some(said));
     assert!(finished.status.success(), "{finished:?}");
     let ledger = Ledger::read(&finished.stdout);
     assert!(ledger.skipped("table_full") > 0, "{ledger:?}");
@@ -76,11 +86,11 @@ fn when_the_table_of_the_collector_is_full_the_option_to_raise_is_named() {
 #[test]
 fn with_room_for_all_of_them_nothing_is_said() {
     require!(root, ebpf);
-    let (finished, edges) = to_four_servers(NEVER, "--max-kernel-flows", "100", None);
+    let (finished, edges) = from_many_addresses(NEVER, "--max-kernel-flows", "1000", None);
     let ledger = Ledger::read(&finished.stdout);
     assert_eq!(ledger.skipped_total(), 0, "{ledger:?}");
     assert!(!String::from_utf8(finished.stderr).unwrap().contains("raise "));
-    assert_eq!((edges.len(), connections(&edges)), (4, 400), "{edges:#?}");
+    assert_eq!(connections(&edges), FLOWS, "{edges:#?}");
 }
 
 #[test]
