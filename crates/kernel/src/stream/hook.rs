@@ -170,13 +170,14 @@ const fn hook(program: &'static str, attachment: Attachment, feature: Feature) -
 pub(super) const OPENS_INSTEAD: &str = "observe_state";
 
 /// Every program of `bpf/stream.bpf.c`.
-pub(super) const HOOKS: [Hook; 19] = [
+pub(super) const HOOKS: [Hook; 20] = [
     hook("observe_end", Attachment::Tracepoint, Feature::Connections),
     // Behind the first one: the kernel calls programs in the order in which they were attached.
     hook("observe_end_again", Attachment::Tracepoint, Feature::Connections),
     hook(OPENS_INSTEAD, Attachment::Tracepoint, Feature::Connections),
     hook("look_at_living", Attachment::SocketIterator, Feature::Living),
     hook("observe_error", Attachment::Tracepoint, Feature::Errors),
+    hook("observe_error_again", Attachment::Tracepoint, Feature::Errors),
     hook("observe_reset", Attachment::Tracepoint, Feature::Resets),
     hook("find_existing", Attachment::Iterator, Feature::Holders),
     hook("find_tcp", Attachment::NamespaceIterator, Feature::Existing),

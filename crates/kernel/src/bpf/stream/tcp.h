@@ -189,6 +189,13 @@ static __always_inline void ended(struct sock *sk, int error)
 	add_to_flow(&key, &more, epoch);
 }
 
+static __always_inline bool is_followed(struct sock *sk)
+{
+	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+
+	return tracked && tracked->role != ROLE_NONE;
+}
+
 /*
  * The kernel leaves a program out that an interrupt calls while it runs on the same processor. So
  * there are two of them at the same place, of which the second one does what the first one was
@@ -205,19 +212,29 @@ int BPF_PROG(observe_end, struct sock *sk)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(observe_end_again, struct sock *sk)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-
-	if (tracked && tracked->role != ROLE_NONE && is_wanted(sk))
+	if (is_followed(sk) && is_wanted(sk))
 		ended(sk, 0);
 	return 0;
+}
+
+static __always_inline bool has_failed(const struct sock *sk)
+{
+	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == TCP_CLOSE;
 }
 
 /* Here the reason is known, of which the program that is told of it leaves no trace. */
 SEC("tp_btf/inet_sk_error_report")
 int BPF_PROG(observe_error, struct sock *sk)
 {
-	if (sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == TCP_CLOSE &&
-	    is_wanted(sk))
+	if (has_failed(sk) && is_wanted(sk))
+		ended(sk, sk->sk_err);
+	return 0;
+}
+
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(observe_error_again, struct sock *sk)
+{
+	if (has_failed(sk) && is_followed(sk) && is_wanted(sk))
 		ended(sk, sk->sk_err);
 	return 0;
 }
