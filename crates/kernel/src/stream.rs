@@ -189,7 +189,8 @@ impl Streamer {
     }
 
     fn count_listeners(&mut self, collector: &mut Collector) {
-        for listener in std::mem::take(&mut self.listeners) {
+        let mut listeners = std::mem::take(&mut self.listeners);
+        for listener in listeners.drain(..) {
             match self.holder(listener.process, 1, collector) {
                 Ok(holder) => {
                     let local = Endpoint::new(listener.local, Port::from(listener.port));
@@ -200,12 +201,14 @@ impl Streamer {
                 Err(NoRoom) => collector.skip(Skip::TableFull, 1),
             }
         }
+        self.listeners = listeners;
     }
 
     /// Unites the flows of processes of one family, which the kernel programs tell apart.
     fn merge_flows(&mut self, collector: &mut Collector) {
         self.flows.clear();
-        for (key, sightings, counters) in std::mem::take(&mut self.taken) {
+        let mut taken = std::mem::take(&mut self.taken);
+        for (key, sightings, counters) in taken.drain(..) {
             let local = match key.protocol {
                 Protocol::Udp if key.local.is_unspecified() => {
                     self.namespaces.source(key.namespace, key.peer).unwrap_or(key.local)
@@ -240,6 +243,7 @@ impl Streamer {
             collected.counters.combine(&counters);
             collected.sightings += sightings;
         }
+        self.taken = taken;
     }
 
     fn count_flows(&mut self, collector: &mut Collector) {

@@ -36,7 +36,7 @@ mod server;
 
 pub use load::{load_command, without_netlink};
 pub use namespace::{Link, Namespace, link};
-pub use process::{Finished, Running, run};
+pub use process::{Finished, Running, copy_program, run};
 pub use requirement::shared_folder;
 pub use rustix::process::Signal;
 pub use server::{Dnsmasq, DnsmasqOptions, Nginx, NginxOptions};

@@ -4,16 +4,20 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
-    os::unix::fs::MetadataExt,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
         Once,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use crate::{process::run, requirement::find_command};
 
@@ -94,6 +98,20 @@ impl Namespace {
         command.arg(format!("--net={}", self.path().display())).arg("--");
         command.arg(found.map_or_else(|| program.to_owned(), PathBuf::into_os_string));
         command
+    }
+
+    /// Does `work` on a thread inside: sockets that it opens stay there.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let file = fs::File::open(self.path()).expect("the namespace exists");
+        let enter_and_work = || {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("root may enter it");
+            work()
+        };
+        thread::scope(|scope| match scope.spawn(enter_and_work).join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     }
 
     /// Runs one or more lines of `ip` commands inside, in one go.

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::{fs::MetadataExt, process::CommandExt},
+    path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -33,6 +34,14 @@ pub fn run(command: &mut Command) -> String {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {message}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Copies a program so that it can be run at once.
+///
+/// Another process does it: a child that another test starts meanwhile would inherit our open copy,
+/// and a file that somebody may write to is not executed (`ETXTBSY`).
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    run(Command::new("cp").arg(from.as_ref()).arg(to.as_ref()));
 }
 
 /// A running child, the leader of a process group of its own. When it is dropped, the whole group

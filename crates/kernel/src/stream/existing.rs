@@ -96,16 +96,12 @@ fn secluded() -> Degradation {
 #[cfg(test)]
 mod tests {
     use std::{
-        fs::File,
         io::{Read as _, Write as _},
         net::{TcpListener, TcpStream, UdpSocket},
-        os::fd::AsFd as _,
-        thread,
     };
 
     use netglass_model::{Attribution, Direction, HostFlow, HostId, Observations, Port, Protocol};
     use netglass_testing::{Namespace, require};
-    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
     use super::*;
     use crate::{
@@ -129,15 +125,9 @@ mod tests {
         assert!(!Feature::Existing.is_required() && !Feature::Holders.is_required());
     }
 
-    /// Does `work` on a thread inside a network namespace of its own.
+    /// Does `work` in a network namespace of its own.
     fn inside(label: &str, work: impl FnOnce() + Send) {
-        let namespace = Namespace::new(label);
-        let file = File::open(namespace.path()).unwrap();
-        let enter_and_work = || {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            work();
-        };
-        thread::scope(|scope| scope.spawn(enter_and_work).join().unwrap());
+        Namespace::new(label).inside(work);
     }
 
     /// Two ends of a connection, and who listened for it.

@@ -11,7 +11,7 @@ use netglass_testing::{
     Finished, Namespace, Nginx, Running, Signal, link, load_command, require, run,
 };
 
-use crate::support::{Database, Ledger, Probing, clients, inside, server, wait_for};
+use crate::support::{Database, Ledger, Probing, clients, server, wait_for};
 
 /// Every way to find owners.
 const OWNERS: [&str; 2] = ["task-file", "procfs"];
@@ -106,7 +106,7 @@ fn a_connection_that_was_not_accepted_is_counted_and_its_server_is_the_listener(
     require!(root, ebpf);
     let host = Namespace::new("host");
     // We never accept.
-    let _listener = inside(&host, || TcpListener::bind("127.0.0.1:8080").unwrap());
+    let _listener = host.inside(|| TcpListener::bind("127.0.0.1:8080").unwrap());
     let client = clients(&host, "127.0.0.1:8080", 3);
     for owners in OWNERS {
         let database = Database::new();
@@ -178,7 +178,7 @@ impl Drop for Holder {
 fn a_socket_of_several_process_groups_is_the_oldest_ones_until_that_ends() {
     require!(root, ebpf);
     let host = Namespace::new("host");
-    let socket: OwnedFd = inside(&host, || TcpListener::bind("127.0.0.1:8080").unwrap()).into();
+    let socket: OwnedFd = host.inside(|| TcpListener::bind("127.0.0.1:8080").unwrap()).into();
     let copy = || Holder::of(socket.try_clone().unwrap());
     let mut holders = vec![copy(), copy(), copy()];
     drop(socket);

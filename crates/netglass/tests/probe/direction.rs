@@ -7,7 +7,7 @@ use std::{
 
 use netglass_testing::{Dnsmasq, Namespace, Nginx, link, require};
 
-use crate::support::{Database, clients, inside, load, only_edge_to, server};
+use crate::support::{Database, clients, load, only_edge_to, server};
 
 #[test]
 fn the_end_whose_port_is_listened_on_is_the_server() {
@@ -97,7 +97,7 @@ fn what_is_left_of_a_server_that_has_ended_is_one_service() {
     link(&client, "10.9.11.1/24", &server_host, "10.9.11.2/24");
     let nginx = Nginx::new().listen("10.9.11.2:80").file("/page", 10).start(&server_host);
     for _ in 0..3 {
-        let mut stream = inside(&client, || TcpStream::connect("10.9.11.2:80").unwrap());
+        let mut stream = client.inside(|| TcpStream::connect("10.9.11.2:80").unwrap());
         stream.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();
         // Until the server has closed: who closes first has the TIME_WAIT.
         stream.read_to_end(&mut Vec::new()).unwrap();

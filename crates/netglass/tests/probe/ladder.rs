@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use netglass_testing::{Finished, Namespace, Running, Signal, require};
+use netglass_testing::{Finished, Namespace, Running, Signal, copy_program, require};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -68,7 +68,7 @@ impl Host {
         let (namespace, database) = (Namespace::new("host"), Database::new());
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_netglass"), directory.path().join("netglass")).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_netglass"), directory.path().join("netglass"));
         if matches!(lacking, Lacking::Root) {
             chown(database.path().parent().unwrap(), Some(NOBODY), Some(NOBODY)).unwrap();
         }

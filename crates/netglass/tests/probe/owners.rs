@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt;
 
-use netglass_testing::{Namespace, Nginx, Running, link, load_command, require};
+use netglass_testing::{Namespace, Nginx, Running, copy_program, link, load_command, require};
 
 use crate::support::{Database, clients, only_edge_to, server};
 
@@ -107,7 +107,7 @@ fn a_user_without_privileges_is_told_what_it_cannot_see() {
     std::os::unix::fs::chown(directory.path(), Some(65534), Some(65534)).unwrap();
     // The program's own directory need not be open to everybody.
     let program = directory.path().join("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_netglass"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_netglass"), &program);
 
     let output =
         unprivileged(&host, &program, &["probe", "--once", "--all-namespaces"], &directory);

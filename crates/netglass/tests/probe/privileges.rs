@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use netglass_testing::{Namespace, Running, Signal, load_command, require};
+use netglass_testing::{Namespace, Running, Signal, copy_program, load_command, require};
 use tempfile::TempDir;
 
 use crate::support::{Database, Probing, clients, only_edge_to, server, wait_for};
@@ -81,7 +81,7 @@ impl Copy {
         let directory = tempfile::tempdir().unwrap();
         chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         let path = directory.path().join(program.file_name().unwrap());
-        fs::copy(program, &path).unwrap();
+        copy_program(program, &path);
         chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
         Self { _directory: directory, path }
     }
@@ -122,6 +122,23 @@ fn every_thread_keeps_what_is_needed_and_no_more() {
         let probe = Probing::start(&database, &host, &[&way, options].concat());
         probe.wait_until_seen(2);
         assert_keeps(probe.id(), kept);
+        assert!(probe.end(Signal::TERM).status.success());
+    }
+}
+
+#[test]
+fn a_probe_that_streams_keeps_no_more() {
+    require!(root, ebpf);
+    let host = Namespace::new("host");
+    let _server = server(&host, "127.0.0.1:8080");
+    for (options, kept) in [(&[][..], PROCESSES), (&["--all-namespaces"], PROCESSES | SYS_ADMIN)] {
+        let database = Database::new();
+        let probe = Probing::stream("50ms", &database, &host, options);
+        probe.wait_until_seen(2);
+        let status = PathBuf::from(format!("/proc/{}/status", probe.id()));
+        // As below.
+        let wanted = privileges(&status).unwrap()["CapEff"] & BPF;
+        assert_keeps(probe.id(), kept | wanted);
         assert!(probe.end(Signal::TERM).status.success());
     }
 }

@@ -17,7 +17,7 @@ use std::fs;
 
 use netglass_testing::{Namespace, Running, Signal, link};
 
-use crate::support::{Database, Edge, Ledger, Probing, inside, wait_for};
+use crate::support::{Database, Edge, Ledger, Probing, wait_for};
 
 /// An interval that does not end while a test lasts: everything is collected at the end.
 const NEVER: &str = "1h";
@@ -111,7 +111,7 @@ fn run_load(load: &mut Running, count: usize) {
 /// The kernel's own counter of TCP since the namespace was made.
 fn tcp_counter(namespace: &Namespace, name: &str) -> u64 {
     let read = || fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
-    let snmp = inside(namespace, read);
+    let snmp = namespace.inside(read);
     let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp: "));
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
     let mut counters = names.split(' ').zip(values.split(' '));
@@ -129,7 +129,7 @@ fn wait_until_closed(namespace: &Namespace) {
         ["tcp", "tcp6"].map(table)
     };
     wait_for(|| {
-        let tables = inside(namespace, read);
+        let tables = namespace.inside(read);
         tables.iter().all(|table| table.lines().skip(1).all(is_over)).then_some(())
     });
 }

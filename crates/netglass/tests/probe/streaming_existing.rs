@@ -13,7 +13,7 @@ use netglass_testing::{Namespace, Running, Signal, require};
 use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 
-use crate::support::{Database, Edge, Ledger, Probing, inside, only_edge_to, wait_for};
+use crate::support::{Database, Edge, Ledger, Probing, only_edge_to, wait_for};
 
 const OPTIONS: [&str; 4] = ["--mode", "streaming", "--flush-interval", "50ms"];
 
@@ -26,7 +26,7 @@ struct Connection {
 
 impl Connection {
     fn new(host: &Namespace, port: u16) -> Self {
-        inside(host, || {
+        host.inside(|| {
             let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
             let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
             let (server, _) = listener.accept().unwrap();
@@ -133,7 +133,7 @@ fn from_another_pid_namespace_older_connections_are_seen_without_process() {
 fn a_connection_that_is_accepted_later_counts_once_and_with_its_worker() {
     require!(root, ebpf);
     let host = Namespace::new("host");
-    let (listener, mut client) = inside(&host, || {
+    let (listener, mut client) = host.inside(|| {
         let listener = TcpListener::bind("127.0.0.1:8080").unwrap();
         (listener, TcpStream::connect("127.0.0.1:8080").unwrap())
     });

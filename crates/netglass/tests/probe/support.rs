@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::fd::AsFd,
     path::PathBuf,
     process::{Command, Output},
     thread,
@@ -10,7 +9,6 @@ use std::{
 };
 
 use netglass_testing::{Finished, Namespace, Running, Signal, load_command};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -290,17 +288,6 @@ pub(crate) fn load(namespace: &Namespace, arguments: &str) -> Running {
 #[track_caller]
 pub(crate) fn server(namespace: &Namespace, address: &str) -> Running {
     load(namespace, &format!("hold-server --listen {address}"))
-}
-
-/// Does `work` on a thread inside `namespace`: sockets that it opens stay there.
-#[track_caller]
-pub(crate) fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
-    let file = fs::File::open(namespace.path()).unwrap();
-    let enter_and_work = || {
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        work()
-    };
-    thread::scope(|scope| scope.spawn(enter_and_work).join().unwrap())
 }
 
 /// A client that holds `count` connections to `address`.

@@ -6,8 +6,7 @@
 #ifndef NETGLASS_STREAM_ADDRESS_H
 #define NETGLASS_STREAM_ADDRESS_H
 
-static __always_inline void note_address(struct bpf_sock_addr *ctx,
-					 const struct datagram_address *address)
+static __always_inline void note_address(const struct datagram_address *address)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 
@@ -39,7 +38,7 @@ static __always_inline int note_datagram_v4(struct bpf_sock_addr *ctx, bool is_s
 		if (source)
 			map_address(noted.local_address, source);
 	}
-	note_address(ctx, &noted);
+	note_address(&noted);
 	return 1;
 }
 
@@ -58,7 +57,7 @@ static __always_inline int note_datagram_v6(struct bpf_sock_addr *ctx, bool is_s
 
 		read_v6(noted.local_address, source);
 	}
-	note_address(ctx, &noted);
+	note_address(&noted);
 	return 1;
 }
 

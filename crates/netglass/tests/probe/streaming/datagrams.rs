@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use netglass_testing::{Dnsmasq, Namespace, Running, Signal, require};
 
 use super::{Hosts, NEVER, Watch, assert_processes};
-use crate::support::{Database, Ledger, Probing, inside, load, only_edge_to};
+use crate::support::{Database, Ledger, Probing, load, only_edge_to};
 
 /// `netglass-load udp-exchanges` asks with so many bytes, and is answered with the same.
 const QUESTION: u64 = 9;
@@ -111,7 +111,7 @@ fn a_datagram_taken_without_asking_who_sent_it_is_told_to_be_missing() {
     let host = Namespace::new("host");
     let database = Database::new();
     let probe = Probing::stream(NEVER, &database, &host, &["--flush-interval", NEVER]);
-    inside(&host, || {
+    host.inside(|| {
         let server = UdpSocket::bind("127.0.0.1:7000").unwrap();
         let client = UdpSocket::bind("127.0.0.1:7001").unwrap();
         for _ in 0..5 {
@@ -135,7 +135,7 @@ fn a_datagram_that_is_looked_at_before_it_is_taken_counts_once() {
     let host = Namespace::new("host");
     let database = Database::new();
     let watch = Watch::new(NEVER, &database, &[&host]);
-    inside(&host, || {
+    host.inside(|| {
         let server = UdpSocket::bind("127.0.0.1:7000").unwrap();
         let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
         connected.connect("127.0.0.1:7000").unwrap();
@@ -178,7 +178,7 @@ fn a_socket_that_is_connected_to_one_peer_after_the_other_is_a_conversation_with
     let host = Namespace::new("host");
     let database = Database::new();
     let watch = Watch::new(NEVER, &database, &[&host]);
-    inside(&host, || {
+    host.inside(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         for port in [7001, 7002, 7003] {
             let server = UdpSocket::bind(("127.0.0.1", port)).unwrap();

@@ -8,7 +8,7 @@ use std::{
 use netglass_testing::{Namespace, require};
 
 use super::{Watch, assert_processes, wait_until_closed};
-use crate::support::{Database, inside, load, only_edge_to};
+use crate::support::{Database, load, only_edge_to};
 
 #[test]
 fn they_count_once_and_their_bytes_are_exact_across_buckets() {
@@ -20,7 +20,7 @@ fn they_count_once_and_their_bytes_are_exact_across_buckets() {
     let database = Database::new();
     let options = ["--flush-interval", "20ms", "--bucket", "50ms"];
     let watch = Watch::with("10ms", &database, &[&host], &options);
-    let (mut tcp, connected, unconnected) = inside(&host, || {
+    let (mut tcp, connected, unconnected) = host.inside(|| {
         let connected = UdpSocket::bind("0.0.0.0:0").unwrap();
         connected.connect("127.0.0.1:7000").unwrap();
         let unconnected = UdpSocket::bind("[::]:0").unwrap();

@@ -8,7 +8,7 @@ use std::{
 use netglass_testing::{Namespace, require};
 
 use super::{Watch, assert_processes, run_load, wait_until_closed};
-use crate::support::{Database, inside, load, only_edge_to};
+use crate::support::{Database, load, only_edge_to};
 
 #[test]
 fn connections_older_than_the_probe_count_from_then_on() {
@@ -19,7 +19,7 @@ fn connections_older_than_the_probe_count_from_then_on() {
             |port| load(&host, &format!("churn-server --listen {any}:{port} --answer 1000"));
         let servers = [serve(8080), serve(8081)];
         let to = format!("{local}:8080");
-        let mut client = inside(&host, || TcpStream::connect(&to).unwrap());
+        let mut client = host.inside(|| TcpStream::connect(&to).unwrap());
         let held =
             load(&host, &format!("hold-clients --to {local}:8081 --connections 3 --send 500"));
         client.write_all(&vec![0; 100_000]).unwrap();
@@ -99,7 +99,7 @@ fn udp_sockets_older_than_the_probe_are_counted_from_then_on() {
     let host = Namespace::new("host");
     let bound = load(&host, "udp-server --listen 127.0.0.1:7001");
     let wildcard = load(&host, "udp-server --listen 0.0.0.0:7002");
-    let (connected, unconnected) = inside(&host, || {
+    let (connected, unconnected) = host.inside(|| {
         let connected = UdpSocket::bind("0.0.0.0:0").unwrap();
         connected.connect("127.0.0.1:7001").unwrap();
         (connected, UdpSocket::bind("0.0.0.0:0").unwrap())

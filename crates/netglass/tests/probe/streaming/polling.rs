@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use netglass_testing::{Namespace, Signal, require};
 
 use super::{Hosts, shape};
-use crate::support::{Database, Probing, clients, inside, load, server};
+use crate::support::{Database, Probing, clients, load, server};
 
 #[test]
 fn both_modes_find_the_same_edges_of_what_lasts() {
@@ -27,7 +27,7 @@ fn both_modes_find_the_same_edges_of_what_lasts() {
         load(client, &format!("udp-connected --to {v4}:7001 --count 4")),
         load(host, "udp-connected --to 127.0.0.1:9999 --count 2"),
     ];
-    let ours = inside(client, || {
+    let ours = client.inside(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.connect((v4, 7001)).unwrap();
         socket

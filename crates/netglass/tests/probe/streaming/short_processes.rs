@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use netglass_testing::{Namespace, Signal, load_command, require};
+use netglass_testing::{Namespace, Signal, copy_program, load_command, require};
 use rusqlite::Connection;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
@@ -70,7 +70,7 @@ fn hundreds_that_opened_one_connection_each_are_known_in_full() {
     let directory = tempfile::tempdir().unwrap();
     // Open to the user that it is to run as, whatever our own directories are.
     let program = directory.path().join("short");
-    fs::copy(load_command(), &program).unwrap();
+    copy_program(load_command(), &program);
     for path in [directory.path(), &program] {
         std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
     }
