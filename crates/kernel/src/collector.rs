@@ -181,6 +181,7 @@ impl Collector {
             namespaces: self.namespaces.values().map(|(identity, _)| identity.clone()).collect(),
             flows: flows.collect(),
             listeners: listeners.collect(),
+            translations: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Endpoint, Failures, Host, NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp,
+    Translation,
 };
 
 /// Which end opened the connection, seen from this host.
@@ -169,6 +170,8 @@ pub struct Observations {
     pub flows: Vec<HostFlow>,
     /// The listeners.
     pub listeners: Vec<Listener>,
+    /// The translations.
+    pub translations: Vec<Translation>,
 }
 
 #[cfg(test)]

@@ -29,11 +29,15 @@ pub enum Skip {
     Unaccounted,
     /// The database could not take it before the probe had to end.
     Database,
+    /// It waited for the database on disk, and made way when the spool had reached its bound.
+    SpoolFull,
+    /// It waited for the database on disk, and could not be read again.
+    SpoolDamaged,
 }
 
 impl Skip {
     /// Every reason, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Loopback,
         Self::Filter,
         Self::Malformed,
@@ -44,6 +48,8 @@ impl Skip {
         Self::NoPeer,
         Self::Unaccounted,
         Self::Database,
+        Self::SpoolFull,
+        Self::SpoolDamaged,
     ];
 
     /// The name in the ledger's output.
@@ -60,6 +66,8 @@ impl Skip {
             Self::NoPeer => "no_peer",
             Self::Unaccounted => "unaccounted",
             Self::Database => "database",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolDamaged => "spool_damaged",
         }
     }
 }
@@ -93,7 +101,7 @@ impl Lack {
     }
 }
 
-/// What was seen, and what became of it: `seen = stored + pending + skipped`.
+/// What was seen, and what became of it: `seen = stored + spooled + pending + skipped`.
 ///
 /// The unit is one sighting of one socket: a scan, or a look at the sockets that live, sees each
 /// socket once; the end of a connection and each datagram are one sighting more. A socket that
@@ -104,6 +112,8 @@ pub struct Ledger {
     pub seen: u64,
     /// Those that the database has taken.
     pub stored: u64,
+    /// Those that wait on disk for the database.
+    pub spooled: u64,
     /// Those that wait for the next flush.
     pub pending: u64,
     /// Those that will never be stored, by reason.
@@ -145,7 +155,7 @@ impl Ledger {
     /// Whether everything seen is accounted for.
     #[must_use]
     pub fn balances(&self) -> bool {
-        self.seen == self.stored + self.pending + self.skipped_total()
+        self.seen == self.stored + self.spooled + self.pending + self.skipped_total()
     }
 
     /// Counts what is stored but lacks something.
@@ -166,6 +176,7 @@ impl AddAssign<&Self> for Ledger {
     fn add_assign(&mut self, other: &Self) {
         self.seen += other.seen;
         self.stored += other.stored;
+        self.spooled += other.spooled;
         self.pending += other.pending;
         for (&reason, &count) in &other.skipped {
             self.add_skipped(reason, count);
@@ -182,6 +193,9 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sightings = if self.seen == 1 { "sighting" } else { "sightings" };
         write!(f, "{} {sightings} = {} stored", self.seen, self.stored)?;
+        if self.spooled > 0 {
+            write!(f, " + {} spooled", self.spooled)?;
+        }
         if self.pending > 0 {
             write!(f, " + {} pending", self.pending)?;
         }

@@ -9,6 +9,7 @@ mod edge;
 mod endpoint;
 mod failures;
 mod flow;
+mod flush;
 mod host;
 mod ledger;
 mod namespace;
@@ -17,6 +18,7 @@ mod protocol;
 mod scope;
 mod text;
 mod timestamp;
+mod translation;
 
 pub use degradation::Degradation;
 pub use edge::{Edge, Node};
@@ -25,6 +27,7 @@ pub use failures::Failures;
 pub use flow::{
     Attribution, Direction, FlowCounters, HostFlow, Listener, Observations, RttSamples,
 };
+pub use flush::{Flush, Probe, ProbeId, ProbeStatus, SpoolUsage};
 pub use host::{Host, HostAddress, HostId};
 pub use ledger::{Lack, Ledger, Skip};
 pub use namespace::{NamespaceInode, NetworkNamespace};
@@ -33,3 +36,4 @@ pub use protocol::Protocol;
 pub use scope::{AddressScope, is_private};
 pub use text::text_from_bytes;
 pub use timestamp::Timestamp;
+pub use translation::{Route, Translation};

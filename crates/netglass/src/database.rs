@@ -36,8 +36,18 @@ pub(crate) struct StorageArguments {
     #[arg(value_parser = parse_duration)]
     bucket: Duration,
 
+    /// How old observations are that are put together by hour
+    #[arg(long, env = "NETGLASS_HOURLY_AFTER", value_name = "DURATION", default_value = "1d")]
+    #[arg(value_parser = parse_duration)]
+    hourly_after: Duration,
+
+    /// How old observations are that are put together by day
+    #[arg(long, env = "NETGLASS_DAILY_AFTER", value_name = "DURATION", default_value = "7d")]
+    #[arg(value_parser = parse_duration)]
+    daily_after: Duration,
+
     /// How long observations are kept
-    #[arg(long, env = "NETGLASS_RETENTION", value_name = "DURATION", default_value = "7d")]
+    #[arg(long, env = "NETGLASS_RETENTION", value_name = "DURATION", default_value = "30d")]
     #[arg(value_parser = parse_duration)]
     retention: Duration,
 }
@@ -45,7 +55,12 @@ pub(crate) struct StorageArguments {
 impl StorageArguments {
     /// The same, as the database takes it.
     pub(crate) fn settings(&self) -> Settings {
-        Settings { bucket: self.bucket, retention: self.retention }
+        Settings {
+            bucket: self.bucket,
+            hourly_after: self.hourly_after,
+            daily_after: self.daily_after,
+            retention: self.retention,
+        }
     }
 }
 

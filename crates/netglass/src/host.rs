@@ -21,6 +21,12 @@ pub(crate) fn this_host_id() -> HostId {
     HostId { machine_id, hostname }
 }
 
+/// Since when this host runs (random(4)); empty where that cannot be read.
+pub(crate) fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
 /// The id in the file's text, unless it is empty or `uninitialized`.
 fn machine_id(text: &str) -> Option<String> {
     let text = text.trim();

@@ -14,7 +14,9 @@ use std::{
 
 use anyhow::bail;
 use netglass_kernel::{Collector, Needs, Sightings, drop_to};
-use netglass_model::{Degradation, HostId, Lack, Ledger, Skip, Timestamp};
+use netglass_model::{
+    Degradation, Flush, HostId, Lack, Ledger, Probe, ProbeId, Skip, SpoolUsage, Timestamp,
+};
 use netglass_store::{Claim, Database};
 
 use self::source::Source;
@@ -26,7 +28,7 @@ pub(crate) use self::{
 };
 use crate::{
     database::{DatabaseArguments, StorageArguments},
-    host::this_host_id,
+    host::{boot_id, this_host_id},
     text::printable,
 };
 
@@ -58,10 +60,13 @@ pub(crate) struct Prober {
     collector: Collector,
     database: Box<dyn Database>,
     host: HostId,
+    probe: Probe,
+    /// How many flushes the database has taken.
+    flushes: u64,
     bucket: Duration,
-    /// The time bucket in which old observations were removed last.
-    pruned_in: Option<Timestamp>,
-    pruning_fails: bool,
+    /// The time bucket in which old observations were seen to last.
+    maintained_in: Option<Timestamp>,
+    maintaining_fails: bool,
     is_database_away: bool,
     notes: Vec<String>,
 }
@@ -79,11 +84,13 @@ impl Prober {
         let mut database = database_arguments.open_to_write(settings)?;
         let (source, degradation) = Source::open(arguments, sightings)?;
         let all_namespaces = arguments.selection().all_namespaces;
-        database.claim(if all_namespaces {
+        let host = this_host_id();
+        let claim = if all_namespaces {
             Claim::AllNamespaces
         } else {
             Claim::Namespace(source.own_namespace())
-        })?;
+        };
+        database.claim(&host, claim)?;
         let needs = Needs {
             processes: true,
             all_namespaces,
@@ -94,10 +101,17 @@ impl Prober {
             source,
             collector: Collector::new(arguments.limits()),
             database,
-            host: this_host_id(),
+            host,
+            probe: Probe {
+                id: ProbeId::new(),
+                boot_id: boot_id(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: now(),
+            },
+            flushes: 0,
             bucket: settings.bucket,
-            pruned_in: None,
-            pruning_fails: false,
+            maintained_in: None,
+            maintaining_fails: false,
             is_database_away: false,
             notes: degradation.iter().map(Degradation::to_string).chain(dropped).collect(),
         };
@@ -117,20 +131,35 @@ impl Prober {
     /// Writes what was seen since the last flush. Where the database cannot take it, it is kept for
     /// the next flush, and that is noted; whether it went well is returned.
     pub(crate) fn flush(&mut self) -> bool {
-        let seen = self.collector.observations(self.host.clone(), self.source.own_namespace());
-        if let Err(error) = self.database.write(&seen) {
+        self.flush_as(false)
+    }
+
+    fn flush_as(&mut self, last: bool) -> bool {
+        let flush = Flush {
+            probe: self.probe.clone(),
+            sequence: self.flushes + 1,
+            at: now(),
+            last,
+            ledger: self.collector.ledger().clone(),
+            spool: SpoolUsage::default(),
+            observations: self
+                .collector
+                .observations(self.host.clone(), self.source.own_namespace()),
+        };
+        if let Err(error) = self.database.write(&flush) {
             if !std::mem::replace(&mut self.is_database_away, true) {
                 let error = anyhow::Error::new(error);
                 self.notes.push(format!("{error:#}; what was seen is kept and tried again"));
             }
             return false;
         }
+        self.flushes += 1;
         self.collector.flushed();
         self.source.flushed();
         if std::mem::take(&mut self.is_database_away) {
             self.notes.push("the database is back; what had waited is stored".to_owned());
         }
-        self.prune();
+        self.maintain();
         true
     }
 
@@ -144,10 +173,10 @@ impl Prober {
     }
 
     fn flush_or_lose(&mut self) -> anyhow::Result<()> {
-        if self.collector.ledger().pending == 0 || self.flush() {
+        let lost = self.collector.ledger().pending;
+        if self.flush_as(true) || lost == 0 {
             return Ok(());
         }
-        let lost = self.collector.ledger().pending;
         self.collector.abandon();
         bail!("{lost} sightings of sockets could not be stored")
     }
@@ -167,16 +196,16 @@ impl Prober {
         std::mem::take(&mut self.notes)
     }
 
-    /// Removes what is older than the retention, once in each time bucket.
-    fn prune(&mut self) {
-        let now = Timestamp::from(SystemTime::now());
+    /// Puts together what is old and removes what is too old, once in each time bucket.
+    fn maintain(&mut self) {
+        let now = now();
         let bucket = Some(now.bucket(self.bucket));
-        if self.pruned_in == bucket {
+        if self.maintained_in == bucket {
             return;
         }
-        self.pruned_in = bucket;
-        let failed = self.database.prune(now).err();
-        let failed_before = std::mem::replace(&mut self.pruning_fails, failed.is_some());
+        self.maintained_in = bucket;
+        let failed = self.database.maintain(now).err();
+        let failed_before = std::mem::replace(&mut self.maintaining_fails, failed.is_some());
         if let (Some(error), false) = (failed, failed_before) {
             let error = anyhow::Error::new(error);
             self.notes.push(format!("{error:#}; what is older than the retention is still there"));
@@ -200,6 +229,10 @@ impl Prober {
         let news = self.source.take_degradations();
         self.notes.extend(news.iter().map(Degradation::to_string));
     }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }
 
 /// Gives up all privileges but those that `needs` take, and says what the user should know where

@@ -14,6 +14,7 @@ use netglass_model::{
     NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Timestamp,
 };
 use netglass_store::{Access, DatabaseUrl, Settings};
+use netglass_testing::flush;
 use tempfile::TempDir;
 
 const NAMESPACE: NamespaceInode = NamespaceInode(4_026_531_840);
@@ -31,7 +32,7 @@ impl Filled {
         let url = DatabaseUrl::Sqlite(directory.path().join("netglass.db"));
         let mut database = netglass_store::open(&url, Access::Write, Settings::default()).unwrap();
         for observation in observations {
-            database.write(observation).unwrap();
+            database.write(&flush(observation)).unwrap();
         }
         std::fs::write(directory.path().join("empty.toml"), "").unwrap();
         Self { directory, now: now() }
@@ -86,6 +87,7 @@ fn observations(name: &str, address: &str, flows: Vec<HostFlow>) -> Observations
         },
         namespaces: vec![NetworkNamespace { inode: NAMESPACE, name: None }],
         flows,
+        translations: vec![],
         listeners: Vec::new(),
     }
 }

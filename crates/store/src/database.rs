@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use netglass_model::{
-    Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, Observations, Timestamp,
+    Flush, Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, ProbeStatus,
+    Timestamp, Translation,
 };
 
 use crate::{DatabaseUrl, Error, sqlite::Sqlite};
@@ -22,13 +23,23 @@ pub enum Access {
 pub struct Settings {
     /// The length of a time bucket: observations of one flow within it become one row.
     pub bucket: Duration,
+    /// How old observations are that are put together by hour.
+    pub hourly_after: Duration,
+    /// How old those are that are put together by day.
+    pub daily_after: Duration,
     /// How long observations are kept.
     pub retention: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { bucket: Duration::from_secs(60), retention: Duration::from_secs(7 * 24 * 60 * 60) }
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            bucket: Duration::from_secs(60),
+            hourly_after: DAY,
+            daily_after: 7 * DAY,
+            retention: 30 * DAY,
+        }
     }
 }
 
@@ -55,26 +66,32 @@ pub enum Claim {
 /// Reading calls each see one moment of the database, and may run while others write. Counts up to
 /// `i64::MAX` are kept exactly; larger ones are kept as that.
 pub trait Database: Send {
-    /// Claims what a probe on this host sees, until the database is dropped: were two probes to
+    /// Claims what a probe on `host` sees, until the database is dropped: were two probes to
     /// write the same sockets, each connection would count twice. [`Error::Claimed`] where another
     /// one has claimed any of it.
-    fn claim(&mut self, claim: Claim) -> Result<(), Error>;
+    fn claim(&mut self, host: &HostId, claim: Claim) -> Result<(), Error>;
 
-    /// Adds what a probe saw: all of it, or, on an error, nothing. Observations of the same flow in
-    /// the same bucket become one, as [`FlowCounters::append`] says.
+    /// Adds what a probe saw: all of it, or, on an error, nothing; and once: a flush that is there
+    /// already, since its number is none that follows the last one of its probe, adds nothing.
+    /// Observations of the same flow in the same bucket become one, as [`FlowCounters::append`]
+    /// says.
     ///
     /// The bucket is that of `last_seen`. The host's addresses count as seen for as long as
-    /// anything else in `observations`, or at this moment if nothing else is.
+    /// anything else that was, or when the flush was made if nothing else was.
     ///
     /// [`FlowCounters::append`]: netglass_model::FlowCounters::append
-    fn write(&mut self, observations: &Observations) -> Result<(), Error>;
+    fn write(&mut self, flush: &Flush) -> Result<(), Error>;
 
-    /// Removes what ended before the retention began, and says how many observations of flows and
-    /// listeners that were.
+    /// Puts what is old together by hour, what is older by day, and removes what ended before the
+    /// retention began. Returns how many observations of flows and listeners were removed.
     ///
     /// This goes in small steps between which others can write; an error leaves the steps before
-    /// it done.
-    fn prune(&mut self, now: Timestamp) -> Result<u64, Error>;
+    /// it done. A moment is at one resolution at any time.
+    fn maintain(&mut self, now: Timestamp) -> Result<u64, Error>;
+
+    /// Every run of a probe that is known, by host, the newest one first. Those that ended are
+    /// forgotten with what they have seen.
+    fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error>;
 
     /// Every host that ever reported, with its addresses within the window, in a stable order.
     fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error>;
@@ -97,6 +114,14 @@ pub trait Database: Send {
         &mut self,
         window: Window,
         visit: &mut dyn FnMut(&HostId, Listener),
+    ) -> Result<(), Error>;
+
+    /// Every observation of a translation that touches the window, in order of time for each
+    /// translation. On an error `visit` may have seen a part of them.
+    fn translations(
+        &mut self,
+        window: Window,
+        visit: &mut dyn FnMut(&HostId, Translation),
     ) -> Result<(), Error>;
 }
 

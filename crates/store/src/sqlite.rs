@@ -9,8 +9,10 @@ mod counters;
 mod fault;
 mod files;
 mod migration;
+mod probe;
 mod prune;
 mod read;
+mod resolution;
 mod write;
 
 use std::{
@@ -18,7 +20,9 @@ use std::{
     time::Duration,
 };
 
-use netglass_model::{Host, HostFlow, HostId, Listener, NetworkNamespace, Observations, Timestamp};
+use netglass_model::{
+    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Timestamp, Translation,
+};
 use rusqlite::Connection;
 
 use self::{
@@ -109,24 +113,28 @@ impl Sqlite {
 }
 
 impl Database for Sqlite {
-    fn claim(&mut self, claim: Claim) -> Result<(), Error> {
+    fn claim(&mut self, _host: &HostId, claim: Claim) -> Result<(), Error> {
         let claimed = claim::claim(&self.path, claim)
             .map_err(|fault| fault.into_error("probe into the database", &self.url))?;
         self.claimed = Some(claimed);
         Ok(())
     }
 
-    fn write(&mut self, observations: &Observations) -> Result<(), Error> {
+    fn write(&mut self, flush: &Flush) -> Result<(), Error> {
         self.with_write_access("write observations to the database", |connection, settings| {
-            write::write(connection, settings.bucket, observations)
+            write::write(connection, settings.bucket, flush)
         })
     }
 
-    fn prune(&mut self, now: Timestamp) -> Result<u64, Error> {
+    fn maintain(&mut self, now: Timestamp) -> Result<u64, Error> {
         self.with_write_access(
             "remove old observations from the database",
             |connection, settings| prune::prune(connection, now.saturating_sub(settings.retention)),
         )
+    }
+
+    fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error> {
+        self.with("read probes from the database", |connection, _| probe::read(connection))
     }
 
     fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error> {
@@ -156,6 +164,16 @@ impl Database for Sqlite {
     ) -> Result<(), Error> {
         self.with("read listeners from the database", |connection, _| {
             read::listeners(connection, window, visit)
+        })
+    }
+
+    fn translations(
+        &mut self,
+        window: Window,
+        visit: &mut dyn FnMut(&HostId, Translation),
+    ) -> Result<(), Error> {
+        self.with("read translations from the database", |connection, _| {
+            read::translations(connection, window, visit)
         })
     }
 }

@@ -28,12 +28,14 @@
     reason = "test code: what cannot be set up panics, and many calls are made for waiting alone"
 )]
 
+mod flush;
 mod load;
 mod namespace;
 mod process;
 pub mod requirement;
 mod server;
 
+pub use flush::flush;
 pub use load::{load_command, without_netlink};
 pub use namespace::{Link, Namespace, link};
 pub use process::{Finished, Running, copy_program, run};

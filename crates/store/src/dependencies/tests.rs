@@ -6,9 +6,9 @@ mod rules;
 use std::{net::IpAddr, sync::Arc};
 
 use netglass_model::{
-    Attribution, Direction, Edge, Endpoint, Failures, FlowCounters, Host, HostAddress, HostFlow,
-    HostId, Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol,
-    RttSamples, Timestamp,
+    Attribution, Direction, Edge, Endpoint, Failures, FlowCounters, Flush, Host, HostAddress,
+    HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, ProbeStatus, Process, Protocol,
+    RttSamples, Timestamp, Translation,
 };
 
 use super::{Dependencies, dependencies};
@@ -23,19 +23,24 @@ struct Memory {
     names: Vec<(HostId, NetworkNamespace)>,
     flows: Vec<(HostId, HostFlow)>,
     listeners: Vec<(HostId, Listener)>,
+    translations: Vec<(HostId, Translation)>,
 }
 
 impl Database for Memory {
-    fn claim(&mut self, _: Claim) -> Result<(), Error> {
+    fn claim(&mut self, _: &HostId, _: Claim) -> Result<(), Error> {
         unreachable!("the joining only reads")
     }
 
-    fn write(&mut self, _: &Observations) -> Result<(), Error> {
+    fn write(&mut self, _: &Flush) -> Result<(), Error> {
         unreachable!("the joining only reads")
     }
 
-    fn prune(&mut self, _: Timestamp) -> Result<u64, Error> {
+    fn maintain(&mut self, _: Timestamp) -> Result<u64, Error> {
         unreachable!("the joining only reads")
+    }
+
+    fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error> {
+        unreachable!("the joining asks for no probes")
     }
 
     fn hosts(&mut self, _: Window) -> Result<Vec<Host>, Error> {
@@ -58,6 +63,15 @@ impl Database for Memory {
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error> {
         self.listeners.iter().for_each(|(host, listener)| visit(host, listener.clone()));
+        Ok(())
+    }
+
+    fn translations(
+        &mut self,
+        _: Window,
+        visit: &mut dyn FnMut(&HostId, Translation),
+    ) -> Result<(), Error> {
+        self.translations.iter().for_each(|(host, translation)| visit(host, *translation));
         Ok(())
     }
 }

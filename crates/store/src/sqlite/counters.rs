@@ -92,14 +92,20 @@ pub(super) fn from_row(row: &Row<'_>, first: usize) -> Result<FlowCounters, Faul
 /// them together. The sums stop at the largest integer: `SQLite` would go on with floating point
 /// numbers.
 pub(super) fn merged() -> String {
-    let sum = |column: &str, added: &str| {
-        format!("min({column}, 9223372036854775807 - excluded.{added}) + excluded.{added}")
-    };
-    let assignments = NAMES.map(|column| match column {
-        "connections" => {
-            format!("connections = max(excluded.connections, {})", sum("connections", "opened"))
-        }
-        column => format!("{column} = {}", sum(column, column)),
-    });
-    assignments.join(", ")
+    let assignments = NAMES.iter().filter(|name| !["connections", "opened"].contains(name));
+    let sums = assignments.map(|column| format!("{column} = {}", sum(column, column)));
+    std::iter::once(merged_connections()).chain(sums).collect::<Vec<_>>().join(", ")
+}
+
+/// The same of how many connections there are, and how many of them began.
+pub(super) fn merged_connections() -> String {
+    format!(
+        "connections = max(excluded.connections, {}), opened = {}",
+        sum("connections", "opened"),
+        sum("opened", "opened")
+    )
+}
+
+fn sum(column: &str, added: &str) -> String {
+    format!("min({column}, 9223372036854775807 - excluded.{added}) + excluded.{added}")
 }

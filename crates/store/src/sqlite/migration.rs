@@ -5,8 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 
 /// What brings the schema from version 0 (an empty file) to version 1, from there to 2, and so on.
-pub(super) const STEPS: &[&str] =
-    &[include_str!("schema/version_1.sql"), include_str!("schema/version_2.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("schema/version_1.sql"),
+    include_str!("schema/version_2.sql"),
+    include_str!("schema/version_3.sql"),
+];
 
 /// Marks the file as Netglass's own: `NGLS` in ASCII, at offset 68 of the file.
 const APPLICATION_ID: i32 = 0x4e47_4c53;

@@ -5,7 +5,7 @@ use std::{thread, time::Instant};
 use netglass_model::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::fault::Fault;
+use super::{fault::Fault, probe, resolution::Resolution};
 
 /// How many rows one transaction removes: some milliseconds, during which others must wait.
 const CHUNK: u32 = 2_000;
@@ -16,14 +16,22 @@ const CHUNK: u32 = 2_000;
 /// The file gives pages back once more than a quarter of it is free; below that the free pages are
 /// what the next minutes are written to, so that a steady load neither grows nor moves the file.
 pub(super) fn prune(connection: &mut Connection, cutoff: Timestamp) -> Result<u64, Fault> {
-    let cutoff = cutoff.as_nanoseconds();
     let mut removed = 0;
-    removed += repeat(connection, |transaction| old("flow", transaction, cutoff))?;
-    removed += repeat(connection, |transaction| old("listener", transaction, cutoff))?;
-    repeat(connection, |transaction| old("address", transaction, cutoff))?;
+    for resolution in Resolution::ALL {
+        let remove = |connection: &mut Connection, what: &str| {
+            repeat(connection, |transaction| old(what, transaction, resolution, cutoff))
+        };
+        removed += remove(connection, "flow")?;
+        removed += remove(connection, "listener")?;
+        remove(connection, "address")?;
+        remove(connection, "translation")?;
+    }
     for dimension in DIMENSIONS {
         repeat(connection, |transaction| unused(dimension, transaction, cutoff))?;
     }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    probe::forget(&transaction, cutoff)?;
+    transaction.commit()?;
     shrink(connection)?;
     Ok(removed)
 }
@@ -48,15 +56,20 @@ fn repeat(
     }
 }
 
-fn old(what: &str, transaction: &Transaction<'_>, cutoff: i64) -> Result<usize, Fault> {
+fn old(
+    what: &str,
+    transaction: &Transaction<'_>,
+    resolution: Resolution,
+    cutoff: Timestamp,
+) -> Result<usize, Fault> {
     // The start of a bucket may be too old while its end is not; what it holds then stays.
     let removed = transaction.execute(
         &format!(
-            "DELETE FROM {what}_observation WHERE (bucket, {what}_id) IN (
+            "DELETE FROM {what}_observation WHERE resolution = ?1 AND (bucket, {what}_id) IN (
                 SELECT bucket, {what}_id FROM {what}_observation
-                WHERE bucket < ?1 AND last_seen < ?1 LIMIT ?2)"
+                WHERE resolution = ?1 AND bucket < ?2 AND last_seen < ?2 LIMIT ?3)"
         ),
-        (cutoff, CHUNK),
+        (resolution, cutoff.as_nanoseconds(), CHUNK),
     )?;
     Ok(removed)
 }
@@ -72,6 +85,7 @@ struct Dimension {
 const DIMENSIONS: &[Dimension] = &[
     Dimension { table: "flow", observed: Some("flow"), unused: "last_bucket < ?1" },
     Dimension { table: "listener", observed: Some("listener"), unused: "last_bucket < ?1" },
+    Dimension { table: "translation", observed: Some("translation"), unused: "last_bucket < ?1" },
     Dimension { table: "host_address", observed: Some("address"), unused: "last_bucket < ?1" },
     Dimension {
         table: "process",
@@ -88,6 +102,8 @@ const DIMENSIONS: &[Dimension] = &[
                 WHERE flow.namespace_id = namespace.namespace_id)
             AND NOT EXISTS (SELECT 1 FROM listener
                 WHERE listener.namespace_id = namespace.namespace_id)
+            AND NOT EXISTS (SELECT 1 FROM translation
+                WHERE translation.namespace_id = namespace.namespace_id)
             AND NOT EXISTS (SELECT 1 FROM host_address
                 WHERE host_address.namespace_id = namespace.namespace_id)",
     },
@@ -96,22 +112,27 @@ const DIMENSIONS: &[Dimension] = &[
 fn unused(
     dimension: &Dimension,
     transaction: &Transaction<'_>,
-    cutoff: i64,
+    cutoff: Timestamp,
 ) -> Result<usize, Fault> {
     let Dimension { table, observed, unused } = dimension;
     if let Some(observed) = observed {
         // Someone may have added old observations since the last chunk. Within this transaction
         // nobody can: none is left that a removed row could be missing for.
-        while old(observed, transaction, cutoff)? > 0 {}
+        for resolution in Resolution::ALL {
+            while old(observed, transaction, resolution, cutoff)? > 0 {}
+        }
     }
-    let reach: i64 = transaction.query_row("SELECT reach FROM extent", (), |row| row.get(0))?;
+    // No observation ends later than its bucket's start and the reach.
+    let mut before = i64::MAX;
+    for resolution in Resolution::ALL {
+        before = before.min(resolution.bucket_before(transaction, cutoff)?);
+    }
     let removed = transaction.execute(
         &format!(
             "DELETE FROM {table} WHERE rowid IN (
                 SELECT rowid FROM {table} WHERE {unused} LIMIT ?2)"
         ),
-        // No observation ends later than its bucket's start and the reach.
-        (cutoff.saturating_sub(reach), CHUNK),
+        (before, CHUNK),
     )?;
     Ok(removed)
 }

@@ -7,11 +7,11 @@ use std::{
 
 use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
-    Process, Timestamp,
+    Process, Route, Timestamp, Translation,
 };
 use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction};
 
-use super::{codec, counters, fault::Fault};
+use super::{codec, counters, fault::Fault, resolution::Resolution};
 use crate::Window;
 
 /// Every host, with its addresses within the window.
@@ -30,19 +30,24 @@ pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<H
         "SELECT host_id, inode, address FROM host_address JOIN namespace USING (namespace_id)
          WHERE address_id IN (
             SELECT address_id FROM address_observation
-            WHERE bucket BETWEEN ?1 AND ?2 AND first_seen <= ?4 AND last_seen >= ?3)",
+            WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
+                AND first_seen <= ?5 AND last_seen >= ?4)",
     )?;
-    let mut rows = statement.query(bounds(&transaction, window)?)?;
-    while let Some(row) = rows.next()? {
-        let host = hosts.get_mut(&row.get(0)?).ok_or_else(|| dangling("an address", "host"))?;
-        let address = HostAddress { namespace: inode(row, 1)?, address: codec::address(row, 2)? };
-        host.addresses.push(address);
+    for resolution in Resolution::ALL {
+        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
+        while let Some(row) = rows.next()? {
+            let host = hosts.get_mut(&row.get(0)?).ok_or_else(|| dangling("an address", "host"))?;
+            let address =
+                HostAddress { namespace: inode(row, 1)?, address: codec::address(row, 2)? };
+            host.addresses.push(address);
+        }
     }
 
     let mut hosts: Vec<_> = hosts.into_values().collect();
     hosts.sort_by(|a, b| a.id.cmp(&b.id));
     for host in &mut hosts {
         host.addresses.sort_unstable();
+        host.addresses.dedup();
     }
     Ok(hosts)
 }
@@ -83,23 +88,26 @@ pub(super) fn flows(
     let columns = counters::NAMES.join(", ");
     let mut statement = transaction.prepare(&format!(
         "SELECT flow_id, first_seen, last_seen, {columns} FROM flow_observation
-         WHERE bucket BETWEEN ?1 AND ?2 AND first_seen <= ?4 AND last_seen >= ?3
+         WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
+            AND first_seen <= ?5 AND last_seen >= ?4
          ORDER BY bucket, flow_id",
     ))?;
-    let mut rows = statement.query(bounds(&transaction, window)?)?;
-    while let Some(row) = rows.next()? {
-        let id = row.get(0)?;
-        let (host, flow) = match known.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(flow(&mut find, id, &mut dimensions)?),
-        };
-        let observed = HostFlow {
-            counters: counters::from_row(row, 3)?,
-            first_seen: codec::timestamp(row, 1)?,
-            last_seen: codec::timestamp(row, 2)?,
-            ..flow.clone()
-        };
-        visit(host, observed);
+    for resolution in Resolution::ALL {
+        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            let (host, flow) = match known.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(flow(&mut find, id, &mut dimensions)?),
+            };
+            let observed = HostFlow {
+                counters: counters::from_row(row, 3)?,
+                first_seen: codec::timestamp(row, 1)?,
+                last_seen: codec::timestamp(row, 2)?,
+                ..flow.clone()
+            };
+            visit(host, observed);
+        }
     }
     Ok(())
 }
@@ -120,31 +128,81 @@ pub(super) fn listeners(
 
     let mut statement = transaction.prepare(
         "SELECT listener_id, first_seen, last_seen FROM listener_observation
-         WHERE bucket BETWEEN ?1 AND ?2 AND first_seen <= ?4 AND last_seen >= ?3
+         WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
+            AND first_seen <= ?5 AND last_seen >= ?4
          ORDER BY bucket, listener_id",
     )?;
-    let mut rows = statement.query(bounds(&transaction, window)?)?;
-    while let Some(row) = rows.next()? {
-        let id = row.get(0)?;
-        let (host, listener) = match known.entry(id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(listener(&mut find, id, &mut dimensions)?),
-        };
-        let observed = Listener {
-            first_seen: codec::timestamp(row, 1)?,
-            last_seen: codec::timestamp(row, 2)?,
-            ..listener.clone()
-        };
-        visit(host, observed);
+    for resolution in Resolution::ALL {
+        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            let (host, listener) = match known.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(listener(&mut find, id, &mut dimensions)?),
+            };
+            let observed = Listener {
+                first_seen: codec::timestamp(row, 1)?,
+                last_seen: codec::timestamp(row, 2)?,
+                ..listener.clone()
+            };
+            visit(host, observed);
+        }
     }
     Ok(())
 }
 
-/// The first and last bucket that may hold what touches the window, and the window itself.
-fn bounds(transaction: &Transaction<'_>, window: Window) -> Result<[i64; 4], Fault> {
-    let reach: i64 = transaction.query_row("SELECT reach FROM extent", (), |row| row.get(0))?;
-    let (since, until) = (window.since.as_nanoseconds(), window.until.as_nanoseconds());
-    Ok([since.saturating_sub(reach), until.saturating_add(reach), since, until])
+/// Every observation of a translation that touches the window, in order of time.
+pub(super) fn translations(
+    connection: &mut Connection,
+    window: Window,
+    visit: &mut dyn FnMut(&HostId, Translation),
+) -> Result<(), Fault> {
+    let transaction = connection.transaction()?;
+    let dimensions = Dimensions::new(&transaction)?;
+    let mut statement = transaction.prepare(
+        "SELECT namespace_id, protocol, original_client, original_server, original_port,
+            translated_client, translated_server, translated_port, connections, opened,
+            first_seen, last_seen
+         FROM translation_observation JOIN translation USING (translation_id)
+         WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
+            AND first_seen <= ?5 AND last_seen >= ?4
+         ORDER BY bucket, translation_id",
+    )?;
+    for resolution in Resolution::ALL {
+        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
+        while let Some(row) = rows.next()? {
+            let (host, namespace) = dimensions.place(row)?;
+            let route = |column| -> Result<Route, Fault> {
+                Ok(Route {
+                    client: codec::address(row, column)?,
+                    server: codec::endpoint(row, column + 1)?,
+                })
+            };
+            let translation = Translation {
+                namespace,
+                protocol: codec::protocol(row, 1)?,
+                original: route(2)?,
+                translated: route(5)?,
+                connections: codec::count(row, 8)?,
+                opened: codec::count(row, 9)?,
+                first_seen: codec::timestamp(row, 10)?,
+                last_seen: codec::timestamp(row, 11)?,
+            };
+            visit(&host, translation);
+        }
+    }
+    Ok(())
+}
+
+/// What finds the observations of one resolution that touch the window: the resolution, the first
+/// and last bucket, the window.
+fn within(
+    transaction: &Transaction<'_>,
+    resolution: Resolution,
+    window: Window,
+) -> Result<(Resolution, i64, i64, i64, i64), Fault> {
+    let [first, last, since, until] = resolution.bounds(transaction, window)?;
+    Ok((resolution, first, last, since, until))
 }
 
 /// What flows and listeners refer to, each read once.

@@ -7,6 +7,7 @@ use netglass_model::{
     Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples,
     Timestamp,
 };
+use netglass_testing::flush;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
@@ -21,7 +22,8 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn open(path: &Path) -> Sqlite {
-    Sqlite::open(path, Access::Write, Settings::default()).unwrap()
+    let retention = Duration::from_secs(WEEK.unsigned_abs());
+    Sqlite::open(path, Access::Write, Settings { retention, ..Settings::default() }).unwrap()
 }
 
 fn address(text: &str) -> IpAddr {
@@ -75,7 +77,7 @@ fn observations(flows: Vec<HostFlow>) -> Observations {
         .collect();
     let namespaces =
         vec![NetworkNamespace { inode: NamespaceInode(1), name: Some("blue".to_owned()) }];
-    Observations { host, namespaces, flows, listeners }
+    Observations { host, namespaces, flows, listeners, translations: Vec::new() }
 }
 
 fn many(count: u16, second: i64) -> Observations {
@@ -97,20 +99,20 @@ fn rows(connection: &Connection, table: &str) -> i64 {
 fn a_full_disk_is_said_and_leaves_the_database_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let mut database = open(&directory.path().join("db"));
-    database.write(&many(3, 60)).unwrap();
+    database.write(&flush(&many(3, 60))).unwrap();
     let limit = |database: &Sqlite, pages: i64| {
         let connection = &database.connected.connection;
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     };
     limit(&database, 60);
-    let error = database.write(&many(5_000, 120)).unwrap_err();
+    let error = database.write(&flush(&many(5_000, 120))).unwrap_err();
     assert!(matches!(error, Error::Full { .. }), "{error}");
     assert!(error.to_string().contains("no space is left"), "{error}");
     assert_eq!(read(&mut database).len(), 3);
     assert_eq!(rows(&database.connected.connection, "process"), 3);
 
     limit(&database, 1_000_000);
-    database.write(&many(5_000, 120)).unwrap();
+    database.write(&flush(&many(5_000, 120))).unwrap();
     assert_eq!(read(&mut database).len(), 5_003);
 }
 
@@ -124,27 +126,28 @@ fn a_lock_held_for_too_long_is_said_and_the_next_write_succeeds() {
 
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = database.write(&many(3, 60)).unwrap_err();
+    let error = database.write(&flush(&many(3, 60))).unwrap_err();
     assert!(matches!(error, Error::Locked { .. }), "{error}");
     assert!(error.to_string().contains("locked for too long"), "{error}");
-    assert!(matches!(database.prune(at(WEEK)), Err(Error::Locked { .. })));
+    assert!(matches!(database.maintain(at(WEEK)), Err(Error::Locked { .. })));
 
     other.execute_batch("ROLLBACK").unwrap();
-    database.write(&many(3, 60)).unwrap();
+    database.write(&flush(&many(3, 60))).unwrap();
     assert_eq!(read(&mut database).len(), 3);
 }
 
 #[test]
 fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
-    const NEXT: &[&str] = &[STEPS[0], STEPS[1], "CREATE TABLE next (value INTEGER) STRICT"];
+    const NEXT: &[&str] =
+        &[STEPS[0], STEPS[1], STEPS[2], "CREATE TABLE next (value INTEGER) STRICT"];
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
-    open(&path).write(&many(3, 60)).unwrap();
+    open(&path).write(&flush(&many(3, 60))).unwrap();
 
     let patience = Duration::from_secs(1);
     let reading = Options { access: Access::Read, patience, steps: NEXT };
     let error = Sqlite::open_with(&path, Settings::default(), reading).unwrap_err();
-    assert!(matches!(error, Error::OlderSchema { found: 2, known: 3, .. }), "{error}");
+    assert!(matches!(error, Error::OlderSchema { found: 3, known: 4, .. }), "{error}");
     assert!(error.to_string().contains("netglass create-scheme"), "{error}");
 
     let writing = Options { access: Access::Write, ..reading };
@@ -154,7 +157,7 @@ fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
     assert!(Sqlite::open_with(&path, Settings::default(), reading).is_ok());
 
     let error = Sqlite::open(&path, Access::Write, Settings::default()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 4, known: 3, .. }), "{error}");
 }
 
 #[test]
@@ -207,7 +210,7 @@ fn a_database_of_version_1_keeps_what_it_counted() {
         ..FlowCounters::default()
     };
     let again = HostFlow { process: Some(process), ..flow(80, later, 63) };
-    database.write(&observations(vec![again])).unwrap();
+    database.write(&flush(&observations(vec![again]))).unwrap();
     let mut expected = of_version_1;
     expected.append(&later);
     let merged = read(&mut database);
@@ -219,7 +222,7 @@ fn a_database_of_version_1_keeps_what_it_counted() {
 fn an_open_file_that_is_closed_leaves_nothing_beside_the_database() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
-    open(&path).write(&many(3, 60)).unwrap();
+    open(&path).write(&flush(&many(3, 60))).unwrap();
     let mut reader = Sqlite::open(&path, Access::Read, Settings::default()).unwrap();
     assert_eq!(read(&mut reader).len(), 3);
     drop(reader);
@@ -282,7 +285,7 @@ fn damaged(damage: &str) -> (tempfile::TempDir, Sqlite) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
     let mut database = open(&path);
-    database.write(&many(1, 60)).unwrap();
+    database.write(&flush(&many(1, 60))).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("PRAGMA foreign_keys = 0; PRAGMA ignore_check_constraints = 1").unwrap();
     other.execute_batch(damage).unwrap();
@@ -305,7 +308,7 @@ fn counts_beyond_what_a_column_holds_stop_there() {
         rtt: RttSamples { sum_us: u64::MAX, count: u64::MAX },
     };
     for _ in 0..2 {
-        database.write(&observations(vec![flow(80, largest, 60)])).unwrap();
+        database.write(&flush(&observations(vec![flow(80, largest, 60)]))).unwrap();
     }
     assert_eq!(read(&mut database)[0].counters, clamped(largest));
 }
@@ -353,7 +356,7 @@ proptest! {
         let mut database = open(&directory.path().join("db"));
         for burst in counters.chunks(bursts) {
             let flows = burst.iter().map(|&counters| flow(80, counters, 60)).collect();
-            database.write(&observations(flows)).unwrap();
+            database.write(&flush(&observations(flows))).unwrap();
         }
         let mut expected = clamped(counters[0]);
         for later in &counters[1..] {
@@ -371,11 +374,11 @@ fn what_is_older_than_the_retention_goes_with_all_that_only_it_named() {
     let directory = tempfile::tempdir().unwrap();
     let mut database = open(&directory.path().join("db"));
     // More than one transaction removes, three times over.
-    database.write(&many(5_000, 60)).unwrap();
-    database.write(&many(2, 60 + WEEK)).unwrap();
-    assert_eq!(database.prune(at(30 + WEEK)).unwrap(), 0, "nothing is too old yet");
-    assert_eq!(database.prune(at(600 + WEEK)).unwrap(), 10_000);
-    assert_eq!(database.prune(at(600 + WEEK)).unwrap(), 0);
+    database.write(&flush(&many(5_000, 60))).unwrap();
+    database.write(&flush(&many(2, 60 + WEEK))).unwrap();
+    assert_eq!(database.maintain(at(30 + WEEK)).unwrap(), 0, "nothing is too old yet");
+    assert_eq!(database.maintain(at(600 + WEEK)).unwrap(), 10_000);
+    assert_eq!(database.maintain(at(600 + WEEK)).unwrap(), 0);
     let connection = &database.connected.connection;
     for (table, left) in [
         ("flow", 2),
@@ -390,7 +393,7 @@ fn what_is_older_than_the_retention_goes_with_all_that_only_it_named() {
         assert_eq!(rows(connection, table), left, "{table}");
     }
 
-    database.prune(at(600 + 3 * WEEK)).unwrap();
+    database.maintain(at(600 + 3 * WEEK)).unwrap();
     let connection = &database.connected.connection;
     for table in ["flow", "listener", "process", "namespace", "host_address"] {
         assert_eq!(rows(connection, table), 0, "{table}");
@@ -410,9 +413,9 @@ fn a_file_that_is_pruned_does_not_grow_for_ever_and_shrinks_when_the_load_does()
     };
     let mut sizes = Vec::new();
     for week in 0..6 {
-        database.write(&many(2_000, 60 + week * 2 * WEEK)).unwrap();
+        database.write(&flush(&many(2_000, 60 + week * 2 * WEEK))).unwrap();
         sizes.push(pages(&database));
-        database.prune(at(600 + (week + 1) * 2 * WEEK)).unwrap();
+        database.maintain(at(600 + (week + 1) * 2 * WEEK)).unwrap();
     }
     assert!(sizes.iter().all(|&size| size <= sizes[0] * 11 / 10), "{sizes:?}");
     assert!(pages(&database) < sizes[0] / 2, "{} of {sizes:?}", pages(&database));
@@ -424,7 +427,7 @@ fn a_file_that_is_replaced_while_it_is_open_is_noticed() {
     let path = directory.path().join("db");
     let mut database = open(&path);
     let mut reader = Sqlite::open(&path, Access::Read, Settings::default()).unwrap();
-    database.write(&many(3, 60)).unwrap();
+    database.write(&flush(&many(3, 60))).unwrap();
     for suffix in ["", "-wal", "-shm"] {
         let mut file = path.clone().into_os_string();
         file.push(suffix);
@@ -432,7 +435,7 @@ fn a_file_that_is_replaced_while_it_is_open_is_noticed() {
     }
     let error = reader.hosts(ALWAYS).unwrap_err();
     assert!(matches!(error, Error::Missing { .. }), "{error}");
-    database.write(&many(4, 120)).unwrap();
+    database.write(&flush(&many(4, 120))).unwrap();
     assert_eq!(read(&mut open(&path)).len(), 4);
     assert_eq!(read(&mut reader).len(), 4);
 }

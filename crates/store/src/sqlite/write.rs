@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use netglass_model::{
-    Host, HostAddress, HostFlow, Listener, NamespaceInode, NetworkNamespace, Observations, Process,
-    Timestamp,
+    Flush, Host, HostAddress, HostFlow, Listener, NamespaceInode, NetworkNamespace, Observations,
+    Process, Timestamp, Translation,
 };
 use rusqlite::{
     Connection, OptionalExtension, Statement, ToSql, Transaction, TransactionBehavior, params,
@@ -12,19 +12,25 @@ use rusqlite::{
 };
 
 use super::{
-    codec::{AddressColumn, attribution_number, direction_number},
+    codec::{AddressColumn, attribution_number, count_to_column, direction_number},
     counters,
     fault::Fault,
+    probe,
+    resolution::Resolution,
 };
 
-/// Adds `observations` in time buckets of length `bucket`: all of them, or none.
+/// Adds what `flush` holds in time buckets of length `bucket`: all of it, or none; nothing where it
+/// has arrived before.
 pub(super) fn write(
     connection: &mut Connection,
     bucket: Duration,
-    observations: &Observations,
+    flush: &Flush,
 ) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    Writer::new(&transaction, bucket, &observations.host)?.write(observations)?;
+    let host_id = host_id(&transaction, &flush.observations.host)?;
+    if probe::arrived(&transaction, host_id, flush)? {
+        Writer::new(&transaction, bucket, host_id)?.write(&flush.observations, flush.at)?;
+    }
     transaction.commit()?;
     Ok(())
 }
@@ -102,17 +108,23 @@ struct Writer<'c, 'o> {
     address: Dimension<'c>,
     flow: Dimension<'c>,
     listener: Dimension<'c>,
+    translation: Dimension<'c>,
     address_observation: Statement<'c>,
     flow_observation: Statement<'c>,
     listener_observation: Statement<'c>,
+    translation_observation: Statement<'c>,
 }
 
 impl<'c, 'o> Writer<'c, 'o> {
-    fn new(transaction: &'c Transaction<'_>, bucket: Duration, host: &Host) -> Result<Self, Fault> {
+    fn new(
+        transaction: &'c Transaction<'_>,
+        bucket: Duration,
+        host_id: i64,
+    ) -> Result<Self, Fault> {
         Ok(Self {
             transaction,
             bucket,
-            host_id: host_id(transaction, host)?,
+            host_id,
             namespaces: HashMap::new(),
             processes: HashMap::new(),
             namespace: Dimension::new(
@@ -151,14 +163,27 @@ impl<'c, 'o> Writer<'c, 'o> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 "UPDATE listener SET last_bucket = ?2 WHERE listener_id = ?1",
             )?,
+            translation: Dimension::new(
+                transaction,
+                "SELECT translation_id, last_bucket FROM translation
+                 WHERE namespace_id = ?1 AND protocol = ?2 AND original_client = ?3
+                   AND original_server = ?4 AND original_port IS ?5 AND translated_client = ?6
+                   AND translated_server = ?7 AND translated_port IS ?8",
+                "INSERT INTO translation
+                    (namespace_id, protocol, original_client, original_server, original_port,
+                     translated_client, translated_server, translated_port, last_bucket)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "UPDATE translation SET last_bucket = ?2 WHERE translation_id = ?1",
+            )?,
             address_observation: transaction.prepare(&seen_again("address"))?,
             flow_observation: transaction.prepare(&flow_observation())?,
             listener_observation: transaction.prepare(&seen_again("listener"))?,
+            translation_observation: transaction.prepare(&translation_observation())?,
         })
     }
 
-    fn write(mut self, observations: &'o Observations) -> Result<(), Fault> {
-        let whole = self.whole_span(observations);
+    fn write(mut self, observations: &'o Observations, at: Timestamp) -> Result<(), Fault> {
+        let whole = self.whole_span(observations, at);
         let mut reach = whole.reach();
         for namespace in &observations.namespaces {
             self.name_namespace(namespace, whole.bucket)?;
@@ -172,21 +197,24 @@ impl<'c, 'o> Writer<'c, 'o> {
         for listener in &observations.listeners {
             reach = reach.max(self.write_listener(listener)?.reach());
         }
-        self.transaction.execute("UPDATE extent SET reach = ?1 WHERE reach < ?1", (reach,))?;
+        for translation in &observations.translations {
+            reach = reach.max(self.write_translation(translation)?.reach());
+        }
+        self.transaction.execute(
+            "UPDATE extent SET reach = ?1 WHERE resolution = ?2 AND reach < ?1",
+            (reach, Resolution::Written),
+        )?;
         Ok(())
     }
 
-    /// The time that all of the observations cover; this moment where they say nothing about it.
-    fn whole_span(&self, observations: &Observations) -> Span {
+    /// The time that all of the observations cover; `at` where they say nothing about it.
+    fn whole_span(&self, observations: &Observations, at: Timestamp) -> Span {
         let flows = observations.flows.iter().map(|flow| (flow.first_seen, flow.last_seen));
         let listeners = observations.listeners.iter().map(|one| (one.first_seen, one.last_seen));
         let (first, last) = flows
             .chain(listeners)
             .reduce(|(first, last), next| (first.min(next.0), last.max(next.1)))
-            .unwrap_or_else(|| {
-                let now = Timestamp::from(std::time::SystemTime::now());
-                (now, now)
-            });
+            .unwrap_or((at, at));
         Span::new(first, last, self.bucket)
     }
 
@@ -213,7 +241,13 @@ impl<'c, 'o> Writer<'c, 'o> {
         let namespace_id = self.namespace_id(address.namespace, span.bucket)?;
         let bytes = AddressColumn::new(address.address);
         let id = self.address.id(&[&namespace_id, &bytes], span.bucket)?;
-        self.address_observation.execute((span.bucket, id, span.first, span.last))?;
+        self.address_observation.execute((
+            Resolution::Written,
+            span.bucket,
+            id,
+            span.first,
+            span.last,
+        ))?;
         Ok(())
     }
 
@@ -245,8 +279,10 @@ impl<'c, 'o> Writer<'c, 'o> {
             ],
             span.bucket,
         )?;
-        let seen = [span.bucket, id, span.first, span.last];
+        let written = Resolution::Written;
+        let seen: [&dyn ToSql; 5] = [&written, &span.bucket, &id, &span.first, &span.last];
         let counters = counters::to_columns(&flow.counters);
+        let counters = counters.iter().map(|counter| counter as &dyn ToSql);
         self.flow_observation.execute(params_from_iter(seen.into_iter().chain(counters)))?;
         Ok(span)
     }
@@ -265,7 +301,42 @@ impl<'c, 'o> Writer<'c, 'o> {
             ],
             span.bucket,
         )?;
-        self.listener_observation.execute((span.bucket, id, span.first, span.last))?;
+        self.listener_observation.execute((
+            Resolution::Written,
+            span.bucket,
+            id,
+            span.first,
+            span.last,
+        ))?;
+        Ok(span)
+    }
+
+    fn write_translation(&mut self, translation: &Translation) -> Result<Span, Fault> {
+        let Translation { original, translated, .. } = translation;
+        let span = Span::new(translation.first_seen, translation.last_seen, self.bucket);
+        let namespace_id = self.namespace_id(translation.namespace, span.bucket)?;
+        let id = self.translation.id(
+            &[
+                &namespace_id,
+                &translation.protocol.number(),
+                &AddressColumn::new(original.client),
+                &AddressColumn::new(original.server.address),
+                &original.server.port.number(),
+                &AddressColumn::new(translated.client),
+                &AddressColumn::new(translated.server.address),
+                &translated.server.port.number(),
+            ],
+            span.bucket,
+        )?;
+        self.translation_observation.execute((
+            Resolution::Written,
+            span.bucket,
+            id,
+            span.first,
+            span.last,
+            count_to_column(translation.connections),
+            count_to_column(translation.opened),
+        ))?;
         Ok(span)
     }
 }
@@ -276,25 +347,34 @@ fn flow_observation() -> String {
     let values = vec!["?"; counters::COLUMNS].join(", ");
     let merged = counters::merged();
     format!(
-        "INSERT INTO flow_observation (bucket, flow_id, first_seen, last_seen, {columns})
-         VALUES (?, ?, ?, ?, {values})
-         ON CONFLICT (bucket, flow_id) DO UPDATE SET
-            first_seen = min(first_seen, excluded.first_seen),
-            last_seen = max(last_seen, excluded.last_seen),
-            {merged}"
+        "INSERT INTO flow_observation (resolution, bucket, flow_id, first_seen, last_seen, {columns})
+         VALUES (?, ?, ?, ?, ?, {values})
+         ON CONFLICT (resolution, bucket, flow_id) DO UPDATE SET {MERGED_TIMES}, {merged}"
+    )
+}
+
+/// The statement that keeps how many connections were translated within a bucket.
+fn translation_observation() -> String {
+    let merged = counters::merged_connections();
+    format!(
+        "INSERT INTO translation_observation
+            (resolution, bucket, translation_id, first_seen, last_seen, connections, opened)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (resolution, bucket, translation_id) DO UPDATE SET {MERGED_TIMES}, {merged}"
     )
 }
 
 /// The statement that keeps when a listener or an address was seen within a bucket.
 fn seen_again(what: &str) -> String {
     format!(
-        "INSERT INTO {what}_observation (bucket, {what}_id, first_seen, last_seen)
-         VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (bucket, {what}_id) DO UPDATE SET
-            first_seen = min(first_seen, excluded.first_seen),
-            last_seen = max(last_seen, excluded.last_seen)"
+        "INSERT INTO {what}_observation (resolution, bucket, {what}_id, first_seen, last_seen)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (resolution, bucket, {what}_id) DO UPDATE SET {MERGED_TIMES}"
     )
 }
+
+/// What a row that is written again keeps of when something was seen.
+pub(super) const MERGED_TIMES: &str = "first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)";
 
 fn host_id(transaction: &Transaction<'_>, host: &Host) -> Result<i64, Fault> {
     let namespace = host.namespace.0.cast_signed();

@@ -11,6 +11,7 @@ use std::{
 };
 
 use netglass_store::dependencies;
+use netglass_testing::flush;
 
 use crate::support::{
     ALWAYS, at, flow, flows, host, observations, part, part_directory, read_from, write_to,
@@ -31,7 +32,7 @@ fn any_number_may_create_the_database_at_once() {
                     let mut database = write_to(path).unwrap();
                     let mut written = observations(vec![flow(writer, 60, 61)], vec![]);
                     written.host.id = host(&writer.to_string());
-                    database.write(&written).unwrap();
+                    database.write(&flush(&written)).unwrap();
                 });
             }
         });
@@ -51,7 +52,7 @@ fn one_writes_while_others_read_whole_writes() {
         let seen = |port| flow(port, minute * 60, minute * 60 + 1);
         observations((1..=FLOWS).map(seen).collect(), vec![])
     };
-    writer.write(&batch(0)).unwrap();
+    writer.write(&flush(&batch(0))).unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -68,7 +69,7 @@ fn one_writes_while_others_read_whole_writes() {
             });
         }
         for minute in 1..40 {
-            writer.write(&batch(minute)).unwrap();
+            writer.write(&flush(&batch(minute))).unwrap();
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -92,18 +93,18 @@ fn one_prunes_while_others_write() {
                     let seen = |port| flow(port, round % 2 * now, round % 2 * now + 1);
                     let mut written = observations((1..100).map(seen).collect(), vec![]);
                     written.host.id = host(name);
-                    database.write(&written).unwrap();
+                    database.write(&flush(&written)).unwrap();
                 }
             });
         }
         let mut database = write_to(&path).unwrap();
         start.wait();
         for _ in 0..40 {
-            database.prune(at(now)).unwrap();
+            database.maintain(at(now)).unwrap();
         }
     });
     let mut database = write_to(&path).unwrap();
-    database.prune(at(now)).unwrap();
+    database.maintain(at(now)).unwrap();
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 2 * 99);
 }
 
@@ -125,7 +126,7 @@ fn a_writer_that_is_killed_leaves_whole_writes() {
         let count = flows(read_from(&path).unwrap().as_mut(), ALWAYS).len();
         assert!(count >= 5 * 500 && count.is_multiple_of(500), "{count} rows");
         let mut database = write_to(&path).unwrap();
-        database.write(&observations(vec![flow(1, -60, -59)], vec![])).unwrap();
+        database.write(&flush(&observations(vec![flow(1, -60, -59)], vec![]))).unwrap();
         let check: String = rusqlite::Connection::open(&path)
             .unwrap()
             .query_row("PRAGMA integrity_check", (), |row| row.get(0))
@@ -142,7 +143,7 @@ fn part_writes_until_killed() {
     let mut database = write_to(&directory.join("db")).unwrap();
     for minute in 0.. {
         let seen = |port| flow(port, minute * 60, minute * 60 + 1);
-        database.write(&observations((1..=500).map(seen).collect(), vec![])).unwrap();
+        database.write(&flush(&observations((1..=500).map(seen).collect(), vec![]))).unwrap();
         println!("written");
     }
 }

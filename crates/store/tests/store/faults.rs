@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt as _, process::Command};
 
 use netglass_store::Error;
+use netglass_testing::flush;
 
 use crate::support::{
     ALWAYS, assert_passed, flow, flows, observations, part, part_directory, read_from, write_to,
@@ -54,7 +55,7 @@ fn part_fills_the_disk() {
     };
     let mut written = 0;
     let error = loop {
-        match database.write(&batch(written)) {
+        match database.write(&flush(&batch(written))) {
             Ok(()) => written += 1,
             Err(error) => break error,
         }
@@ -64,7 +65,7 @@ fn part_fills_the_disk() {
 
     let mount = Command::new("mount").args(["-o", "remount,size=20m", "small"]).status().unwrap();
     assert!(mount.success());
-    database.write(&batch(written)).unwrap();
+    database.write(&flush(&batch(written))).unwrap();
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), usize::from(written + 1) * 200);
     drop(database);
     let mut reader = read_from(&path).unwrap();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use netglass_store::{Error, Settings};
+use netglass_testing::flush;
 use rusqlite::Connection;
 
 use crate::support::{ALWAYS, at, flow, flows, names, observations, read_from, write_to};
@@ -25,7 +26,7 @@ fn missing_directories_are_made_and_nobody_else_can_look_into_them() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a/b/netglass.db");
     let mut database = write_to(&path).unwrap();
-    database.write(&observations(vec![flow(80, 1, 2)], vec![])).unwrap();
+    database.write(&flush(&observations(vec![flow(80, 1, 2)], vec![]))).unwrap();
     assert_eq!(mode(&directory.path().join("a")), 0o700);
     assert_eq!(mode(&directory.path().join("a/b")), 0o700);
     for name in names(path.parent().unwrap()) {
@@ -95,7 +96,7 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
     let path = directory.path().join("db");
     let ports = 1..600;
     let written = observations(ports.map(|port| flow(port, 60, 61)).collect(), vec![]);
-    write_to(&path).unwrap().write(&written).unwrap();
+    write_to(&path).unwrap().write(&flush(&written)).unwrap();
     let whole = fs::read(&path).unwrap();
 
     let mut failed = 0;
@@ -113,8 +114,8 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
             Err(other) => panic!("page {page}: {other}"),
         }
         let _ = write_to(&path).and_then(|mut database| {
-            database.write(&written)?;
-            database.prune(at(1 << 30))
+            database.write(&flush(&written))?;
+            database.maintain(at(1 << 30))
         });
         for name in names(directory.path()).iter().filter(|name| *name != "db") {
             fs::remove_file(directory.path().join(name)).unwrap();
@@ -151,7 +152,7 @@ fn a_database_of_another_program_is_refused_and_untouched() {
 fn a_schema_of_a_newer_netglass_is_refused_and_untouched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
-    write_to(&path).unwrap().write(&observations(vec![flow(80, 1, 2)], vec![])).unwrap();
+    write_to(&path).unwrap().write(&flush(&observations(vec![flow(80, 1, 2)], vec![]))).unwrap();
     let newer = Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     let check = || {
@@ -202,7 +203,7 @@ fn any_path_that_the_system_takes_is_one_file() {
     ] {
         let path = directory.path().join(OsStr::from_bytes(name));
         let mut database = write_to(&path).unwrap();
-        database.write(&observations(vec![flow(80, 1, 2)], vec![])).unwrap();
+        database.write(&flush(&observations(vec![flow(80, 1, 2)], vec![]))).unwrap();
         drop(database);
         assert!(path.is_file(), "{}", path.display());
         assert_eq!(flows(read_from(&path).unwrap().as_mut(), ALWAYS).len(), 1);
@@ -214,10 +215,10 @@ fn a_database_opened_for_reading_is_never_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
     let written = observations(vec![flow(80, 1, 2)], vec![]);
-    write_to(&path).unwrap().write(&written).unwrap();
+    write_to(&path).unwrap().write(&flush(&written)).unwrap();
     let mut reader = read_from(&path).unwrap();
-    assert!(matches!(reader.write(&written), Err(Error::ReadOnly { .. })));
-    assert!(matches!(reader.prune(at(1 << 30)), Err(Error::ReadOnly { .. })));
+    assert!(matches!(reader.write(&flush(&written)), Err(Error::ReadOnly { .. })));
+    assert!(matches!(reader.maintain(at(1 << 30)), Err(Error::ReadOnly { .. })));
     assert_eq!(flows(reader.as_mut(), ALWAYS).len(), 1);
 }
 

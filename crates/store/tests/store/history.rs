@@ -7,6 +7,7 @@ use netglass_model::{
     NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Timestamp,
 };
 use netglass_store::{Access, DatabaseUrl, Settings, Window, dependencies, open};
+use netglass_testing::flush;
 
 use crate::support::{
     ALWAYS, address, at, between, flow, flows, host, listeners, observations, process, read_from,
@@ -73,7 +74,7 @@ fn every_field_comes_back_as_it_was() {
         listener("::", Port::Number(0), Some(Arc::new(odd)), 10, 20),
     ];
     let written = observations(written, listening);
-    write_to(&path).unwrap().write(&written).unwrap();
+    write_to(&path).unwrap().write(&flush(&written)).unwrap();
 
     let mut database = read_from(&path).unwrap();
     let mut read = flows(database.as_mut(), ALWAYS);
@@ -91,7 +92,7 @@ fn observations_of_one_flow_in_one_bucket_become_one() {
     let path = directory.path().join("db");
     let mut database = write_to(&path).unwrap();
     for (first, last) in [(60, 70), (71, 80), (120, 125)] {
-        database.write(&observations(vec![flow(80, first, last)], vec![])).unwrap();
+        database.write(&flush(&observations(vec![flow(80, first, last)], vec![]))).unwrap();
     }
     let read = flows(database.as_mut(), ALWAYS);
     assert_eq!(read.len(), 2);
@@ -127,8 +128,8 @@ fn flows_that_differ_in_anything_stay_apart() {
     let mut other_host = one_host.clone();
     other_host.host.id = host("b");
     for _ in 0..2 {
-        database.write(&one_host).unwrap();
-        database.write(&other_host).unwrap();
+        database.write(&flush(&one_host)).unwrap();
+        database.write(&flush(&other_host)).unwrap();
     }
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 2 * count);
 }
@@ -143,7 +144,7 @@ fn a_window_holds_what_touches_it() {
     for (port, (first, last)) in ports.into_iter().zip(spans) {
         let listening = listener("::", Port::Number(port), None, first, last);
         let written = observations(vec![flow(port, first, last)], vec![listening]);
-        database.write(&written).unwrap();
+        database.write(&flush(&written)).unwrap();
     }
     for (since, until, expected) in [
         (0, 99, &[][..]),
@@ -183,7 +184,7 @@ fn a_window_holds_what_others_wrote_with_longer_buckets() {
     let path = directory.path().join("db");
     let hour = Settings { bucket: Duration::from_secs(3600), ..Settings::default() };
     let mut database = open(&DatabaseUrl::sqlite(&path), Access::Write, hour).unwrap();
-    database.write(&observations(vec![flow(80, 7_000, 7_100)], vec![])).unwrap();
+    database.write(&flush(&observations(vec![flow(80, 7_000, 7_100)], vec![]))).unwrap();
     let mut reader = read_from(&path).unwrap();
     assert_eq!(flows(reader.as_mut(), between(7_050, 7_060)).len(), 1);
 }
@@ -194,7 +195,7 @@ fn observations_of_a_flow_come_in_order_of_time() {
     let mut database = write_to(&directory.path().join("db")).unwrap();
     for minute in [3, 1, 2, 0] {
         database
-            .write(&observations(vec![flow(80, minute * 60, minute * 60 + 9)], vec![]))
+            .write(&flush(&observations(vec![flow(80, minute * 60, minute * 60 + 9)], vec![])))
             .unwrap();
     }
     let times: Vec<_> =
@@ -206,11 +207,11 @@ fn observations_of_a_flow_come_in_order_of_time() {
 fn a_clock_that_is_set_back_hides_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut database = write_to(&directory.path().join("db")).unwrap();
-    database.write(&observations(vec![flow(80, 500, 400)], vec![])).unwrap();
+    database.write(&flush(&observations(vec![flow(80, 500, 400)], vec![]))).unwrap();
     assert_eq!(flows(database.as_mut(), between(400, 400)).len(), 1);
     let extremes =
         HostFlow { first_seen: Timestamp::MIN, last_seen: Timestamp::MAX, ..flow(81, 0, 0) };
-    database.write(&observations(vec![extremes], vec![])).unwrap();
+    database.write(&flush(&observations(vec![extremes], vec![]))).unwrap();
     assert_eq!(flows(database.as_mut(), between(400, 400)).len(), 2);
     assert_eq!(flows(database.as_mut(), between(0, 0)).len(), 1);
 }
@@ -226,7 +227,7 @@ fn addresses_are_those_of_the_window() {
         written
     };
     for (text, second) in [("10.0.0.1", 60), ("10.0.0.2", 600), ("10.0.0.1", 6_000)] {
-        database.write(&with(text, second)).unwrap();
+        database.write(&flush(&with(text, second))).unwrap();
     }
     let mut of = |window| -> Vec<String> {
         let hosts = database.hosts(window).unwrap();
@@ -245,7 +246,7 @@ fn a_host_without_any_flow_is_known_with_its_addresses() {
     let mut database = write_to(&directory.path().join("db")).unwrap();
     let before = Timestamp::from(std::time::SystemTime::now());
     let written = observations(vec![], vec![]);
-    database.write(&written).unwrap();
+    database.write(&flush(&written)).unwrap();
     let window = Window { since: before, until: Timestamp::MAX };
     assert_eq!(database.hosts(window).unwrap(), [written.host]);
 }
@@ -255,15 +256,15 @@ fn a_host_is_known_by_machine_id_and_hostname() {
     let directory = tempfile::tempdir().unwrap();
     let mut database = write_to(&directory.path().join("db")).unwrap();
     let mut written = observations(vec![flow(80, 1, 2)], vec![]);
-    database.write(&written).unwrap();
+    database.write(&flush(&written)).unwrap();
     written.host.namespace = NamespaceInode(5);
-    database.write(&written).unwrap();
+    database.write(&flush(&written)).unwrap();
     let hosts = database.hosts(ALWAYS).unwrap();
     assert_eq!(hosts.len(), 1);
     assert_eq!(hosts[0].namespace, NamespaceInode(5), "the latest is true");
 
     written.host.id.hostname = "clone".to_owned();
-    database.write(&written).unwrap();
+    database.write(&flush(&written)).unwrap();
     assert_eq!(database.hosts(ALWAYS).unwrap().len(), 2);
     let mut owners = Vec::new();
     database.flows(ALWAYS, &mut |host, _| owners.push(host.hostname.clone())).unwrap();
@@ -283,9 +284,9 @@ fn namespaces_have_their_last_known_names() {
         namespaces,
         ..observations(vec![HostFlow { namespace: NamespaceInode(9), ..flow(80, 1, 2) }], vec![])
     };
-    database.write(&report(vec![named(1, Some("blue")), named(2, None)])).unwrap();
-    database.write(&report(vec![named(1, Some("green"))])).unwrap();
-    database.write(&report(vec![])).unwrap();
+    database.write(&flush(&report(vec![named(1, Some("blue")), named(2, None)]))).unwrap();
+    database.write(&flush(&report(vec![named(1, Some("green"))]))).unwrap();
+    database.write(&flush(&report(vec![]))).unwrap();
     let namespaces = database.namespaces(&host("a")).unwrap();
     let known: Vec<_> = namespaces.iter().filter(|one| one.inode.0 <= 2).collect();
     assert_eq!(known, [&named(2, None), &named(1, Some("green"))]);
@@ -308,7 +309,7 @@ fn what_a_process_does_later_is_kept_as_of_last() {
     };
     for one in [process("curl", 80), Arc::new(later.clone())] {
         let seen = HostFlow { process: Some(one), ..flow(80, 1, 2) };
-        database.write(&observations(vec![seen], vec![])).unwrap();
+        database.write(&flush(&observations(vec![seen], vec![]))).unwrap();
     }
     let read = flows(database.as_mut(), ALWAYS);
     assert_eq!(read.len(), 1, "it is still the same process");
@@ -318,17 +319,16 @@ fn what_a_process_does_later_is_kept_as_of_last() {
 #[test]
 fn history_is_true_for_any_moment_and_goes_with_the_retention() {
     let directory = tempfile::tempdir().unwrap();
-    let settings =
-        Settings { retention: Duration::from_secs(3600), bucket: Duration::from_secs(60) };
+    let settings = Settings { retention: Duration::from_secs(3600), ..Settings::default() };
     let url = DatabaseUrl::sqlite(directory.path().join("db"));
     let mut database = open(&url, Access::Write, settings).unwrap();
     for minute in 0..120 {
         let seen = flow(1000 + minute, i64::from(minute) * 60, i64::from(minute) * 60 + 50);
-        database.write(&observations(vec![seen], vec![])).unwrap();
+        database.write(&flush(&observations(vec![seen], vec![]))).unwrap();
     }
-    let removed = database.prune(at(7_200)).unwrap();
+    let removed = database.maintain(at(7_200)).unwrap();
     assert_eq!(removed, 60);
-    assert_eq!(database.prune(at(7_200)).unwrap(), 0);
+    assert_eq!(database.maintain(at(7_200)).unwrap(), 0);
     for second in (0..7_200).step_by(25) {
         let expected = (second >= 3_600 && second % 60 <= 50).then_some(second / 60 + 1000);
         let found: Vec<_> = flows(database.as_mut(), between(second, second))
@@ -342,14 +342,13 @@ fn history_is_true_for_any_moment_and_goes_with_the_retention() {
 #[test]
 fn what_reaches_into_the_retention_stays() {
     let directory = tempfile::tempdir().unwrap();
-    let settings =
-        Settings { retention: Duration::from_secs(3600), bucket: Duration::from_secs(60) };
+    let settings = Settings { retention: Duration::from_secs(3600), ..Settings::default() };
     let url = DatabaseUrl::sqlite(directory.path().join("db"));
     let mut database = open(&url, Access::Write, settings).unwrap();
-    database.write(&observations(vec![flow(80, 60, 110)], vec![])).unwrap();
-    assert_eq!(database.prune(at(3600 + 110)).unwrap(), 0);
+    database.write(&flush(&observations(vec![flow(80, 60, 110)], vec![]))).unwrap();
+    assert_eq!(database.maintain(at(3600 + 110)).unwrap(), 0);
     assert_eq!(flows(database.as_mut(), between(110, 110)).len(), 1);
-    assert_eq!(database.prune(at(3600 + 111)).unwrap(), 1);
+    assert_eq!(database.maintain(at(3600 + 111)).unwrap(), 1);
 }
 
 #[test]
@@ -366,11 +365,11 @@ fn both_ends_of_a_connection_become_one_edge_of_the_window() {
         counters: FlowCounters { connections: 3, ..FlowCounters::default() },
         ..active.clone()
     };
-    database.write(&observations(vec![active], vec![])).unwrap();
+    database.write(&flush(&observations(vec![active], vec![]))).unwrap();
     let mut other = observations(vec![passive], vec![]);
     other.host.id = host("b");
     other.host.addresses[0].address = address("10.0.0.2");
-    database.write(&other).unwrap();
+    database.write(&flush(&other)).unwrap();
 
     let mut reader = read_from(&path).unwrap();
     let joined = dependencies(reader.as_mut(), between(0, 100)).unwrap();

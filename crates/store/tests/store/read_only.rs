@@ -11,6 +11,7 @@ use std::{
 };
 
 use netglass_store::Error;
+use netglass_testing::flush;
 
 use crate::support::{
     ALWAYS, assert_passed, flow, flows, names, observations, part, part_directory, read_from,
@@ -34,7 +35,7 @@ fn run_unprivileged(mut command: Command, directory: &Path) {
 
 fn database_in(directory: &Path) {
     let path = directory.join("fixed/db");
-    write_to(&path).unwrap().write(&observations(vec![flow(80, 1, 2)], vec![])).unwrap();
+    write_to(&path).unwrap().write(&flush(&observations(vec![flow(80, 1, 2)], vec![]))).unwrap();
     set_mode(&path, 0o444);
     set_mode(&directory.join("fixed"), 0o555);
 }
@@ -62,7 +63,7 @@ fn a_read_only_database_that_somebody_writes_is_read_with_the_latest() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("fixed/db");
     let mut writer = write_to(&path).unwrap();
-    writer.write(&observations(vec![flow(80, 1, 2)], vec![])).unwrap();
+    writer.write(&flush(&observations(vec![flow(80, 1, 2)], vec![]))).unwrap();
     for suffix in ["", "-wal", "-shm"] {
         set_mode(&directory.path().join(format!("fixed/db{suffix}")), 0o444);
     }
@@ -76,7 +77,7 @@ fn a_log_that_cannot_be_used_is_a_clear_error_and_not_an_old_answer() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("live/db");
     let mut writer = write_to(&path).unwrap();
-    writer.write(&observations(vec![flow(80, 1, 2)], vec![])).unwrap();
+    writer.write(&flush(&observations(vec![flow(80, 1, 2)], vec![]))).unwrap();
     fs::create_dir(directory.path().join("fixed")).unwrap();
     for name in ["db", "db-wal"] {
         let copy = directory.path().join("fixed").join(name);
@@ -150,7 +151,7 @@ fn part_sees_later_writes() {
     assert_eq!(flows(reader.as_mut(), ALWAYS).len(), 1);
     fs::copy(&path, &copy).unwrap();
     set_mode(&copy, 0o644);
-    write_to(&copy).unwrap().write(&observations(vec![flow(81, 1, 2)], vec![])).unwrap();
+    write_to(&copy).unwrap().write(&flush(&observations(vec![flow(81, 1, 2)], vec![]))).unwrap();
     fs::rename(&copy, &path).unwrap();
     assert_eq!(flows(reader.as_mut(), ALWAYS).len(), 2);
 }

@@ -97,6 +97,7 @@ pub(crate) fn observations(flows: Vec<HostFlow>, listeners: Vec<Listener>) -> Ob
         namespaces: vec![NetworkNamespace { inode: namespace, name: None }],
         flows,
         listeners,
+        translations: Vec::new(),
     }
 }
 

@@ -114,7 +114,7 @@ proptest! {
             let hosts = Just(memory.hosts.clone()).prop_shuffle();
             let names = memory.names.clone();
             let shuffled = (flows, listeners, hosts).prop_map(move |(flows, listeners, hosts)| {
-                Memory { hosts, names: names.clone(), flows, listeners }
+                Memory { hosts, names: names.clone(), flows, listeners, translations: Vec::new() }
             });
             (Just(memory), shuffled)
         }),
