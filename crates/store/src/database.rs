@@ -7,7 +7,7 @@ use netglass_model::{
     Timestamp, Translation,
 };
 
-use crate::{DatabaseUrl, Error, sqlite::Sqlite};
+use crate::{DatabaseUrl, Error, postgres::Postgres, sqlite::Sqlite};
 
 /// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,5 +137,6 @@ pub fn open(
 ) -> Result<Box<dyn Database>, Error> {
     match url {
         DatabaseUrl::Sqlite(path) => Ok(Box::new(Sqlite::open(path, access, settings)?)),
+        DatabaseUrl::Postgres(url) => Ok(Box::new(Postgres::open(url, access, settings)?)),
     }
 }

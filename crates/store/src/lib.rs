@@ -1,13 +1,15 @@
 //! The dependency database: what every probe saw, by host and time, and the joining of the two
 //! ends of a connection into one edge when it is read.
 
+mod columns;
 mod database;
 mod dependencies;
 mod error;
+mod postgres;
 mod sqlite;
 mod url;
 
 pub use database::{Access, Claim, Database, Settings, Window, open};
 pub use dependencies::{Dependencies, dependencies};
 pub use error::Error;
-pub use url::DatabaseUrl;
+pub use url::{DatabaseUrl, Password, PostgresUrl, TlsMode};

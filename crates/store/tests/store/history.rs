@@ -6,13 +6,31 @@ use netglass_model::{
     Attribution, Direction, Endpoint, FlowCounters, HostAddress, HostFlow, Listener,
     NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Timestamp,
 };
-use netglass_store::{Access, DatabaseUrl, Settings, Window, dependencies, open};
+use netglass_store::{Settings, Window, dependencies};
 use netglass_testing::flush;
 
 use crate::support::{
-    ALWAYS, address, at, between, flow, flows, host, listeners, observations, process, read_from,
-    write_to,
+    ALWAYS, Place, address, at, between, each_backend, flow, flows, host, listeners, observations,
+    process,
 };
+
+each_backend! {
+    every_field_comes_back_as_it_was,
+    observations_of_one_flow_in_one_bucket_become_one,
+    flows_that_differ_in_anything_stay_apart,
+    a_window_holds_what_touches_it,
+    a_window_holds_what_others_wrote_with_longer_buckets,
+    observations_of_a_flow_come_in_order_of_time,
+    a_clock_that_is_set_back_hides_nothing,
+    addresses_are_those_of_the_window,
+    a_host_without_any_flow_is_known_with_its_addresses,
+    a_host_is_known_by_machine_id_and_hostname,
+    namespaces_have_their_last_known_names,
+    what_a_process_does_later_is_kept_as_of_last,
+    history_is_true_for_any_moment_and_goes_with_the_retention,
+    what_reaches_into_the_retention_stays,
+    both_ends_of_a_connection_become_one_edge_of_the_window,
+}
 
 fn listener(
     text: &str,
@@ -31,10 +49,7 @@ fn listener(
     }
 }
 
-#[test]
-fn every_field_comes_back_as_it_was() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
+fn every_field_comes_back_as_it_was(place: &Place) {
     let odd = Process {
         pid: u32::MAX,
         start_time: Timestamp::MIN,
@@ -74,9 +89,9 @@ fn every_field_comes_back_as_it_was() {
         listener("::", Port::Number(0), Some(Arc::new(odd)), 10, 20),
     ];
     let written = observations(written, listening);
-    write_to(&path).unwrap().write(&flush(&written)).unwrap();
+    place.write().write(&flush(&written)).unwrap();
 
-    let mut database = read_from(&path).unwrap();
+    let mut database = place.read();
     let mut read = flows(database.as_mut(), ALWAYS);
     read.sort_by_key(|flow| flow.first_seen);
     assert_eq!(read, written.flows);
@@ -86,11 +101,8 @@ fn every_field_comes_back_as_it_was() {
     assert_eq!(database.hosts(ALWAYS).unwrap(), [written.host]);
 }
 
-#[test]
-fn observations_of_one_flow_in_one_bucket_become_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
-    let mut database = write_to(&path).unwrap();
+fn observations_of_one_flow_in_one_bucket_become_one(place: &Place) {
+    let mut database = place.write();
     for (first, last) in [(60, 70), (71, 80), (120, 125)] {
         database.write(&flush(&observations(vec![flow(80, first, last)], vec![]))).unwrap();
     }
@@ -103,10 +115,8 @@ fn observations_of_one_flow_in_one_bucket_become_one() {
     assert_eq!((read[1].first_seen, read[1].last_seen), (at(120), at(125)));
 }
 
-#[test]
-fn flows_that_differ_in_anything_stay_apart() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn flows_that_differ_in_anything_stay_apart(place: &Place) {
+    let mut database = place.write();
     let base = flow(80, 60, 61);
     let renamed = Process { exe: None, ..(*process("curl", 80)).clone() };
     let written = vec![
@@ -134,10 +144,8 @@ fn flows_that_differ_in_anything_stay_apart() {
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 2 * count);
 }
 
-#[test]
-fn a_window_holds_what_touches_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_window_holds_what_touches_it(place: &Place) {
+    let mut database = place.write();
     // The third is far longer than its bucket, the fourth of before the epoch.
     let spans = [(100, 110), (110, 175), (200, 9_000), (-500, -400)];
     let ports = [1, 2, 3, 4];
@@ -178,21 +186,16 @@ fn a_window_holds_what_touches_it() {
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 4);
 }
 
-#[test]
-fn a_window_holds_what_others_wrote_with_longer_buckets() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
+fn a_window_holds_what_others_wrote_with_longer_buckets(place: &Place) {
     let hour = Settings { bucket: Duration::from_secs(3600), ..Settings::default() };
-    let mut database = open(&DatabaseUrl::sqlite(&path), Access::Write, hour).unwrap();
+    let mut database = place.open(hour);
     database.write(&flush(&observations(vec![flow(80, 7_000, 7_100)], vec![]))).unwrap();
-    let mut reader = read_from(&path).unwrap();
+    let mut reader = place.read();
     assert_eq!(flows(reader.as_mut(), between(7_050, 7_060)).len(), 1);
 }
 
-#[test]
-fn observations_of_a_flow_come_in_order_of_time() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn observations_of_a_flow_come_in_order_of_time(place: &Place) {
+    let mut database = place.write();
     for minute in [3, 1, 2, 0] {
         database
             .write(&flush(&observations(vec![flow(80, minute * 60, minute * 60 + 9)], vec![])))
@@ -203,10 +206,8 @@ fn observations_of_a_flow_come_in_order_of_time() {
     assert_eq!(times, [at(0), at(60), at(120), at(180)]);
 }
 
-#[test]
-fn a_clock_that_is_set_back_hides_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_clock_that_is_set_back_hides_nothing(place: &Place) {
+    let mut database = place.write();
     database.write(&flush(&observations(vec![flow(80, 500, 400)], vec![]))).unwrap();
     assert_eq!(flows(database.as_mut(), between(400, 400)).len(), 1);
     let extremes =
@@ -216,10 +217,8 @@ fn a_clock_that_is_set_back_hides_nothing() {
     assert_eq!(flows(database.as_mut(), between(0, 0)).len(), 1);
 }
 
-#[test]
-fn addresses_are_those_of_the_window() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn addresses_are_those_of_the_window(place: &Place) {
+    let mut database = place.write();
     let with = |text: &str, second| {
         let mut written = observations(vec![flow(80, second, second)], vec![]);
         written.host.addresses =
@@ -240,10 +239,8 @@ fn addresses_are_those_of_the_window() {
     assert_eq!(of(ALWAYS), ["10.0.0.1", "10.0.0.2"]);
 }
 
-#[test]
-fn a_host_without_any_flow_is_known_with_its_addresses() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_host_without_any_flow_is_known_with_its_addresses(place: &Place) {
+    let mut database = place.write();
     let before = Timestamp::from(std::time::SystemTime::now());
     let written = observations(vec![], vec![]);
     database.write(&flush(&written)).unwrap();
@@ -251,10 +248,8 @@ fn a_host_without_any_flow_is_known_with_its_addresses() {
     assert_eq!(database.hosts(window).unwrap(), [written.host]);
 }
 
-#[test]
-fn a_host_is_known_by_machine_id_and_hostname() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
+    let mut database = place.write();
     let mut written = observations(vec![flow(80, 1, 2)], vec![]);
     database.write(&flush(&written)).unwrap();
     written.host.namespace = NamespaceInode(5);
@@ -272,10 +267,8 @@ fn a_host_is_known_by_machine_id_and_hostname() {
     assert_eq!(owners, ["a", "clone"]);
 }
 
-#[test]
-fn namespaces_have_their_last_known_names() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn namespaces_have_their_last_known_names(place: &Place) {
+    let mut database = place.write();
     let named = |inode, name: Option<&str>| NetworkNamespace {
         inode: NamespaceInode(inode),
         name: name.map(str::to_owned),
@@ -294,10 +287,8 @@ fn namespaces_have_their_last_known_names() {
     assert_eq!(database.namespaces(&host("nobody")).unwrap(), []);
 }
 
-#[test]
-fn what_a_process_does_later_is_kept_as_of_last() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn what_a_process_does_later_is_kept_as_of_last(place: &Place) {
+    let mut database = place.write();
     let later = Process {
         pgid: 7,
         ppid: 8,
@@ -316,12 +307,9 @@ fn what_a_process_does_later_is_kept_as_of_last() {
     assert_eq!(read[0].process.as_deref(), Some(&later));
 }
 
-#[test]
-fn history_is_true_for_any_moment_and_goes_with_the_retention() {
-    let directory = tempfile::tempdir().unwrap();
+fn history_is_true_for_any_moment_and_goes_with_the_retention(place: &Place) {
     let settings = Settings { retention: Duration::from_secs(3600), ..Settings::default() };
-    let url = DatabaseUrl::sqlite(directory.path().join("db"));
-    let mut database = open(&url, Access::Write, settings).unwrap();
+    let mut database = place.open(settings);
     for minute in 0..120 {
         let seen = flow(1000 + minute, i64::from(minute) * 60, i64::from(minute) * 60 + 50);
         database.write(&flush(&observations(vec![seen], vec![]))).unwrap();
@@ -339,23 +327,17 @@ fn history_is_true_for_any_moment_and_goes_with_the_retention() {
     }
 }
 
-#[test]
-fn what_reaches_into_the_retention_stays() {
-    let directory = tempfile::tempdir().unwrap();
+fn what_reaches_into_the_retention_stays(place: &Place) {
     let settings = Settings { retention: Duration::from_secs(3600), ..Settings::default() };
-    let url = DatabaseUrl::sqlite(directory.path().join("db"));
-    let mut database = open(&url, Access::Write, settings).unwrap();
+    let mut database = place.open(settings);
     database.write(&flush(&observations(vec![flow(80, 60, 110)], vec![]))).unwrap();
     assert_eq!(database.maintain(at(3600 + 110)).unwrap(), 0);
     assert_eq!(flows(database.as_mut(), between(110, 110)).len(), 1);
     assert_eq!(database.maintain(at(3600 + 111)).unwrap(), 1);
 }
 
-#[test]
-fn both_ends_of_a_connection_become_one_edge_of_the_window() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
-    let mut database = write_to(&path).unwrap();
+fn both_ends_of_a_connection_become_one_edge_of_the_window(place: &Place) {
+    let mut database = place.write();
     let active = flow(80, 60, 70);
     let passive = HostFlow {
         direction: Direction::Passive,
@@ -371,7 +353,7 @@ fn both_ends_of_a_connection_become_one_edge_of_the_window() {
     other.host.addresses[0].address = address("10.0.0.2");
     database.write(&flush(&other)).unwrap();
 
-    let mut reader = read_from(&path).unwrap();
+    let mut reader = place.read();
     let joined = dependencies(reader.as_mut(), between(0, 100)).unwrap();
     assert_eq!(joined.hosts.len(), 2);
     assert_eq!(joined.edges.len(), 1);
