@@ -13,6 +13,7 @@ mod probe;
 mod prune;
 mod read;
 mod resolution;
+mod rollup;
 mod write;
 
 use std::{
@@ -128,8 +129,11 @@ impl Database for Sqlite {
 
     fn maintain(&mut self, now: Timestamp) -> Result<u64, Error> {
         self.with_write_access(
-            "remove old observations from the database",
-            |connection, settings| prune::prune(connection, now.saturating_sub(settings.retention)),
+            "put old observations of the database together",
+            |connection, settings| {
+                rollup::roll_up(connection, settings, now)?;
+                prune::prune(connection, now.saturating_sub(settings.retention))
+            },
         )
     }
 
