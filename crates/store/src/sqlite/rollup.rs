@@ -82,7 +82,7 @@ impl Kind {
             .map_or(i64::MAX, |length| i64::try_from(length.as_nanos()).unwrap_or(i64::MAX));
         // Rounded down, before 1970 too.
         let bucket = format!("bucket - (bucket % {length} + {length}) % {length}");
-        let columns: String = columns.iter().map(|column| format!(", {column}")).collect();
+        let columns = columns.iter().flat_map(|column| [", ", column]).collect::<String>();
         let merged = match merged() {
             merged if merged.is_empty() => merged,
             merged => format!(", {merged}"),
