@@ -7,7 +7,7 @@ use netglass_model::{
     NamespaceInode, NetworkNamespace, Observations, Port, ProbeStatus, Process, Protocol, Route,
     Skip, SpoolUsage, Timestamp, Translation,
 };
-use netglass_store::{Access, Database, DatabaseUrl, Settings, Window, dependencies, open};
+use netglass_store::{Access, Database, DatabaseUrl, Settings, dependencies, open};
 use netglass_testing::flush;
 
 use crate::support::{
@@ -397,7 +397,9 @@ fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same() {
     }
     let whole = |database: &mut dyn Database| {
         let mut total = FlowCounters::default();
-        flows(database, ALWAYS).iter().for_each(|flow| total.append(&flow.counters));
+        for flow in flows(database, ALWAYS) {
+            total.append(&flow.counters);
+        }
         total
     };
     let before = whole(database.as_mut());
