@@ -171,7 +171,7 @@ pub(super) fn members(
 }
 
 /// Visits the observations of flows or listeners that touch the window in order of time, of those
-/// that are wanted or of all: first_seen and last_seen stand behind the id, then the columns.
+/// that are wanted or of all: both times stand behind the id, then the columns.
 fn each_observation(
     transaction: &Transaction<'_>,
     what: &str,
