@@ -424,10 +424,10 @@ fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same() {
 
 #[test]
 fn a_few_nodes_are_read_as_all_are() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
     // In a ring of hosts each one's application asks the next one's; all of them log to themselves.
     const HOSTS: u16 = 8;
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
     for minute in 0..3 {
         for number in 0..HOSTS {
             let here = address(&format!("10.0.0.{number}"));
