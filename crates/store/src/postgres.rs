@@ -15,17 +15,23 @@ mod partition;
 mod password;
 mod probe;
 mod read;
+mod select;
 mod staging;
 mod tls;
 mod write;
 
+use std::{cell::Cell, sync::Arc};
+
 use netglass_model::{
-    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Timestamp, Translation,
+    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Process, Timestamp,
+    Translation,
 };
 use tokio::runtime::{Builder, Runtime};
 
 use self::{connect::Session, fault::Fault};
-use crate::{Access, Claim, Database, DatabaseUrl, Error, PostgresUrl, Settings, Window};
+use crate::{
+    Access, Claim, Database, DatabaseUrl, Error, Family, PostgresUrl, Selection, Settings, Window,
+};
 
 /// How often what others were in the way of is tried.
 const ATTEMPTS: u32 = 5;
@@ -182,9 +188,10 @@ impl Database for Postgres {
     fn flows(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error> {
-        let visited = std::cell::Cell::new(false);
+        let visited = Cell::new(false);
         self.with(
             "read flows from the database",
             || !visited.get(),
@@ -193,7 +200,7 @@ impl Database for Postgres {
                     visited.set(true);
                     visit(host, flow);
                 };
-                read::flows(session, window, &mut visit).await
+                read::flows(session, window, wanted, &mut visit).await
             },
         )
     }
@@ -201,9 +208,10 @@ impl Database for Postgres {
     fn listeners(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error> {
-        let visited = std::cell::Cell::new(false);
+        let visited = Cell::new(false);
         self.with(
             "read listeners from the database",
             || !visited.get(),
@@ -212,7 +220,27 @@ impl Database for Postgres {
                     visited.set(true);
                     visit(host, listener);
                 };
-                read::listeners(session, window, &mut visit).await
+                read::listeners(session, window, wanted, &mut visit).await
+            },
+        )
+    }
+
+    fn members(
+        &mut self,
+        window: Window,
+        families: &[Family],
+        visit: &mut dyn FnMut(&HostId, Arc<Process>),
+    ) -> Result<(), Error> {
+        let visited = Cell::new(false);
+        self.with(
+            "read processes from the database",
+            || !visited.get(),
+            async |session, _| {
+                let mut visit = |host: &HostId, process| {
+                    visited.set(true);
+                    visit(host, process);
+                };
+                read::members(session, window, families, &mut visit).await
             },
         )
     }
@@ -222,7 +250,7 @@ impl Database for Postgres {
         window: Window,
         visit: &mut dyn FnMut(&HostId, Translation),
     ) -> Result<(), Error> {
-        let visited = std::cell::Cell::new(false);
+        let visited = Cell::new(false);
         self.with(
             "read translations from the database",
             || !visited.get(),

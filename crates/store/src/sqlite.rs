@@ -13,15 +13,19 @@ mod probe;
 mod prune;
 mod read;
 mod resolution;
+mod rollup;
+mod select;
 mod write;
 
 use std::{
     path::{self, Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use netglass_model::{
-    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Timestamp, Translation,
+    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Process, Timestamp,
+    Translation,
 };
 use rusqlite::Connection;
 
@@ -31,7 +35,7 @@ use self::{
     fault::Fault,
     files::Identity,
 };
-use crate::{Access, Claim, Database, DatabaseUrl, Error, Settings, Window};
+use crate::{Access, Claim, Database, DatabaseUrl, Error, Family, Selection, Settings, Window};
 
 /// Longer than any transaction of ours, short enough to be told before the next flush.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -128,8 +132,11 @@ impl Database for Sqlite {
 
     fn maintain(&mut self, now: Timestamp) -> Result<u64, Error> {
         self.with_write_access(
-            "remove old observations from the database",
-            |connection, settings| prune::prune(connection, now.saturating_sub(settings.retention)),
+            "put old observations of the database together",
+            |connection, settings| {
+                rollup::roll_up(connection, settings, now)?;
+                prune::prune(connection, now.saturating_sub(settings.retention))
+            },
         )
     }
 
@@ -150,20 +157,33 @@ impl Database for Sqlite {
     fn flows(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error> {
         self.with("read flows from the database", |connection, _| {
-            read::flows(connection, window, visit)
+            read::flows(connection, window, wanted, visit)
         })
     }
 
     fn listeners(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error> {
         self.with("read listeners from the database", |connection, _| {
-            read::listeners(connection, window, visit)
+            read::listeners(connection, window, wanted, visit)
+        })
+    }
+
+    fn members(
+        &mut self,
+        window: Window,
+        families: &[Family],
+        visit: &mut dyn FnMut(&HostId, Arc<Process>),
+    ) -> Result<(), Error> {
+        self.with("read processes from the database", |connection, _| {
+            read::members(connection, window, families, visit)
         })
     }
 

@@ -15,9 +15,10 @@ use super::{
     fault::Fault,
     identity,
     partition::Resolution,
+    select,
     staging::Kind,
 };
-use crate::{Window, columns::counters_from};
+use crate::{Family, Selection, Window, columns::counters_from};
 
 /// How many observations are taken from the server at a time.
 const BATCH: i32 = 10_000;
@@ -43,7 +44,8 @@ async fn snapshot<'s>(session: &'s mut Session, kinds: &[Kind]) -> Result<Transa
     Ok(transaction)
 }
 
-async fn ask(
+/// The answer to a query.
+pub(super) async fn ask(
     transaction: &Transaction<'_>,
     text: &str,
     parameters: &[&(dyn ToSql + Sync)],
@@ -243,27 +245,87 @@ async fn next(transaction: &Transaction<'_>, portal: &Portal) -> Result<Vec<Row>
     within(READ_PATIENCE, transaction.query_portal(portal, BATCH)).await
 }
 
-/// Observations of a kind within the window, in order of time.
+/// Observations of a kind within the window, in order of time: of these ids, or all.
 async fn observed(
     transaction: &Transaction<'_>,
     kind: Kind,
     window: Window,
+    wanted: Option<Vec<Uuid>>,
 ) -> Result<Portal, Fault> {
     let bounds = bounds(transaction, window).await?;
     let (columns, observed) = (kind.columns(), observations(kind));
-    let text = format!("SELECT {columns} FROM {observed} ORDER BY bucket");
-    within(READ_PATIENCE, transaction.bind(&text, &parameters(&bounds))).await
+    let mut parameters = parameters(&bounds);
+    let text = if let Some(ids) = &wanted {
+        parameters.push(ids);
+        // An expression, so that no index by time is used for the order: that one would go through
+        // what all others have done in the window.
+        let id = kind.name();
+        format!(
+            "SELECT {columns} FROM {observed} WHERE {id}_id = ANY ($9)
+             ORDER BY bucket + interval '0'"
+        )
+    } else {
+        format!("SELECT {columns} FROM {observed} ORDER BY bucket")
+    };
+    within(READ_PATIENCE, transaction.bind(&text, &parameters)).await
+}
+
+/// The processes of these families that have a flow or a listener within the window, and what else
+/// they were then.
+pub(super) async fn members(
+    session: &mut Session,
+    window: Window,
+    families: &[Family],
+    visit: &mut dyn FnMut(&HostId, Arc<Process>),
+) -> Result<(), Fault> {
+    let transaction = snapshot(session, &[Kind::Flow, Kind::Listener]).await?;
+    let bounds = bounds(&transaction, window).await?;
+    let seen = [Kind::Flow, Kind::Listener].map(|kind| {
+        let (name, observed) = (kind.name(), observations(kind));
+        format!(
+            "EXISTS (SELECT FROM {name} d WHERE d.process_id = same.process_id
+                AND EXISTS (SELECT FROM {observed} WHERE o.{name}_id = d.{name}_id))"
+        )
+    });
+    let text = format!(
+        "SELECT DISTINCT same.process_id, same.pid, same.start_time, same.pgid, same.ppid,
+            same.family, same.uid, same.gid, same.comm, same.exe, same.cgroup, same.container,
+            same.command_line, w.number
+         FROM unnest($9::uuid[], $10::bigint[], $11::bigint[], $12::text[])
+            WITH ORDINALITY w (host, family, pgid, comm, number)
+         JOIN process member ON member.host_id = w.host AND member.family = w.family
+            AND member.pgid = w.pgid AND member.comm = w.comm
+         JOIN process same ON same.host_id = member.host_id AND same.pid = member.pid
+            AND same.start_time = member.start_time
+         WHERE {} OR {}",
+        seen[0], seen[1]
+    );
+    let columns = select::FamilyColumns::new(families);
+    let mut parameters = parameters(&bounds);
+    parameters.extend(columns.parameters());
+    for row in &ask(&transaction, &text, &parameters).await? {
+        let number = usize::try_from(row.try_get::<_, i64>(13)?).unwrap_or_default();
+        let family = families.get(number.wrapping_sub(1));
+        let family = family.ok_or_else(|| dangling("a process", "family"))?;
+        visit(&family.host, Arc::new(process_of(row)?));
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// Every observation of a flow that touches the window, in order of time.
 pub(super) async fn flows(
     session: &mut Session,
     window: Window,
+    wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, HostFlow),
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Flow]).await?;
     let mut dimensions = Dimensions::new(&transaction).await?;
-    let portal = observed(&transaction, Kind::Flow, window).await?;
+    let wanted = match wanted {
+        Some(wanted) => Some(select::flows(&transaction, wanted).await?),
+        None => None,
+    };
+    let portal = observed(&transaction, Kind::Flow, window, wanted).await?;
     let find = "SELECT flow_id, namespace_id, process_id, protocol, direction, local_address,
                     local_port, peer_address, peer_port, attribution
                 FROM flow WHERE flow_id = ANY ($1)";
@@ -309,11 +371,16 @@ fn flow_of(dimensions: &Dimensions<HostFlow>, row: &Row) -> Result<(Arc<HostId>,
 pub(super) async fn listeners(
     session: &mut Session,
     window: Window,
+    wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, Listener),
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Listener]).await?;
     let mut dimensions = Dimensions::new(&transaction).await?;
-    let portal = observed(&transaction, Kind::Listener, window).await?;
+    let wanted = match wanted {
+        Some(wanted) => Some(select::owned(&transaction, "listener", wanted).await?),
+        None => None,
+    };
+    let portal = observed(&transaction, Kind::Listener, window, wanted).await?;
     let find = "SELECT listener_id, namespace_id, process_id, protocol, local_address, local_port
                 FROM listener WHERE listener_id = ANY ($1)";
     loop {
@@ -359,7 +426,7 @@ pub(super) async fn translations(
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Translation]).await?;
     let mut dimensions = Dimensions::new(&transaction).await?;
-    let portal = observed(&transaction, Kind::Translation, window).await?;
+    let portal = observed(&transaction, Kind::Translation, window, None).await?;
     let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
                     original_port, translated_client, translated_server, translated_port
                 FROM translation WHERE translation_id = ANY ($1)";

@@ -19,7 +19,9 @@ pub(super) fn prune(connection: &mut Connection, cutoff: Timestamp) -> Result<u6
     let mut removed = 0;
     for resolution in Resolution::ALL {
         let remove = |connection: &mut Connection, what: &str| {
-            repeat(connection, |transaction| old(what, transaction, resolution, cutoff))
+            repeat(connection, CHUNK as usize, |transaction| {
+                old(what, transaction, resolution, cutoff)
+            })
         };
         removed += remove(connection, "flow")?;
         removed += remove(connection, "listener")?;
@@ -27,7 +29,7 @@ pub(super) fn prune(connection: &mut Connection, cutoff: Timestamp) -> Result<u6
         remove(connection, "translation")?;
     }
     for dimension in DIMENSIONS {
-        repeat(connection, |transaction| unused(dimension, transaction, cutoff))?;
+        repeat(connection, CHUNK as usize, |transaction| unused(dimension, transaction, cutoff))?;
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     probe::forget(&transaction, cutoff)?;
@@ -36,9 +38,11 @@ pub(super) fn prune(connection: &mut Connection, cutoff: Timestamp) -> Result<u6
     Ok(removed)
 }
 
-/// Runs `step` in a transaction of its own until it finds less than a full chunk.
-fn repeat(
+/// Runs `step` in a transaction of its own until it finds less than a full chunk, and says how much
+/// it found in all.
+pub(super) fn repeat(
     connection: &mut Connection,
+    chunk: usize,
     step: impl Fn(&Transaction<'_>) -> Result<usize, Fault>,
 ) -> Result<u64, Fault> {
     let mut total = 0;
@@ -48,7 +52,7 @@ fn repeat(
         let removed = step(&transaction)?;
         transaction.commit()?;
         total += removed as u64;
-        if removed < CHUNK as usize {
+        if removed < chunk {
             return Ok(total);
         }
         // SQLite knows no queue of writers: whoever asks again at once may keep the others out.

@@ -1,5 +1,7 @@
 //! How finely the time of observations is kept.
 
+use std::time::Duration;
+
 use netglass_model::Timestamp;
 use rusqlite::{Connection, ToSql, types::ToSqlOutput};
 
@@ -20,6 +22,15 @@ pub(super) enum Resolution {
 impl Resolution {
     /// All of them, in the order in which time passes.
     pub(super) const ALL: [Self; 3] = [Self::Day, Self::Hour, Self::Written];
+
+    /// How long its buckets are; unknown for those that were written, as each writer chooses.
+    pub(super) const fn bucket(self) -> Option<Duration> {
+        match self {
+            Self::Written => None,
+            Self::Hour => Some(Duration::from_secs(60 * 60)),
+            Self::Day => Some(Duration::from_secs(24 * 60 * 60)),
+        }
+    }
 
     const fn number(self) -> i64 {
         match self {

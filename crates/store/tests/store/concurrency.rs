@@ -64,7 +64,7 @@ fn one_writes_while_others_read_whole_writes() {
                     assert_eq!(count % usize::from(FLOWS), 0, "a part of a write was read");
                     assert!(count >= last, "what was there is gone");
                     last = count;
-                    dependencies(reader.as_mut(), ALWAYS).unwrap();
+                    dependencies(reader.as_mut(), ALWAYS, None).unwrap();
                 }
             });
         }
@@ -80,7 +80,7 @@ fn one_writes_while_others_read_whole_writes() {
 fn one_prunes_while_others_write() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
-    let now = 30 * 24 * 3600;
+    let now = 31 * 24 * 3600;
     let start = Barrier::new(3);
     thread::scope(|scope| {
         for name in ["a", "b"] {

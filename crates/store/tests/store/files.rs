@@ -106,7 +106,7 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
         fs::write(&path, &damaged).unwrap();
         let outcome = read_from(&path).and_then(|mut database| {
             database.hosts(ALWAYS)?;
-            database.flows(ALWAYS, &mut |_, _| {})
+            database.flows(ALWAYS, None, &mut |_, _| {})
         });
         match outcome {
             Ok(()) => {}
@@ -124,7 +124,8 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
     assert!(failed > 10, "{failed} of {} pages", whole.len() / 4096);
 
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    let outcome = read_from(&path).and_then(|mut database| database.flows(ALWAYS, &mut |_, _| {}));
+    let outcome =
+        read_from(&path).and_then(|mut database| database.flows(ALWAYS, None, &mut |_, _| {}));
     assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
 }
 
@@ -162,7 +163,7 @@ fn a_schema_of_a_newer_netglass_is_refused_and_untouched() {
             .map(|name| (fs::read(directory.path().join(&name)).unwrap(), name))
             .collect::<Vec<_>>();
         for error in refused_both_ways(&path) {
-            assert!(matches!(error, Error::NewerSchema { found: 99, known: 2, .. }), "{error}");
+            assert!(matches!(error, Error::NewerSchema { found: 99, known: 3, .. }), "{error}");
             assert!(error.to_string().contains("version 99"), "{error}");
         }
         for (bytes, name) in &before {
@@ -182,7 +183,7 @@ fn an_empty_file_becomes_a_database_when_written_to() {
     let path = directory.path().join("db");
     fs::write(&path, "").unwrap();
     let error = read_from(&path).err().unwrap();
-    assert!(matches!(error, Error::OlderSchema { found: 0, known: 2, .. }), "{error}");
+    assert!(matches!(error, Error::OlderSchema { found: 0, known: 3, .. }), "{error}");
     write_to(&path).unwrap();
     assert!(read_from(&path).is_ok());
 }
@@ -223,7 +224,7 @@ fn a_database_opened_for_reading_is_never_written() {
 }
 
 #[test]
-fn the_defaults_are_a_minute_and_a_week() {
+fn the_defaults_are_a_minute_and_a_month() {
     let settings = Settings::default();
-    assert_eq!((settings.bucket.as_secs(), settings.retention.as_secs()), (60, 604_800));
+    assert_eq!((settings.bucket.as_secs(), settings.retention.as_secs()), (60, 2_592_000));
 }

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use netglass_model::{
-    Attribution, Direction, Endpoint, FlowCounters, HostAddress, HostFlow, Listener,
-    NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Timestamp,
+    Attribution, Direction, Endpoint, FlowCounters, Flush, HostAddress, HostFlow, Listener,
+    NamespaceInode, NetworkNamespace, Observations, Port, ProbeStatus, Process, Protocol, Route,
+    Skip, SpoolUsage, Timestamp, Translation,
 };
-use netglass_store::{Settings, Window, dependencies};
+use netglass_store::{Database, Interest, Settings, dependencies};
 use netglass_testing::flush;
 
 use crate::support::{
@@ -30,6 +31,10 @@ each_backend! {
     history_is_true_for_any_moment_and_goes_with_the_retention,
     what_reaches_into_the_retention_stays,
     both_ends_of_a_connection_become_one_edge_of_the_window,
+    what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same,
+    a_few_nodes_are_read_as_all_are,
+    a_flush_that_is_sent_again_adds_nothing,
+    translations_and_probes_come_back_as_they_were,
 }
 
 fn listener(
@@ -241,11 +246,9 @@ fn addresses_are_those_of_the_window(place: &Place) {
 
 fn a_host_without_any_flow_is_known_with_its_addresses(place: &Place) {
     let mut database = place.write();
-    let before = Timestamp::from(std::time::SystemTime::now());
     let written = observations(vec![], vec![]);
-    database.write(&flush(&written)).unwrap();
-    let window = Window { since: before, until: Timestamp::MAX };
-    assert_eq!(database.hosts(window).unwrap(), [written.host]);
+    database.write(&Flush { at: at(7), ..flush(&written) }).unwrap();
+    assert_eq!(database.hosts(between(7, 7)).unwrap(), [written.host]);
 }
 
 fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
@@ -262,7 +265,7 @@ fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
     database.write(&flush(&written)).unwrap();
     assert_eq!(database.hosts(ALWAYS).unwrap().len(), 2);
     let mut owners = Vec::new();
-    database.flows(ALWAYS, &mut |host, _| owners.push(host.hostname.clone())).unwrap();
+    database.flows(ALWAYS, None, &mut |host, _| owners.push(host.hostname.clone())).unwrap();
     owners.sort();
     assert_eq!(owners, ["a", "clone"]);
 }
@@ -354,12 +357,160 @@ fn both_ends_of_a_connection_become_one_edge_of_the_window(place: &Place) {
     database.write(&flush(&other)).unwrap();
 
     let mut reader = place.read();
-    let joined = dependencies(reader.as_mut(), between(0, 100)).unwrap();
+    let joined = dependencies(reader.as_mut(), between(0, 100), None).unwrap();
     assert_eq!(joined.hosts.len(), 2);
     assert_eq!(joined.edges.len(), 1);
     let edge = &joined.edges[0];
     assert_eq!((&*edge.client.process.as_ref().unwrap().comm, edge.connections), ("curl", 3));
     assert_eq!(edge.server.process.as_ref().unwrap().comm, "nginx");
     assert_eq!(edge.server.host, Some(host("b")));
-    assert_eq!(dependencies(reader.as_mut(), between(200, 300)).unwrap().edges, []);
+    assert_eq!(dependencies(reader.as_mut(), between(200, 300), None).unwrap().edges, []);
+}
+
+fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same(place: &Place) {
+    const HOUR: i64 = 3_600;
+    const DAY: i64 = 24 * HOUR;
+    let mut database = place.write();
+    // A flow each minute for three days, and its listener. It begins in the middle of an hour.
+    let start = 20 * DAY + 1_200;
+    for minute in 0..3 * 24 * 60 {
+        let second = start + minute * 60;
+        let listening = listener("10.0.0.1", Port::Number(53), None, second, second + 50);
+        let seen = observations(vec![flow(80, second, second + 50)], vec![listening]);
+        database.write(&flush(&seen)).unwrap();
+    }
+    let whole = |database: &mut dyn Database| {
+        let mut total = FlowCounters::default();
+        for flow in flows(database, ALWAYS) {
+            total.append(&flow.counters);
+        }
+        total
+    };
+    let before = whole(database.as_mut());
+    let now = at(start + 9 * DAY);
+    assert_eq!(database.maintain(now).unwrap(), 0);
+    assert_eq!(whole(database.as_mut()), before);
+    let read = flows(database.as_mut(), ALWAYS);
+    // The last two days and 1,200 seconds are younger than a week at their end.
+    let days = read.iter().filter(|flow| flow.last_seen < at(22 * DAY)).count();
+    assert_eq!((days, read.len()), (2, 2 + 24 + 1), "two whole days, the rest by hour");
+    assert_eq!(read[0].first_seen, at(start));
+    assert_eq!(read[0].last_seen, at(21 * DAY - 10));
+    assert_eq!(listeners(database.as_mut(), ALWAYS).len(), read.len());
+    assert_eq!(flows(database.as_mut(), between(22 * DAY + 60, 22 * DAY + 70)).len(), 1);
+
+    // What comes late is added to what is there.
+    database.write(&flush(&observations(vec![flow(80, start + 5, start + 6)], vec![]))).unwrap();
+    database.maintain(now).unwrap();
+    assert_eq!(flows(database.as_mut(), ALWAYS).len(), read.len());
+    assert_eq!(whole(database.as_mut()).bytes_sent, before.bytes_sent + 100);
+}
+
+fn a_few_nodes_are_read_as_all_are(place: &Place) {
+    // In a ring of hosts each one's application asks the next one's; all of them log to themselves.
+    const HOSTS: u16 = 8;
+    let mut database = place.write();
+    for minute in 0..3 {
+        for number in 0..HOSTS {
+            let here = address(&format!("10.0.0.{number}"));
+            let next = address(&format!("10.0.0.{}", (number + 1) % HOSTS));
+            let second = i64::from(minute * 60);
+            let app = process("app", 100 + u32::from(number));
+            let end = |direction, local, peer, process: &Arc<Process>| HostFlow {
+                direction,
+                local,
+                peer,
+                process: Some(Arc::clone(process)),
+                ..flow(80, second, second + 9)
+            };
+            let (loopback, logger) = (address("127.0.0.1"), process("logger", 7));
+            let service = |address| Endpoint::numbered(address, 80);
+            let from = address(&format!("10.0.0.{}", (number + HOSTS - 1) % HOSTS));
+            let flows = vec![
+                end(Direction::Active, Endpoint::many(here), service(next), &app),
+                end(Direction::Passive, service(here), Endpoint::many(from), &app),
+                end(Direction::Active, Endpoint::many(loopback), service(loopback), &app),
+                end(Direction::Passive, service(loopback), Endpoint::many(loopback), &logger),
+            ];
+            let mut seen = observations(flows, vec![]);
+            seen.host.id = host(&number.to_string());
+            seen.host.addresses[0].address = here;
+            database.write(&flush(&seen)).unwrap();
+        }
+    }
+    let whole = dependencies(database.as_mut(), ALWAYS, None).unwrap().edges;
+    assert_eq!(whole.len(), 2 * usize::from(HOSTS));
+    for (interest, edges) in [
+        (Interest { hosts: vec![host("3")], depth: 1, ..Interest::default() }, 3),
+        // Two more steps each way, with what those log.
+        (Interest { hosts: vec![host("3")], depth: 2, ..Interest::default() }, 7),
+        (Interest { address: Some(address("10.0.0.3")), depth: 1, ..Interest::default() }, 2),
+        (Interest { process: Some("logger".to_owned()), depth: 1, ..Interest::default() }, 8),
+        (Interest { process: Some("nobody".to_owned()), depth: 9, ..Interest::default() }, 0),
+    ] {
+        let narrow = dependencies(database.as_mut(), ALWAYS, Some(&interest)).unwrap().edges;
+        assert_eq!(narrow.len(), edges, "{interest:?}");
+        assert!(narrow.iter().all(|edge| whole.contains(edge)), "{interest:?}");
+    }
+    let interest = Interest { process: Some("app".to_owned()), depth: 1, ..Interest::default() };
+    let narrow = dependencies(database.as_mut(), ALWAYS, Some(&interest)).unwrap().edges;
+    assert_eq!(narrow, whole);
+}
+
+fn a_flush_that_is_sent_again_adds_nothing(place: &Place) {
+    let mut database = place.write();
+    let first = flush(&observations(vec![flow(80, 1, 2)], vec![]));
+    let second = Flush { sequence: 2, ..first.clone() };
+    for flush in [&first, &first, &second, &first, &second] {
+        database.write(flush).unwrap();
+    }
+    assert_eq!(flows(database.as_mut(), ALWAYS)[0].counters.bytes_sent, 200);
+    let probes = database.probes().unwrap();
+    assert_eq!(probes.len(), 1);
+    assert_eq!((&probes[0].probe, probes[0].sequence), (&first.probe, 2));
+}
+
+fn translations_and_probes_come_back_as_they_were(place: &Place) {
+    let mut database = place.write();
+    let translation = Translation {
+        namespace: NamespaceInode(7),
+        protocol: Protocol::Tcp,
+        original: Route {
+            client: address("10.0.0.1"),
+            server: Endpoint::numbered(address("10.0.1.1"), 80),
+        },
+        translated: Route {
+            client: address("10.0.1.1"),
+            server: Endpoint::numbered(address("fd00::2"), 8080),
+        },
+        connections: 3,
+        opened: 2,
+        first_seen: at(10),
+        last_seen: at(12),
+    };
+    let mut seen = observations(vec![flow(80, 1, 2)], vec![]);
+    seen.translations = vec![translation];
+    let mut first = flush(&seen);
+    first.spool = SpoolUsage { flushes: 1, bytes: 2, limit: 3 };
+    first.ledger.skip(Skip::SpoolFull, 7);
+    first.at = at(5);
+    database.write(&first).unwrap();
+    let second = Flush { sequence: 2, at: at(9), last: true, ..first.clone() };
+    database.write(&second).unwrap();
+
+    let mut read = Vec::new();
+    database.translations(ALWAYS, &mut |host, it| read.push((host.clone(), it))).unwrap();
+    let both = Translation { connections: 5, opened: 4, ..translation };
+    assert_eq!(read, [(host("a"), both)]);
+    let status = ProbeStatus {
+        host: host("a"),
+        probe: first.probe,
+        first_flush: at(5),
+        last_flush: at(9),
+        sequence: 2,
+        ended: true,
+        spool: first.spool,
+        ledger: first.ledger,
+    };
+    assert_eq!(database.probes().unwrap(), [status]);
 }

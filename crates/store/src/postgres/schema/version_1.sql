@@ -59,6 +59,9 @@ CREATE TABLE process (
     last_bucket timestamptz NOT NULL
 );
 CREATE INDEX process_last_bucket ON process (last_bucket);
+CREATE INDEX process_name ON process (comm);
+CREATE INDEX process_family ON process (host_id, family);
+CREATE INDEX process_same ON process (host_id, pid);
 
 CREATE TABLE flow (
     flow_id uuid PRIMARY KEY,
@@ -76,8 +79,11 @@ CREATE TABLE flow (
     attribution smallint NOT NULL CHECK (attribution IN (0, 1, 2)),
     last_bucket timestamptz NOT NULL
 );
-CREATE INDEX flow_peer ON flow (peer_address, peer_port);
-CREATE INDEX flow_local ON flow (local_address, local_port);
+-- What finds the flows of a few nodes.
+CREATE INDEX flow_peer ON flow (peer_address, peer_port, local_address);
+CREATE INDEX flow_local ON flow (local_address, local_port, peer_address);
+CREATE INDEX flow_process ON flow (process_id);
+CREATE INDEX flow_namespace ON flow (namespace_id);
 CREATE INDEX flow_last_bucket ON flow (last_bucket);
 
 CREATE TABLE listener (
@@ -89,6 +95,8 @@ CREATE TABLE listener (
     process_id uuid,
     last_bucket timestamptz NOT NULL
 );
+CREATE INDEX listener_process ON listener (process_id);
+CREATE INDEX listener_namespace ON listener (namespace_id);
 CREATE INDEX listener_last_bucket ON listener (last_bucket);
 
 -- Connections whose addresses are changed on their way: as the client's end knows them (original)
