@@ -95,16 +95,14 @@ impl Postgres {
             let mut may_reconnect = session.is_some();
             let mut conflicts = 0;
             loop {
-                let current = match session {
-                    Some(session) => session,
-                    None => {
-                        let opened =
-                            Session::open(runtime, server, *access, migration::STEPS).await?;
-                        if let Some((host, claim)) = claimed {
-                            claim::claim(&opened, host, *claim, true).await?;
-                        }
-                        session.insert(opened)
+                let current = if let Some(session) = session {
+                    session
+                } else {
+                    let opened = Session::open(runtime, server, *access, migration::STEPS).await?;
+                    if let Some((host, claim)) = claimed {
+                        claim::claim(&opened, host, *claim, true).await?;
                     }
+                    session.insert(opened)
                 };
                 let fault = match work(current, settings).await {
                     Ok(done) => return Ok(done),
