@@ -14,8 +14,14 @@ use netglass_store::dependencies;
 use netglass_testing::flush;
 
 use crate::support::{
-    ALWAYS, at, flow, flows, host, observations, part, part_directory, read_from, write_to,
+    ALWAYS, Place, at, each_backend, flow, flows, host, observations, part, part_directory,
+    read_from, write_to,
 };
+
+each_backend! {
+    one_writes_while_others_read_whole_writes,
+    one_prunes_while_others_write,
+}
 
 #[test]
 fn any_number_may_create_the_database_at_once() {
@@ -42,12 +48,9 @@ fn any_number_may_create_the_database_at_once() {
     }
 }
 
-#[test]
-fn one_writes_while_others_read_whole_writes() {
+fn one_writes_while_others_read_whole_writes(place: &Place) {
     const FLOWS: u16 = 50;
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
-    let mut writer = write_to(&path).unwrap();
+    let mut writer = place.write();
     let batch = |minute: i64| {
         let seen = |port| flow(port, minute * 60, minute * 60 + 1);
         observations((1..=FLOWS).map(seen).collect(), vec![])
@@ -57,7 +60,7 @@ fn one_writes_while_others_read_whole_writes() {
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let mut reader = read_from(&path).unwrap();
+                let mut reader = place.read();
                 let mut last = 0;
                 while !done.load(Ordering::Relaxed) {
                     let count = flows(reader.as_mut(), ALWAYS).len();
@@ -73,20 +76,17 @@ fn one_writes_while_others_read_whole_writes() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(flows(read_from(&path).unwrap().as_mut(), ALWAYS).len(), 40 * usize::from(FLOWS));
+    assert_eq!(flows(place.read().as_mut(), ALWAYS).len(), 40 * usize::from(FLOWS));
 }
 
-#[test]
-fn one_prunes_while_others_write() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
+fn one_prunes_while_others_write(place: &Place) {
     let now = 31 * 24 * 3600;
     let start = Barrier::new(3);
     thread::scope(|scope| {
         for name in ["a", "b"] {
-            let (path, start) = (&path, &start);
+            let start = &start;
             scope.spawn(move || {
-                let mut database = write_to(path).unwrap();
+                let mut database = place.write();
                 start.wait();
                 for round in 0..40 {
                     // Old and new alike, so that pruning meets dimensions that come back to life.
@@ -97,13 +97,13 @@ fn one_prunes_while_others_write() {
                 }
             });
         }
-        let mut database = write_to(&path).unwrap();
+        let mut database = place.write();
         start.wait();
         for _ in 0..40 {
             database.maintain(at(now)).unwrap();
         }
     });
-    let mut database = write_to(&path).unwrap();
+    let mut database = place.write();
     database.maintain(at(now)).unwrap();
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 2 * 99);
 }
