@@ -8,10 +8,10 @@ use std::{
         atomic::{AtomicI64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use netglass_model::{Flush, NamespaceInode, Probe, ProbeId};
+use netglass_model::{Flush, HostFlow, NamespaceInode, Probe, ProbeId, Timestamp};
 use netglass_store::{Access, Claim, Database, DatabaseUrl, Error, Settings, open};
 use netglass_testing::{PostgreSql, flush, require};
 
@@ -52,13 +52,16 @@ fn any_number_may_migrate_at_once() {
     const PROCESSES: usize = 20;
     require!(postgresql);
     let place = Place::postgresql();
+    let now = Timestamp::from(SystemTime::now());
     let start = Barrier::new(PROCESSES);
     thread::scope(|scope| {
         for number in 0..PROCESSES {
             let (place, start) = (&place, &start);
             scope.spawn(move || {
                 start.wait();
-                let mut written = observations(vec![flow(80, 60, 61)], vec![]);
+                // Of now, so that all of them want the same partitions, too.
+                let seen = HostFlow { first_seen: now, last_seen: now, ..flow(80, 60, 61) };
+                let mut written = observations(vec![seen], vec![]);
                 written.host.id = host(&number.to_string());
                 place.write().write(&flush(&written)).unwrap();
             });
@@ -366,7 +369,7 @@ fn partitions_are_made_for_the_present_and_dropped_as_a_whole() {
     const HOUR: u64 = 3600;
     require!(postgresql);
     let place = Place::postgresql();
-    let now = netglass_model::Timestamp::from(std::time::SystemTime::now());
+    let now = Timestamp::from(SystemTime::now());
     let ago = |hours: u64| now.saturating_sub(Duration::from_secs(hours * HOUR));
     let mut database = place.write();
     for hours in [0, 5, 30, 47] {
@@ -386,9 +389,7 @@ fn partitions_are_made_for_the_present_and_dropped_as_a_whole() {
     assert_eq!(database.maintain(now).unwrap(), 0);
     assert_eq!(partitions("flow_observation"), "3", "those of a day ago are put together");
     let after = flows(database.as_mut(), ALWAYS);
-    let counters = |flows: &[netglass_model::HostFlow]| {
-        flows.iter().map(|flow| flow.counters).collect::<Vec<_>>()
-    };
+    let counters = |flows: &[HostFlow]| flows.iter().map(|flow| flow.counters).collect::<Vec<_>>();
     assert_eq!(counters(&after), counters(&before));
 
     let keep = Settings { retention: Duration::from_secs(HOUR), ..Settings::default() };

@@ -230,11 +230,12 @@ DECLARE
     made text := parent || to_char(first AT TIME ZONE 'UTC', '"_"YYYYMMDD"_"HH24');
     fallback text := parent || '_default';
 BEGIN
-    IF to_regclass('netglass.' || made) IS NOT NULL THEN
+    -- Our own table is asked, since what a session knows of others' tables may be old.
+    IF EXISTS (SELECT FROM partition WHERE name = made) THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('netglass partition', 0));
-    IF to_regclass('netglass.' || made) IS NOT NULL THEN
+    IF EXISTS (SELECT FROM partition WHERE name = made) THEN
         RETURN;
     END IF;
     EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', fallback);
