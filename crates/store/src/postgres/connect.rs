@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, future::Future, net::ToSocketAddrs as _, time::Duration};
 
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, Config, Statement, config::SslMode};
 
 use super::{
@@ -35,6 +35,14 @@ pub(super) struct Session {
     pub(super) reach: [i64; 2],
     statements: HashMap<String, Statement>,
     patience: Duration,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It would wait for a server that says nothing any more to take its leave.
+        self.connection.abort();
+    }
 }
 
 impl Session {
@@ -49,7 +57,7 @@ impl Session {
             Access::Write => WRITE_PATIENCE,
             Access::Read => READ_PATIENCE,
         };
-        let client = connect(runtime, url).await?;
+        let (client, connection) = connect(runtime, url).await?;
         let mut session = Self {
             client,
             memory: Memory::default(),
@@ -57,6 +65,7 @@ impl Session {
             reach: [0; 2],
             statements: HashMap::new(),
             patience,
+            connection,
         };
         let milliseconds = patience.as_millis();
         let network = NETWORK_PATIENCE.as_millis();
@@ -122,7 +131,7 @@ pub(super) async fn within<T>(
     }
 }
 
-async fn connect(runtime: &Runtime, url: &PostgresUrl) -> Result<Client, Fault> {
+async fn connect(runtime: &Runtime, url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), Fault> {
     let tls = Tls::new(url)?;
     let mut last = None;
     for server in &url.servers {
@@ -139,8 +148,8 @@ async fn connect(runtime: &Runtime, url: &PostgresUrl) -> Result<Client, Fault> 
         match connected {
             Ok((client, connection)) => {
                 // What ends it is told to those who wait for an answer.
-                runtime.spawn(async move { drop(connection.await) });
-                return Ok(client);
+                let connection = runtime.spawn(async move { drop(connection.await) });
+                return Ok((client, connection));
             }
             Err(fault) if fault.is_lost() => last = Some(fault),
             Err(fault) => return Err(fault),

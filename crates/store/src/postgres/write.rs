@@ -71,16 +71,19 @@ pub(super) async fn write(
         begin?;
         Ok((arrived?, duplicate?, copy?))
     });
-    let outcome = match begun.await {
-        Err(fault) => Err(fault),
-        Ok((0, ..)) => Ok(false),
-        Ok((_, duplicate, _)) if duplicate.try_get(0)? => Err(Fault::DuplicateHost),
-        Ok((_, _, copy)) => {
-            session.within(fill(copy, &staging)).await?;
-            session.within(finish(client, &statements)).await.map(|()| true)
+    let done = async {
+        let (arrived, duplicate, copy) = begun.await?;
+        if arrived == 0 {
+            return Ok(false);
         }
+        if duplicate.try_get(0)? {
+            return Err(Fault::DuplicateHost);
+        }
+        session.within(fill(copy, &staging)).await?;
+        session.within(finish(client, &statements)).await?;
+        Ok(true)
     };
-    match outcome {
+    match done.await {
         Ok(true) => {
             session.memory.remember(written);
             for (known, reach) in session.reach.iter_mut().zip(reach) {

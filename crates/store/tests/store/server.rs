@@ -269,6 +269,33 @@ fn a_connection_that_is_cut_at_any_point_of_a_flush_counts_nothing_twice() {
 }
 
 #[test]
+fn a_write_that_fails_leaves_nothing_behind_and_the_next_one_works() {
+    require!(postgresql);
+    let place = Place::postgresql();
+    let mut database = place.write();
+    let mut flushes = Flushes::new();
+    database.write(&flushes.next).unwrap();
+    flushes.advance();
+    let rename = |from: &str, to: &str| {
+        let command = format!("ALTER TABLE netglass.{from} RENAME TO {to}");
+        cluster().sql(&place.name(), &command);
+    };
+    // In the middle of the transaction, and at its beginning.
+    for table in ["flow_observation", "probe"] {
+        rename(table, "elsewhere");
+        let error = database.write(&flushes.next).unwrap_err();
+        assert!(matches!(&error, Error::Damaged { .. }), "{error}");
+        rename("elsewhere", table);
+    }
+    cluster().sql(&place.name(), "UPDATE netglass.flow SET protocol = 99");
+    let error = database.flows(ALWAYS, None, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(&error, Error::Damaged { .. }), "{error}");
+    cluster().sql(&place.name(), "UPDATE netglass.flow SET protocol = 6");
+    database.write(&flushes.next).unwrap();
+    assert_counted(database.as_mut(), 2);
+}
+
+#[test]
 fn a_namespace_of_a_host_has_one_probe() {
     require!(postgresql);
     let place = Place::postgresql();
