@@ -7,7 +7,7 @@ use netglass_model::{
     Process, Timestamp, Translation,
 };
 
-use crate::{DatabaseUrl, Error, Family, Selection, sqlite::Sqlite};
+use crate::{DatabaseUrl, Error, Family, Selection, postgres::Postgres, sqlite::Sqlite};
 
 /// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,5 +151,6 @@ pub fn open(
 ) -> Result<Box<dyn Database>, Error> {
     match url {
         DatabaseUrl::Sqlite(path) => Ok(Box::new(Sqlite::open(path, access, settings)?)),
+        DatabaseUrl::Postgres(url) => Ok(Box::new(Postgres::open(url, access, settings)?)),
     }
 }

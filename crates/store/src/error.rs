@@ -9,20 +9,10 @@ use crate::DatabaseUrl;
 pub enum Error {
     /// The URL names a kind of database that nobody here knows.
     #[error(
-        "cannot use the database URL {url}: its scheme is not known; write sqlite:PATH, or ./PATH \
-         for a file whose name holds a colon"
+        "cannot use the database URL {url}: its scheme is not known; write sqlite:PATH, ./PATH for a \
+         file whose name holds a colon, or postgres://USER@HOST/DATABASE"
     )]
     UnknownScheme {
-        /// The URL without its password.
-        url: String,
-    },
-
-    /// The URL names a `PostgreSQL` database.
-    #[error(
-        "cannot use the database URL {url}: this version of Netglass only knows sqlite; write \
-         sqlite:PATH, or a path alone"
-    )]
-    PostgresUnsupported {
         /// The URL without its password.
         url: String,
     },
@@ -186,6 +176,99 @@ pub enum Error {
         database: DatabaseUrl,
         /// As the system said it.
         reason: String,
+    },
+
+    /// The server cannot be reached, or does not answer. What was being done may have been done;
+    /// doing it again does no harm.
+    #[error(
+        "cannot {action} {database}: {reason}; check that the server runs, and that host and port \
+         are right"
+    )]
+    Unreachable {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// As the server or the system said it.
+        reason: String,
+    },
+
+    /// The server does not let this user in, or not do this.
+    #[error(
+        "cannot {action} {database}: the server refuses it: {reason}; check user, password and \
+         what the user was granted"
+    )]
+    Refused {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// As the server said it.
+        reason: String,
+    },
+
+    /// The server has no database of this name.
+    #[error(
+        "cannot {action} {database}: the server has no such database; make it with `CREATE \
+         DATABASE`, or name another one with --db"
+    )]
+    MissingDatabase {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// Others were in the way for too long. Nothing was done.
+    #[error(
+        "cannot {action} {database}: others are in the way: {reason}; try again, and see who with \
+         `SELECT * FROM pg_stat_activity`"
+    )]
+    Busy {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// As the server said it.
+        reason: String,
+    },
+
+    /// The tables are not as Netglass makes and fills them.
+    #[error(
+        "cannot {action} {database}: its schema netglass holds what Netglass does not write \
+         ({reason}); restore a copy, or rename the schema and a new one will be made"
+    )]
+    Damaged {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+        /// What was found.
+        reason: String,
+    },
+
+    /// The database has a schema of that name that is none of Netglass. It was not touched.
+    #[error(
+        "cannot {action} {database}: its schema netglass is of another program, and was left \
+         untouched; rename it, or name another database"
+    )]
+    ForeignSchema {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
+    },
+
+    /// Another host with the same machine-id and name reports too. Nothing was written.
+    #[error(
+        "cannot {action} {database}: another host with the same machine-id and name reports there; \
+         give one of them another machine-id (`systemd-machine-id-setup`) or name"
+    )]
+    DuplicateHost {
+        /// What was being done.
+        action: &'static str,
+        /// On which database.
+        database: DatabaseUrl,
     },
 
     /// Whatever else the database said.

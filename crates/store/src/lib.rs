@@ -1,9 +1,11 @@
 //! The dependency database: what every probe saw, by host and time, and the joining of the two
 //! ends of a connection into one edge when it is read.
 
+mod columns;
 mod database;
 mod dependencies;
 mod error;
+mod postgres;
 mod selection;
 mod sqlite;
 mod url;
@@ -12,4 +14,4 @@ pub use database::{Access, Claim, Database, Settings, Window, open};
 pub use dependencies::{Dependencies, Interest, dependencies};
 pub use error::Error;
 pub use selection::{Family, Selection, Server, Service};
-pub use url::DatabaseUrl;
+pub use url::{DatabaseUrl, Password, PostgresUrl, TlsMode};

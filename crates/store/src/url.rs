@@ -1,22 +1,32 @@
 //! Where a database is.
 
+mod postgres;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
+pub(crate) use self::postgres::Server;
+pub use self::postgres::{Password, PostgresUrl, TlsMode};
 use crate::Error;
 
-/// Where a database is: `sqlite:PATH`, `sqlite://PATH`, or a path alone.
+/// Where a database is: `sqlite:PATH`, `sqlite://PATH`, or a path alone; or
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETER=VALUE&…`.
 ///
 /// A path alone has no colon before its first slash; `./a:b` and `sqlite:a:b` both name the file
-/// `a:b`. There are no parameters: a `?` is part of the file's name.
+/// `a:b`. A path has no parameters: a `?` is part of the file's name. What is special in a part of a
+/// `postgres` URL is written `%XX`; there may be several hosts, separated by commas. Parameters are
+/// `sslmode`, `sslrootcert`, `connect_timeout`, `application_name`, and `host` where none stands at
+/// its place (the directory of a Unix socket).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DatabaseUrl {
     /// A file of `SQLite`.
     Sqlite(PathBuf),
+    /// A database of a `PostgreSQL` server.
+    Postgres(Box<PostgresUrl>),
 }
 
 impl DatabaseUrl {
@@ -46,11 +56,16 @@ impl FromStr for DatabaseUrl {
                 None => path(rest, "sqlite:"),
             };
         }
-        let url = redacted(scheme, rest);
-        Err(match scheme.to_ascii_lowercase().as_str() {
-            "postgres" | "postgresql" => Error::PostgresUnsupported { url },
-            _ => Error::UnknownScheme { url },
-        })
+        let url = || redacted(scheme, rest);
+        match scheme.to_ascii_lowercase().as_str() {
+            "postgres" | "postgresql" => rest
+                .strip_prefix("//")
+                .ok_or("write postgres://USER@HOST/DATABASE")
+                .and_then(str::parse)
+                .map(|parsed| Self::Postgres(Box::new(parsed)))
+                .map_err(|reason| Error::InvalidUrl { url: url(), reason }),
+            _ => Err(Error::UnknownScheme { url: url() }),
+        }
     }
 }
 
@@ -63,6 +78,7 @@ impl fmt::Display for DatabaseUrl {
                 write!(f, "sqlite://{}", path.display())
             }
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
         }
     }
 }
@@ -166,14 +182,48 @@ mod tests {
     }
 
     #[test]
-    fn postgresql_is_said_to_be_unknown_to_this_version() {
-        let shown = error("postgres://user:secret@host:5432/name?password=secret");
-        assert_eq!(
-            shown,
-            "cannot use the database URL postgres://user@host:5432/name: this version of Netglass \
-             only knows sqlite; write sqlite:PATH, or a path alone"
-        );
-        assert!(error("postgresql://host/db").contains("only knows sqlite"));
+    fn a_server_is_shown_as_it_was_written_without_its_password() {
+        for (url, shown) in [
+            ("postgres://u:p@host/name", "postgres://u@host/name"),
+            ("postgresql://u@host:5433", "postgres://u@host:5433/u"),
+            ("POSTGRES://u%40x:%2f@[::1]:1,b/n", "postgres://u%40x@[::1]:1,b/n"),
+            ("postgres://u@%2Frun%2Fpostgresql/n", "postgres://u@%2Frun%2Fpostgresql/n"),
+            ("postgres://u@/n?host=/run", "postgres://u@%2Frun/n"),
+            (
+                "postgres://u:p@h/n?sslmode=verify-full&sslrootcert=/a b&connect_timeout=3\
+                 &application_name=x%26y",
+                "postgres://u@h/n?sslmode=verify-full&sslrootcert=%2Fa%20b&connect_timeout=3\
+                 &application_name=x%26y",
+            ),
+        ] {
+            let parsed = parse(url).unwrap();
+            assert_eq!(parsed.to_string(), shown);
+            assert_eq!(parse(shown).unwrap().to_string(), shown);
+        }
+        let DatabaseUrl::Postgres(url) = parse("postgres://u:a%3Ab:c@h/n").unwrap() else {
+            panic!("it is one of PostgreSQL");
+        };
+        assert_eq!(url.password().unwrap().reveal(), "a:b:c");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_url_of_a_server_is_said() {
+        for (url, reason) in [
+            ("postgres:name", "write postgres://USER@HOST/DATABASE"),
+            ("postgres://host/name", "names no user"),
+            ("postgres://u@/name", "names no host"),
+            ("postgres://u@h:0/n", "its host is no name"),
+            ("postgres://u@h:x/n", "its host is no name"),
+            ("postgres://u@[::1/n", "its host is no name"),
+            ("postgres://u:a%g@h/n", "two hexadecimal digits"),
+            ("postgres://u:a/b@h/n", "%2f"),
+            ("postgres://u:a#b@h/n", "%23"),
+            ("postgres://u@h/n?sslmode=on", "none of disable, prefer"),
+            ("postgres://u@h/n?connect_timeout=0", "no number of seconds"),
+            ("postgres://u@h/n?password=secret", "one is none of sslmode"),
+        ] {
+            assert!(error(url).contains(reason), "{url}: {}", error(url));
+        }
     }
 
     #[test]

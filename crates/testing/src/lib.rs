@@ -41,4 +41,4 @@ pub use namespace::{Link, Namespace, link};
 pub use process::{Finished, Running, copy_program, run};
 pub use requirement::shared_folder;
 pub use rustix::process::Signal;
-pub use server::{Dnsmasq, DnsmasqOptions, Nginx, NginxOptions};
+pub use server::{Dnsmasq, DnsmasqOptions, Nginx, NginxOptions, PostgreSql, PostgreSqlOptions};

@@ -249,6 +249,12 @@ impl Running {
         }
     }
 
+    /// Waits until it has ended by itself, or, after a long time, ends it.
+    pub(crate) fn wait_for_end_quietly(&mut self) {
+        self.wait_for_end(PATIENCE);
+        self.reap();
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

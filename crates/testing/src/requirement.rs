@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::namespace::Namespace;
+use crate::{namespace::Namespace, server::program_folder};
 
 /// The environment variable that makes a missing requirement a failure instead of a skip.
 pub const STRICT: &str = "NETGLASS_TEST_STRICT";
@@ -59,6 +59,13 @@ pub fn command(name: &str) -> Requirement {
     Requirement::new(
         find_command(name).map(drop).ok_or_else(|| format!("the command {name} (run make setup)")),
     )
+}
+
+/// The programs of a `PostgreSQL` server, of Debian's package or in `PATH`.
+#[must_use]
+pub fn postgresql() -> Requirement {
+    let found = program_folder().map(drop);
+    Requirement::new(found.ok_or_else(|| "PostgreSQL (run make setup)".to_owned()))
 }
 
 /// The right to load eBPF programs, and the kernel's types to load them by.
@@ -145,7 +152,7 @@ fn has_capability(number: u32) -> bool {
 /// States what a test needs; returns from the test, after one line on stderr, when it is missing.
 ///
 /// Each requirement is a function of [`requirement`](crate::requirement): `root`,
-/// `command("nginx")`, `ebpf`, `shared`. Where [`STRICT`] is set, a missing one other than
+/// `command("nginx")`, `postgresql`, `ebpf`, `shared`. Where [`STRICT`] is set, a missing one other than
 /// `shared` fails the test.
 #[macro_export]
 macro_rules! require {

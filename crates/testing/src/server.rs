@@ -2,6 +2,9 @@
 
 mod dnsmasq;
 mod nginx;
+mod postgresql;
 
 pub use dnsmasq::{Dnsmasq, DnsmasqOptions};
 pub use nginx::{Nginx, NginxOptions};
+pub(crate) use postgresql::program_folder;
+pub use postgresql::{PostgreSql, PostgreSqlOptions};

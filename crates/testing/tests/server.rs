@@ -1,7 +1,7 @@
 //! The real servers serve, each in its own namespace.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use netglass_testing::{Dnsmasq, Namespace, Nginx, link, require, run};
+use netglass_testing::{Dnsmasq, Namespace, Nginx, PostgreSql, link, require, run};
 
 #[test]
 fn nginx_serves_a_file_of_the_size_asked_for_by_both_families() {
@@ -49,4 +49,34 @@ fn dnsmasq_answers_for_the_names_it_was_given() {
     let bytes: Vec<&str> = answer.split_whitespace().collect();
     assert_eq!(bytes[bytes.len() - 4..], ["10", "0", "0", "2"]);
     dnsmasq.running().wait_for_line("web.test is 10.0.0.2");
+}
+
+#[test]
+fn a_cluster_answers_stops_and_starts_again() {
+    require!(postgresql);
+    let mut server = PostgreSql::new().start();
+    server.create_database("fleet");
+    server.sql("fleet", "CREATE TABLE one (answer int); INSERT INTO one VALUES (42)");
+    for end in [PostgreSql::stop, PostgreSql::kill] {
+        end(&mut server);
+        server.restart();
+        assert_eq!(server.sql("fleet", "SELECT answer FROM one"), "42");
+    }
+    let process = format!("/proc/{}", server.id());
+    drop(server);
+    assert!(!std::path::Path::new(&process).exists(), "it is gone with its guard");
+}
+
+#[test]
+fn a_cluster_is_reached_from_another_namespace_with_tls() {
+    require!(root, postgresql, command("openssl"));
+    let (client, host) = (Namespace::new("client"), Namespace::new("server"));
+    link(&client, "10.0.0.1/24", &host, "10.0.0.2/24");
+    let server = PostgreSql::new().tls("10.0.0.2").start_in(&host);
+    let mut psql = client.command("psql");
+    let url = server.url_at("10.0.0.2", 5432, "postgres");
+    let root = server.root_certificate();
+    psql.arg(format!("{url}?sslmode=verify-full&sslrootcert={}", root.display()));
+    let answer = run(psql.args(["--tuples-only", "--no-align", "--command", "SELECT 6 * 7"]));
+    assert_eq!(answer, "42\n");
 }

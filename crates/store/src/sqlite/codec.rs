@@ -10,11 +10,8 @@ use rusqlite::{
 };
 
 use super::fault::Fault;
-
-/// A count as it is kept: the largest one that a column holds stands for all larger ones.
-pub(super) fn count_to_column(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
+use crate::columns;
+pub(super) use crate::columns::{attribution_number, count_to_column, direction_number};
 
 /// An address as 4 or 16 bytes.
 pub(super) struct AddressColumn([u8; 16], usize);
@@ -80,34 +77,13 @@ pub(super) fn protocol(row: &Row<'_>, column: usize) -> Result<Protocol, Fault> 
         .ok_or_else(|| Fault::Malformed(format!("a protocol is {number}")))
 }
 
-pub(super) const fn direction_number(direction: Direction) -> i64 {
-    match direction {
-        Direction::Active => 0,
-        Direction::Passive => 1,
-    }
-}
-
 pub(super) fn direction(row: &Row<'_>, column: usize) -> Result<Direction, Fault> {
-    match row.get::<_, i64>(column)? {
-        0 => Ok(Direction::Active),
-        1 => Ok(Direction::Passive),
-        number => Err(Fault::Malformed(format!("a direction is {number}"))),
-    }
-}
-
-pub(super) const fn attribution_number(attribution: Attribution) -> i64 {
-    match attribution {
-        Attribution::Socket => 0,
-        Attribution::Listener => 1,
-        Attribution::Namespace => 2,
-    }
+    let number = row.get(column)?;
+    columns::direction(number).ok_or_else(|| Fault::Malformed(format!("a direction is {number}")))
 }
 
 pub(super) fn attribution(row: &Row<'_>, column: usize) -> Result<Attribution, Fault> {
-    match row.get::<_, i64>(column)? {
-        0 => Ok(Attribution::Socket),
-        1 => Ok(Attribution::Listener),
-        2 => Ok(Attribution::Namespace),
-        number => Err(Fault::Malformed(format!("an attribution is {number}"))),
-    }
+    let number = row.get(column)?;
+    columns::attribution(number)
+        .ok_or_else(|| Fault::Malformed(format!("an attribution is {number}")))
 }

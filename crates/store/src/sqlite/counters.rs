@@ -1,91 +1,18 @@
 //! The counters of a flow's observation as columns, and back.
 
-use netglass_model::{Failures, FlowCounters, RttSamples};
+use netglass_model::FlowCounters;
 use rusqlite::Row;
 
-use super::{
-    codec::{count, count_to_column},
-    fault::Fault,
+use super::{codec::count, fault::Fault};
+use crate::columns::counters_from;
+pub(super) use crate::columns::{
+    COUNTER_NAMES as NAMES, COUNTERS as COLUMNS, counter_columns as to_columns,
 };
-
-/// How many columns the counters have.
-pub(super) const COLUMNS: usize = 15;
-
-/// The columns, in the order in which they are written and read.
-pub(super) const NAMES: [&str; COLUMNS] = [
-    "connections",
-    "opened",
-    "failed_refused",
-    "failed_timed_out",
-    "failed_unreachable",
-    "failed_reset",
-    "failed_abandoned",
-    "failed_other",
-    "bytes_sent",
-    "bytes_received",
-    "segments_sent",
-    "segments_received",
-    "retransmits",
-    "rtt_sum_us",
-    "rtt_count",
-];
-
-/// The values of the columns.
-pub(super) fn to_columns(counters: &FlowCounters) -> [i64; COLUMNS] {
-    let FlowCounters {
-        connections,
-        opened,
-        failed,
-        bytes_sent,
-        bytes_received,
-        segments_sent,
-        segments_received,
-        retransmits,
-        rtt,
-    } = *counters;
-    let [refused, timed_out, unreachable, reset, abandoned, other] = failed.counts();
-    [
-        connections,
-        opened,
-        refused,
-        timed_out,
-        unreachable,
-        reset,
-        abandoned,
-        other,
-        bytes_sent,
-        bytes_received,
-        segments_sent,
-        segments_received,
-        retransmits,
-        rtt.sum_us,
-        rtt.count,
-    ]
-    .map(count_to_column)
-}
 
 /// The counters of a row that has the columns from `first` on.
 pub(super) fn from_row(row: &Row<'_>, first: usize) -> Result<FlowCounters, Fault> {
     let mut columns = first..;
-    let mut next = || count(row, columns.next().unwrap_or_default());
-    Ok(FlowCounters {
-        connections: next()?,
-        opened: next()?,
-        failed: Failures {
-            refused: next()?,
-            timed_out: next()?,
-            unreachable: next()?,
-            reset: next()?,
-            abandoned: next()?,
-            other: next()?,
-        },
-        bytes_sent: next()?,
-        bytes_received: next()?,
-        segments_sent: next()?,
-        segments_received: next()?,
-        retransmits: next()?,
-        rtt: RttSamples { sum_us: next()?, count: next()? },
-    })
+    counters_from(|| count(row, columns.next().unwrap_or_default()))
 }
 
 /// What a row that is written again keeps: the counters of both as `FlowCounters::append` puts

@@ -7,13 +7,35 @@ use netglass_model::{
     NamespaceInode, NetworkNamespace, Observations, Port, ProbeStatus, Process, Protocol, Route,
     Skip, SpoolUsage, Timestamp, Translation,
 };
-use netglass_store::{Access, Database, DatabaseUrl, Interest, Settings, dependencies, open};
+use netglass_store::{Database, Interest, Settings, dependencies};
 use netglass_testing::flush;
 
 use crate::support::{
-    ALWAYS, address, at, between, flow, flows, host, listeners, observations, process, read_from,
-    write_to,
+    ALWAYS, Place, address, at, between, each_backend, flow, flows, host, listeners, observations,
+    process,
 };
+
+each_backend! {
+    every_field_comes_back_as_it_was,
+    observations_of_one_flow_in_one_bucket_become_one,
+    flows_that_differ_in_anything_stay_apart,
+    a_window_holds_what_touches_it,
+    a_window_holds_what_others_wrote_with_longer_buckets,
+    observations_of_a_flow_come_in_order_of_time,
+    a_clock_that_is_set_back_hides_nothing,
+    addresses_are_those_of_the_window,
+    a_host_without_any_flow_is_known_with_its_addresses,
+    a_host_is_known_by_machine_id_and_hostname,
+    namespaces_have_their_last_known_names,
+    what_a_process_does_later_is_kept_as_of_last,
+    history_is_true_for_any_moment_and_goes_with_the_retention,
+    what_reaches_into_the_retention_stays,
+    both_ends_of_a_connection_become_one_edge_of_the_window,
+    what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same,
+    a_few_nodes_are_read_as_all_are,
+    a_flush_that_is_sent_again_adds_nothing,
+    translations_and_probes_come_back_as_they_were,
+}
 
 fn listener(
     text: &str,
@@ -32,10 +54,7 @@ fn listener(
     }
 }
 
-#[test]
-fn every_field_comes_back_as_it_was() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
+fn every_field_comes_back_as_it_was(place: &Place) {
     let odd = Process {
         pid: u32::MAX,
         start_time: Timestamp::MIN,
@@ -75,9 +94,9 @@ fn every_field_comes_back_as_it_was() {
         listener("::", Port::Number(0), Some(Arc::new(odd)), 10, 20),
     ];
     let written = observations(written, listening);
-    write_to(&path).unwrap().write(&flush(&written)).unwrap();
+    place.write().write(&flush(&written)).unwrap();
 
-    let mut database = read_from(&path).unwrap();
+    let mut database = place.read();
     let mut read = flows(database.as_mut(), ALWAYS);
     read.sort_by_key(|flow| flow.first_seen);
     assert_eq!(read, written.flows);
@@ -87,11 +106,8 @@ fn every_field_comes_back_as_it_was() {
     assert_eq!(database.hosts(ALWAYS).unwrap(), [written.host]);
 }
 
-#[test]
-fn observations_of_one_flow_in_one_bucket_become_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
-    let mut database = write_to(&path).unwrap();
+fn observations_of_one_flow_in_one_bucket_become_one(place: &Place) {
+    let mut database = place.write();
     for (first, last) in [(60, 70), (71, 80), (120, 125)] {
         database.write(&flush(&observations(vec![flow(80, first, last)], vec![]))).unwrap();
     }
@@ -104,10 +120,8 @@ fn observations_of_one_flow_in_one_bucket_become_one() {
     assert_eq!((read[1].first_seen, read[1].last_seen), (at(120), at(125)));
 }
 
-#[test]
-fn flows_that_differ_in_anything_stay_apart() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn flows_that_differ_in_anything_stay_apart(place: &Place) {
+    let mut database = place.write();
     let base = flow(80, 60, 61);
     let renamed = Process { exe: None, ..(*process("curl", 80)).clone() };
     let written = vec![
@@ -135,10 +149,8 @@ fn flows_that_differ_in_anything_stay_apart() {
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 2 * count);
 }
 
-#[test]
-fn a_window_holds_what_touches_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_window_holds_what_touches_it(place: &Place) {
+    let mut database = place.write();
     // The third is far longer than its bucket, the fourth of before the epoch.
     let spans = [(100, 110), (110, 175), (200, 9_000), (-500, -400)];
     let ports = [1, 2, 3, 4];
@@ -179,21 +191,16 @@ fn a_window_holds_what_touches_it() {
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 4);
 }
 
-#[test]
-fn a_window_holds_what_others_wrote_with_longer_buckets() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
+fn a_window_holds_what_others_wrote_with_longer_buckets(place: &Place) {
     let hour = Settings { bucket: Duration::from_secs(3600), ..Settings::default() };
-    let mut database = open(&DatabaseUrl::sqlite(&path), Access::Write, hour).unwrap();
+    let mut database = place.open(hour);
     database.write(&flush(&observations(vec![flow(80, 7_000, 7_100)], vec![]))).unwrap();
-    let mut reader = read_from(&path).unwrap();
+    let mut reader = place.read();
     assert_eq!(flows(reader.as_mut(), between(7_050, 7_060)).len(), 1);
 }
 
-#[test]
-fn observations_of_a_flow_come_in_order_of_time() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn observations_of_a_flow_come_in_order_of_time(place: &Place) {
+    let mut database = place.write();
     for minute in [3, 1, 2, 0] {
         database
             .write(&flush(&observations(vec![flow(80, minute * 60, minute * 60 + 9)], vec![])))
@@ -204,10 +211,8 @@ fn observations_of_a_flow_come_in_order_of_time() {
     assert_eq!(times, [at(0), at(60), at(120), at(180)]);
 }
 
-#[test]
-fn a_clock_that_is_set_back_hides_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_clock_that_is_set_back_hides_nothing(place: &Place) {
+    let mut database = place.write();
     database.write(&flush(&observations(vec![flow(80, 500, 400)], vec![]))).unwrap();
     assert_eq!(flows(database.as_mut(), between(400, 400)).len(), 1);
     let extremes =
@@ -217,10 +222,8 @@ fn a_clock_that_is_set_back_hides_nothing() {
     assert_eq!(flows(database.as_mut(), between(0, 0)).len(), 1);
 }
 
-#[test]
-fn addresses_are_those_of_the_window() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn addresses_are_those_of_the_window(place: &Place) {
+    let mut database = place.write();
     let with = |text: &str, second| {
         let mut written = observations(vec![flow(80, second, second)], vec![]);
         written.host.addresses =
@@ -241,19 +244,15 @@ fn addresses_are_those_of_the_window() {
     assert_eq!(of(ALWAYS), ["10.0.0.1", "10.0.0.2"]);
 }
 
-#[test]
-fn a_host_without_any_flow_is_known_with_its_addresses() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_host_without_any_flow_is_known_with_its_addresses(place: &Place) {
+    let mut database = place.write();
     let written = observations(vec![], vec![]);
     database.write(&Flush { at: at(7), ..flush(&written) }).unwrap();
     assert_eq!(database.hosts(between(7, 7)).unwrap(), [written.host]);
 }
 
-#[test]
-fn a_host_is_known_by_machine_id_and_hostname() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
+    let mut database = place.write();
     let mut written = observations(vec![flow(80, 1, 2)], vec![]);
     database.write(&flush(&written)).unwrap();
     written.host.namespace = NamespaceInode(5);
@@ -271,10 +270,8 @@ fn a_host_is_known_by_machine_id_and_hostname() {
     assert_eq!(owners, ["a", "clone"]);
 }
 
-#[test]
-fn namespaces_have_their_last_known_names() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn namespaces_have_their_last_known_names(place: &Place) {
+    let mut database = place.write();
     let named = |inode, name: Option<&str>| NetworkNamespace {
         inode: NamespaceInode(inode),
         name: name.map(str::to_owned),
@@ -293,10 +290,8 @@ fn namespaces_have_their_last_known_names() {
     assert_eq!(database.namespaces(&host("nobody")).unwrap(), []);
 }
 
-#[test]
-fn what_a_process_does_later_is_kept_as_of_last() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn what_a_process_does_later_is_kept_as_of_last(place: &Place) {
+    let mut database = place.write();
     let later = Process {
         pgid: 7,
         ppid: 8,
@@ -315,12 +310,9 @@ fn what_a_process_does_later_is_kept_as_of_last() {
     assert_eq!(read[0].process.as_deref(), Some(&later));
 }
 
-#[test]
-fn history_is_true_for_any_moment_and_goes_with_the_retention() {
-    let directory = tempfile::tempdir().unwrap();
+fn history_is_true_for_any_moment_and_goes_with_the_retention(place: &Place) {
     let settings = Settings { retention: Duration::from_secs(3600), ..Settings::default() };
-    let url = DatabaseUrl::sqlite(directory.path().join("db"));
-    let mut database = open(&url, Access::Write, settings).unwrap();
+    let mut database = place.open(settings);
     for minute in 0..120 {
         let seen = flow(1000 + minute, i64::from(minute) * 60, i64::from(minute) * 60 + 50);
         database.write(&flush(&observations(vec![seen], vec![]))).unwrap();
@@ -338,23 +330,17 @@ fn history_is_true_for_any_moment_and_goes_with_the_retention() {
     }
 }
 
-#[test]
-fn what_reaches_into_the_retention_stays() {
-    let directory = tempfile::tempdir().unwrap();
+fn what_reaches_into_the_retention_stays(place: &Place) {
     let settings = Settings { retention: Duration::from_secs(3600), ..Settings::default() };
-    let url = DatabaseUrl::sqlite(directory.path().join("db"));
-    let mut database = open(&url, Access::Write, settings).unwrap();
+    let mut database = place.open(settings);
     database.write(&flush(&observations(vec![flow(80, 60, 110)], vec![]))).unwrap();
     assert_eq!(database.maintain(at(3600 + 110)).unwrap(), 0);
     assert_eq!(flows(database.as_mut(), between(110, 110)).len(), 1);
     assert_eq!(database.maintain(at(3600 + 111)).unwrap(), 1);
 }
 
-#[test]
-fn both_ends_of_a_connection_become_one_edge_of_the_window() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
-    let mut database = write_to(&path).unwrap();
+fn both_ends_of_a_connection_become_one_edge_of_the_window(place: &Place) {
+    let mut database = place.write();
     let active = flow(80, 60, 70);
     let passive = HostFlow {
         direction: Direction::Passive,
@@ -370,7 +356,7 @@ fn both_ends_of_a_connection_become_one_edge_of_the_window() {
     other.host.addresses[0].address = address("10.0.0.2");
     database.write(&flush(&other)).unwrap();
 
-    let mut reader = read_from(&path).unwrap();
+    let mut reader = place.read();
     let joined = dependencies(reader.as_mut(), between(0, 100), None).unwrap();
     assert_eq!(joined.hosts.len(), 2);
     assert_eq!(joined.edges.len(), 1);
@@ -381,12 +367,10 @@ fn both_ends_of_a_connection_become_one_edge_of_the_window() {
     assert_eq!(dependencies(reader.as_mut(), between(200, 300), None).unwrap().edges, []);
 }
 
-#[test]
-fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same() {
+fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same(place: &Place) {
     const HOUR: i64 = 3_600;
     const DAY: i64 = 24 * HOUR;
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let mut database = place.write();
     // A flow each minute for three days, and its listener. It begins in the middle of an hour.
     let start = 20 * DAY + 1_200;
     for minute in 0..3 * 24 * 60 {
@@ -422,12 +406,10 @@ fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same() {
     assert_eq!(whole(database.as_mut()).bytes_sent, before.bytes_sent + 100);
 }
 
-#[test]
-fn a_few_nodes_are_read_as_all_are() {
+fn a_few_nodes_are_read_as_all_are(place: &Place) {
     // In a ring of hosts each one's application asks the next one's; all of them log to themselves.
     const HOSTS: u16 = 8;
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+    let mut database = place.write();
     for minute in 0..3 {
         for number in 0..HOSTS {
             let here = address(&format!("10.0.0.{number}"));
@@ -475,10 +457,8 @@ fn a_few_nodes_are_read_as_all_are() {
     assert_eq!(narrow, whole);
 }
 
-#[test]
-fn a_flush_that_is_sent_again_adds_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn a_flush_that_is_sent_again_adds_nothing(place: &Place) {
+    let mut database = place.write();
     let first = flush(&observations(vec![flow(80, 1, 2)], vec![]));
     let second = Flush { sequence: 2, ..first.clone() };
     for flush in [&first, &first, &second, &first, &second] {
@@ -490,10 +470,8 @@ fn a_flush_that_is_sent_again_adds_nothing() {
     assert_eq!((&probes[0].probe, probes[0].sequence), (&first.probe, 2));
 }
 
-#[test]
-fn translations_and_probes_come_back_as_they_were() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut database = write_to(&directory.path().join("db")).unwrap();
+fn translations_and_probes_come_back_as_they_were(place: &Place) {
+    let mut database = place.write();
     let translation = Translation {
         namespace: NamespaceInode(7),
         protocol: Protocol::Tcp,

@@ -6,7 +6,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::Arc,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use netglass_model::{
@@ -15,9 +18,75 @@ use netglass_model::{
     Timestamp,
 };
 use netglass_store::{Access, Database, DatabaseUrl, Error, Settings, Window, open};
+use netglass_testing::PostgreSql;
+use tempfile::TempDir;
 
 /// All of time.
 pub(crate) const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
+
+/// Where a database of one test alone is, in one of the backends.
+pub(crate) struct Place {
+    pub(crate) url: DatabaseUrl,
+    _directory: Option<TempDir>,
+}
+
+impl Place {
+    /// A file that is not there yet.
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::sqlite(directory.path().join("db"));
+        Self { url, _directory: Some(directory) }
+    }
+
+    /// An empty database of the cluster that all tests share.
+    pub(crate) fn postgresql() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let server = cluster();
+        server.create_database(&name);
+        Self { url: server.url(&name).parse().unwrap(), _directory: None }
+    }
+
+    pub(crate) fn open(&self, settings: Settings) -> Box<dyn Database> {
+        open(&self.url, Access::Write, settings).unwrap()
+    }
+
+    pub(crate) fn write(&self) -> Box<dyn Database> {
+        self.open(Settings::default())
+    }
+
+    pub(crate) fn read(&self) -> Box<dyn Database> {
+        open(&self.url, Access::Read, Settings::default()).unwrap()
+    }
+}
+
+/// The cluster that all tests share; it ends with their process.
+pub(crate) fn cluster() -> &'static PostgreSql {
+    static CLUSTER: LazyLock<PostgreSql> =
+        LazyLock::new(|| PostgreSql::new().setting("max_connections=300").start());
+    &CLUSTER
+}
+
+/// Makes of each function a test for each backend.
+macro_rules! each_backend {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use crate::support::Place;
+
+            #[test]
+            fn sqlite() {
+                super::$test(&Place::sqlite());
+            }
+
+            #[test]
+            fn postgresql() {
+                netglass_testing::require!(postgresql);
+                super::$test(&Place::postgresql());
+            }
+        })+
+    };
+}
+pub(crate) use each_backend;
 
 pub(crate) fn write_to(path: &Path) -> Result<Box<dyn Database>, Error> {
     open(&DatabaseUrl::sqlite(path), Access::Write, Settings::default())

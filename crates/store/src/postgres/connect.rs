@@ -1,0 +1,184 @@
+//! A connection to the server, with everything that is bound to it.
+
+use std::{collections::HashMap, future::Future, net::ToSocketAddrs as _, time::Duration};
+
+use tokio::{runtime::Runtime, time::timeout};
+use tokio_postgres::{Client, Config, Statement, config::SslMode};
+
+use super::{
+    dimensions::Memory,
+    fault::Fault,
+    migration::{self, State},
+    partition::Partitions,
+    password, staging,
+    tls::Tls,
+};
+use crate::{Access, PostgresUrl, TlsMode, url::Server};
+
+/// Longer than any write of ours, short enough to be told before much is spooled.
+const WRITE_PATIENCE: Duration = Duration::from_secs(25);
+/// A window may hold a long history.
+pub(super) const READ_PATIENCE: Duration = Duration::from_secs(300);
+/// How long data may stay unacknowledged before the other end counts as gone.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(20);
+/// How many addresses are tried.
+const MAX_ADDRESSES: usize = 32;
+
+/// An open connection.
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// What was written over it and need not be written again soon.
+    pub(super) memory: Memory,
+    /// The partitions that are known to be there.
+    pub(super) partitions: Partitions,
+    /// How far the observations that were written over it reach, in microseconds.
+    pub(super) reach: [i64; 2],
+    statements: HashMap<String, Statement>,
+    patience: Duration,
+}
+
+impl Session {
+    /// Connects, and brings the schema to the newest version, or checks that it is there.
+    pub(super) async fn open(
+        runtime: &Runtime,
+        url: &PostgresUrl,
+        access: Access,
+        steps: &[&str],
+    ) -> Result<Self, Fault> {
+        let patience = match access {
+            Access::Write => WRITE_PATIENCE,
+            Access::Read => READ_PATIENCE,
+        };
+        let client = connect(runtime, url).await?;
+        let mut session = Self {
+            client,
+            memory: Memory::default(),
+            partitions: Partitions::default(),
+            reach: [0; 2],
+            statements: HashMap::new(),
+            patience,
+        };
+        let milliseconds = patience.as_millis();
+        let network = NETWORK_PATIENCE.as_millis();
+        session
+            .run(&format!(
+                "SET search_path = netglass, pg_temp; SET timezone = 'UTC';
+                 SET statement_timeout = {milliseconds}; SET lock_timeout = '20s';
+                 SET idle_in_transaction_session_timeout = '60s';
+                 SET client_min_messages = warning; SET tcp_user_timeout = {network};
+                 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
+                 SET tcp_keepalives_count = 2"
+            ))
+            .await?;
+        let newest = migration::newest(steps);
+        match migration::state(&session).await? {
+            State::Version(found) if found > newest => {
+                return Err(Fault::Newer { found, known: newest });
+            }
+            State::Version(found) if found == newest => {}
+            _ if access == Access::Write => migration::migrate(&mut session, steps).await?,
+            State::Version(found) => return Err(Fault::Older { found, known: newest }),
+            State::Empty => return Err(Fault::Older { found: 0, known: newest }),
+        }
+        if access == Access::Write {
+            session.run(staging::TABLE).await?;
+        }
+        Ok(session)
+    }
+
+    /// What `work` comes to, unless it takes too long.
+    pub(super) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        within(self.patience, work).await
+    }
+
+    /// Runs statements that have no parameters.
+    pub(super) async fn run(&self, statements: &str) -> Result<(), Fault> {
+        self.within(self.client.batch_execute(statements)).await
+    }
+
+    /// The statement, which the server prepares once.
+    pub(super) async fn statement(&mut self, text: &str) -> Result<Statement, Fault> {
+        if let Some(statement) = self.statements.get(text) {
+            return Ok(statement.clone());
+        }
+        let statement = self.within(self.client.prepare(text)).await?;
+        self.statements.insert(text.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+/// What `work` comes to, unless it takes longer than `patience`.
+pub(super) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Fault> {
+    // The server ends what takes too long by itself; this is for one that says nothing any more.
+    match timeout(patience + Duration::from_secs(3), work).await {
+        Ok(result) => result.map_err(Fault::from),
+        Err(_) => Err(Fault::Silent),
+    }
+}
+
+async fn connect(runtime: &Runtime, url: &PostgresUrl) -> Result<Client, Fault> {
+    let tls = Tls::new(url)?;
+    let mut last = None;
+    for server in &url.servers {
+        let config = match config(url, server) {
+            Ok(config) => config,
+            Err(fault @ Fault::Unreachable(_)) => {
+                last = Some(fault);
+                continue;
+            }
+            Err(fault) => return Err(fault),
+        };
+        let addresses = u32::try_from(config.get_hosts().len()).unwrap_or(1);
+        let connected = within(url.connect_timeout * addresses, config.connect(tls.clone())).await;
+        match connected {
+            Ok((client, connection)) => {
+                // What ends it is told to those who wait for an answer.
+                runtime.spawn(async move { drop(connection.await) });
+                return Ok(client);
+            }
+            Err(fault) if fault.is_lost() => last = Some(fault),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(last.unwrap_or(Fault::Unreachable("no server is named".to_owned())))
+}
+
+fn config(url: &PostgresUrl, server: &Server) -> Result<Config, Fault> {
+    let mut config = Config::new();
+    config
+        .user(&url.user)
+        .dbname(&url.database)
+        .application_name(&url.application)
+        .connect_timeout(url.connect_timeout)
+        .tcp_user_timeout(NETWORK_PATIENCE)
+        .keepalives_idle(Duration::from_secs(10))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(2)
+        .ssl_mode(match url.tls {
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::Prefer => SslMode::Prefer,
+            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
+        });
+    if let Some(password) = password::find(url, server)? {
+        config.password(password.reveal());
+    }
+    if server.host.starts_with('/') {
+        config.host(&server.host).port(server.port);
+        return Ok(config);
+    }
+    // Looked up here and not by the client, which would start a thread for it: one that keeps the
+    // privileges that this one gives up later.
+    let addresses = (server.host.as_str(), server.port).to_socket_addrs().map_err(|error| {
+        Fault::Unreachable(format!("the address of {} cannot be found: {error}", server.host))
+    })?;
+    for address in addresses.take(MAX_ADDRESSES) {
+        config.host(&server.host).hostaddr(address.ip()).port(server.port);
+    }
+    Ok(config)
+}

@@ -1,0 +1,581 @@
+//! Reading what is kept.
+
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+
+use netglass_model::{
+    FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
+    Process, Route, Timestamp, Translation,
+};
+use tokio_postgres::{Portal, Row, Transaction, types::ToSql};
+use uuid::Uuid;
+
+use super::{
+    codec::{self, Moment},
+    connect::{READ_PATIENCE, Session, within},
+    fault::Fault,
+    identity,
+    partition::Resolution,
+    select,
+    staging::Kind,
+};
+use crate::{Family, Selection, Window, columns::counters_from};
+
+/// How many observations are taken from the server at a time.
+const BATCH: i32 = 10_000;
+
+/// A moment of the database.
+///
+/// The tables are locked (nobody may drop them) before the moment is chosen: the partitions that
+/// are moved to another resolution, and dropped, are then either there or moved.
+async fn snapshot<'s>(session: &'s mut Session, kinds: &[Kind]) -> Result<Transaction<'s>, Fault> {
+    let tables: Vec<_> = kinds
+        .iter()
+        .flat_map(|&kind| Resolution::ALL.map(|resolution| resolution.table(kind)))
+        .collect();
+    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
+    let begin = session
+        .client
+        .build_transaction()
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start();
+    let transaction = within(READ_PATIENCE, begin).await?;
+    // Compiling a statement costs more than running it does where a few flows are read.
+    let prepare = format!("SET LOCAL jit = off; {lock}");
+    within(READ_PATIENCE, transaction.batch_execute(&prepare)).await?;
+    Ok(transaction)
+}
+
+pub(super) async fn ask(
+    transaction: &Transaction<'_>,
+    text: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, Fault> {
+    within(READ_PATIENCE, transaction.query(text, parameters)).await
+}
+
+/// The first and last bucket that may hold what touches the window, at each resolution, and the
+/// window itself.
+async fn bounds(transaction: &Transaction<'_>, window: Window) -> Result<[Moment; 8], Fault> {
+    let (since, until) = (Moment::floor(window.since), Moment::floor(window.until));
+    let mut bounds = [since; 8];
+    let text = "SELECT before, after FROM extent ORDER BY resolution";
+    let rows = ask(transaction, text, &[]).await?;
+    for (row, pair) in rows.iter().zip(bounds.chunks_exact_mut(2)) {
+        let (before, after): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        pair.copy_from_slice(&[
+            Moment(since.0.saturating_sub(after).max(EARLIEST)),
+            Moment(until.0.saturating_add(before).min(LATEST)),
+        ]);
+    }
+    let [.., first, last] = &mut bounds;
+    (*first, *last) = (since, until);
+    Ok(bounds)
+}
+
+/// What no time that can be held is beyond, and what the server can hold.
+const EARLIEST: i64 = -(1 << 54);
+const LATEST: i64 = 1 << 54;
+
+pub(super) fn parameters(bounds: &[Moment; 8]) -> Vec<&(dyn ToSql + Sync)> {
+    bounds.iter().map(|moment| moment as &(dyn ToSql + Sync)).collect()
+}
+
+/// The observations of a kind that touch the window, at all resolutions; its parameters are the
+/// [`bounds`].
+fn observations(kind: Kind) -> String {
+    let columns = kind.columns();
+    let parts = Resolution::ALL.map(|resolution| {
+        let first = resolution.number() * 2 + 1;
+        let (table, last) = (resolution.table(kind), first + 1);
+        format!(
+            "SELECT {columns} FROM {table}
+             WHERE bucket BETWEEN ${first} AND ${last} AND first_seen <= $8 AND last_seen >= $7"
+        )
+    });
+    format!("({}) o", parts.join(" UNION ALL "))
+}
+
+/// Every host, with its addresses within the window.
+pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<Host>, Fault> {
+    let transaction = snapshot(session, &[Kind::Address]).await?;
+    let mut hosts = HashMap::new();
+    let text = "SELECT host_id, machine_id, hostname, namespace FROM host";
+    let rows = ask(&transaction, text, &[]).await?;
+    for row in &rows {
+        let host =
+            Host { id: host_id(row, 1)?, namespace: codec::inode(row, 3)?, addresses: Vec::new() };
+        hosts.insert(row.try_get::<_, Uuid>(0)?, host);
+    }
+    let bounds = bounds(&transaction, window).await?;
+    let observed = observations(Kind::Address);
+    let text = format!(
+        "SELECT host_id, inode, address FROM host_address JOIN namespace USING (namespace_id)
+         WHERE address_id IN (SELECT address_id FROM {observed})"
+    );
+    for row in &ask(&transaction, &text, &parameters(&bounds)).await? {
+        let host = hosts.get_mut(&row.try_get(0)?).ok_or_else(|| dangling("an address", "host"))?;
+        let address =
+            HostAddress { namespace: codec::inode(row, 1)?, address: codec::address(row, 2)? };
+        host.addresses.push(address);
+    }
+    transaction.commit().await?;
+
+    let mut hosts: Vec<_> = hosts.into_values().collect();
+    hosts.sort_by(|a, b| a.id.cmp(&b.id));
+    for host in &mut hosts {
+        host.addresses.sort_unstable();
+    }
+    Ok(hosts)
+}
+
+/// The namespaces of a host, in order.
+pub(super) async fn namespaces(
+    session: &mut Session,
+    host: &HostId,
+) -> Result<Vec<NetworkNamespace>, Fault> {
+    let id = identity::host(host);
+    let text = "SELECT inode, name FROM namespace WHERE host_id = $1";
+    let rows = session.within(session.client.query(text, &[&id])).await?;
+    let mut namespaces = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let name = codec::maybe_text(row, 1)?;
+        namespaces.push(NetworkNamespace { inode: codec::inode(row, 0)?, name });
+    }
+    namespaces.sort_unstable();
+    Ok(namespaces)
+}
+
+/// A host and a namespace on it.
+type Place = (Arc<HostId>, NamespaceInode);
+
+/// What observations refer to, each read once.
+struct Dimensions<T> {
+    places: HashMap<Uuid, Place>,
+    processes: HashMap<Uuid, Arc<Process>>,
+    known: HashMap<Uuid, (Arc<HostId>, T)>,
+}
+
+impl<T> Dimensions<T> {
+    fn new() -> Self {
+        Self { places: HashMap::new(), processes: HashMap::new(), known: HashMap::new() }
+    }
+
+    fn place(&self, row: &Row, column: usize) -> Result<Place, Fault> {
+        let place = self.places.get(&row.try_get(column)?);
+        place.cloned().ok_or_else(|| dangling("a row", "namespace"))
+    }
+
+    fn process(&self, row: &Row, column: usize) -> Result<Option<Arc<Process>>, Fault> {
+        let Some(id) = row.try_get::<_, Option<Uuid>>(column)? else { return Ok(None) };
+        let process = self.processes.get(&id).ok_or_else(|| dangling("a row", "process"))?;
+        Ok(Some(Arc::clone(process)))
+    }
+
+    /// Reads those rows of `text`, whose parameter is an array of ids, that `rows` refer to in their
+    /// first column, and the namespaces that those refer to in their second one, and the processes in
+    /// the column `process`.
+    async fn learn(
+        &mut self,
+        transaction: &Transaction<'_>,
+        rows: &[Row],
+        text: &str,
+        process: Option<usize>,
+        read: impl Fn(&Self, &Row) -> Result<(Arc<HostId>, T), Fault>,
+    ) -> Result<(), Fault> {
+        let mut missing = Vec::new();
+        for row in rows {
+            let id: Uuid = row.try_get(0)?;
+            if !self.known.contains_key(&id) {
+                missing.push(id);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let found = ask(transaction, text, &[&missing]).await?;
+        self.learn_places(transaction, &found).await?;
+        if let Some(column) = process {
+            self.learn_processes(transaction, &found, column).await?;
+        }
+        for row in &found {
+            let one = read(self, row)?;
+            self.known.insert(row.try_get(0)?, one);
+        }
+        Ok(())
+    }
+
+    async fn learn_places(
+        &mut self,
+        transaction: &Transaction<'_>,
+        rows: &[Row],
+    ) -> Result<(), Fault> {
+        let mut missing = Vec::new();
+        for row in rows {
+            let id: Uuid = row.try_get(1)?;
+            if !self.places.contains_key(&id) {
+                missing.push(id);
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let text = "SELECT namespace_id, inode, machine_id, hostname
+                    FROM namespace JOIN host USING (host_id) WHERE namespace_id = ANY ($1)";
+        for row in &ask(transaction, text, &[&missing]).await? {
+            let place = (Arc::new(host_id(row, 2)?), codec::inode(row, 1)?);
+            self.places.insert(row.try_get(0)?, place);
+        }
+        Ok(())
+    }
+
+    async fn learn_processes(
+        &mut self,
+        transaction: &Transaction<'_>,
+        rows: &[Row],
+        column: usize,
+    ) -> Result<(), Fault> {
+        let mut missing = Vec::new();
+        for row in rows {
+            let id = row.try_get::<_, Option<Uuid>>(column)?;
+            missing.extend(id.filter(|id| !self.processes.contains_key(id)));
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let text = "SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe,
+                        cgroup, container, command_line
+                    FROM process WHERE process_id = ANY ($1)";
+        for row in &ask(transaction, text, &[&missing]).await? {
+            self.processes.insert(row.try_get(0)?, Arc::new(process_of(row)?));
+        }
+        Ok(())
+    }
+
+    fn known(&self, row: &Row, what: &str) -> Result<&(Arc<HostId>, T), Fault> {
+        self.known.get(&row.try_get(0)?).ok_or_else(|| dangling("an observation", what))
+    }
+}
+
+/// The next observations; none where all have been read.
+async fn next(transaction: &Transaction<'_>, portal: &Portal) -> Result<Vec<Row>, Fault> {
+    within(READ_PATIENCE, transaction.query_portal(portal, BATCH)).await
+}
+
+/// Observations of a kind within the window, in order of time.
+async fn observed(
+    transaction: &Transaction<'_>,
+    kind: Kind,
+    window: Window,
+) -> Result<Portal, Fault> {
+    let bounds = bounds(transaction, window).await?;
+    let (columns, observed) = (kind.columns(), observations(kind));
+    let text = format!("SELECT {columns} FROM {observed} ORDER BY bucket");
+    within(READ_PATIENCE, transaction.bind(&text, &parameters(&bounds))).await
+}
+
+/// What was observed of each of these within the bounds, put together: its id, times, and, where it
+/// is counted, the connections and those that were opened of each observation in order of time, and
+/// the sum of each counter.
+///
+/// Connections are no sum; the server's own way to go through them in order is slower than ours.
+async fn folded(
+    transaction: &Transaction<'_>,
+    kind: Kind,
+    bounds: &[Moment; 8],
+    ids: &[Uuid],
+) -> Result<Vec<Row>, Fault> {
+    let (name, counters) = (kind.name(), kind.counters());
+    let mut sums = String::new();
+    if !counters.is_empty() {
+        sums.push_str(", array_agg(connections), array_agg(opened)");
+    }
+    for counter in counters {
+        // Writing to a String cannot fail.
+        let _ = write!(sums, ", least(sum({counter}), 9223372036854775807)::bigint");
+    }
+    let columns = kind.columns();
+    let mut parts = Vec::new();
+    for resolution in Resolution::ALL {
+        let first = resolution.number() * 2 + 1;
+        let (table, last) = (resolution.table(kind), first + 1);
+        parts.push(format!(
+            "SELECT w.id, o.* FROM unnest($9::uuid[]) w (id) CROSS JOIN LATERAL (
+                SELECT min(first_seen) AS first_seen, max(last_seen) AS last_seen{sums}
+                FROM (
+                    SELECT {columns} FROM {table}
+                    WHERE {name}_id = w.id AND bucket BETWEEN ${first} AND ${last}
+                        AND first_seen <= $8 AND last_seen >= $7
+                    ORDER BY bucket) each) o
+             WHERE o.first_seen IS NOT NULL"
+        ));
+    }
+    // What is coarser is older.
+    parts.reverse();
+    let mut parameters = parameters(bounds);
+    parameters.push(&ids);
+    ask(transaction, &parts.join(" UNION ALL "), &parameters).await
+}
+
+/// The connections of observations in order of time: an array of how many each had, and one of how
+/// many of them were opened in it.
+fn connections(row: &Row, column: usize) -> Result<u64, Fault> {
+    let (all, opened): (Vec<i64>, Vec<i64>) = (row.try_get(column)?, row.try_get(column + 1)?);
+    let mut total = FlowCounters::default();
+    for (connections, opened) in all.into_iter().zip(opened) {
+        let [connections, opened] = [connections, opened].map(i64::cast_unsigned);
+        total.append(&FlowCounters { connections, opened, ..FlowCounters::default() });
+    }
+    Ok(total.connections)
+}
+
+/// The processes of these families that have a flow or a listener within the window, and what else
+/// they were then.
+pub(super) async fn members(
+    session: &mut Session,
+    window: Window,
+    families: &[Family],
+    visit: &mut dyn FnMut(&HostId, Arc<Process>),
+) -> Result<(), Fault> {
+    let transaction = snapshot(session, &[Kind::Flow, Kind::Listener]).await?;
+    let bounds = bounds(&transaction, window).await?;
+    let of_families = select::Families::new(families);
+    let mut parameters = parameters(&bounds);
+    parameters.extend(of_families.parameters());
+    let seen = [Kind::Flow, Kind::Listener].map(|kind| {
+        let (name, observed) = (kind.name(), observations(kind));
+        format!(
+            "EXISTS (SELECT FROM {name} d JOIN {observed} USING ({name}_id)
+                WHERE d.process_id = p.process_id)"
+        )
+    });
+    let text = format!(
+        "SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup,
+            container, command_line, machine_id, hostname
+         FROM process p JOIN host USING (host_id)
+         WHERE (host_id, pid, start_time) IN (
+                SELECT m.host_id, m.pid, m.start_time FROM process m JOIN {} ON {})
+            AND ({} OR {})",
+        select::Families::table(9),
+        select::Families::condition("m"),
+        seen[0],
+        seen[1],
+    );
+    for row in &ask(&transaction, &text, &parameters).await? {
+        visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Every observation of a flow that touches the window, in order of time.
+pub(super) async fn flows(
+    session: &mut Session,
+    window: Window,
+    wanted: Option<&Selection>,
+    visit: &mut dyn FnMut(&HostId, HostFlow),
+) -> Result<(), Fault> {
+    let transaction = snapshot(session, &[Kind::Flow]).await?;
+    let mut dimensions = Dimensions::new();
+    if let Some(wanted) = wanted {
+        let bounds = bounds(&transaction, window).await?;
+        let ids = select::flows(&transaction, &bounds, wanted).await?;
+        let rows = folded(&transaction, Kind::Flow, &bounds, &ids).await?;
+        dimensions.learn(&transaction, &rows, FLOW, Some(2), flow_of).await?;
+        for row in &rows {
+            let (host, flow) = dimensions.known(row, "flow")?;
+            let mut columns = 5..;
+            let counters = counters_from(|| codec::count(row, columns.next().unwrap_or_default()))?;
+            let observed = HostFlow {
+                counters: FlowCounters { connections: connections(row, 3)?, ..counters },
+                first_seen: codec::timestamp(row, 1)?,
+                last_seen: codec::timestamp(row, 2)?,
+                ..flow.clone()
+            };
+            visit(host, observed);
+        }
+        return Ok(transaction.commit().await?);
+    }
+    let portal = observed(&transaction, Kind::Flow, window).await?;
+    loop {
+        let rows = next(&transaction, &portal).await?;
+        if rows.is_empty() {
+            break;
+        }
+        dimensions.learn(&transaction, &rows, FLOW, Some(2), flow_of).await?;
+        for row in &rows {
+            let (host, flow) = dimensions.known(row, "flow")?;
+            let mut columns = 4..;
+            let observed = HostFlow {
+                counters: counters_from(|| codec::count(row, columns.next().unwrap_or_default()))?,
+                first_seen: codec::timestamp(row, 2)?,
+                last_seen: codec::timestamp(row, 3)?,
+                ..flow.clone()
+            };
+            visit(host, observed);
+        }
+    }
+    Ok(transaction.commit().await?)
+}
+
+const FLOW: &str = "
+    SELECT flow_id, namespace_id, process_id, protocol, direction, local_address, local_port,
+        peer_address, peer_port, attribution
+    FROM flow WHERE flow_id = ANY ($1)";
+
+fn flow_of(dimensions: &Dimensions<HostFlow>, row: &Row) -> Result<(Arc<HostId>, HostFlow), Fault> {
+    let (host, namespace) = dimensions.place(row, 1)?;
+    let flow = HostFlow {
+        namespace,
+        protocol: codec::protocol(row, 3)?,
+        direction: codec::direction(row, 4)?,
+        local: codec::endpoint(row, 5)?,
+        peer: codec::endpoint(row, 7)?,
+        process: dimensions.process(row, 2)?,
+        attribution: codec::attribution(row, 9)?,
+        counters: FlowCounters::default(),
+        first_seen: Timestamp::default(),
+        last_seen: Timestamp::default(),
+    };
+    Ok((host, flow))
+}
+
+/// Every observation of a listener that touches the window, in order of time.
+pub(super) async fn listeners(
+    session: &mut Session,
+    window: Window,
+    wanted: Option<&Selection>,
+    visit: &mut dyn FnMut(&HostId, Listener),
+) -> Result<(), Fault> {
+    let transaction = snapshot(session, &[Kind::Listener]).await?;
+    let mut dimensions = Dimensions::new();
+    if let Some(wanted) = wanted {
+        let bounds = bounds(&transaction, window).await?;
+        let ids = select::listeners(&transaction, &bounds, wanted).await?;
+        let rows = folded(&transaction, Kind::Listener, &bounds, &ids).await?;
+        dimensions.learn(&transaction, &rows, LISTENER, Some(2), listener_of).await?;
+        for row in &rows {
+            let (host, listener) = dimensions.known(row, "listener")?;
+            let observed = Listener {
+                first_seen: codec::timestamp(row, 1)?,
+                last_seen: codec::timestamp(row, 2)?,
+                ..listener.clone()
+            };
+            visit(host, observed);
+        }
+        return Ok(transaction.commit().await?);
+    }
+    let portal = observed(&transaction, Kind::Listener, window).await?;
+    loop {
+        let rows = next(&transaction, &portal).await?;
+        if rows.is_empty() {
+            break;
+        }
+        dimensions.learn(&transaction, &rows, LISTENER, Some(2), listener_of).await?;
+        for row in &rows {
+            let (host, listener) = dimensions.known(row, "listener")?;
+            let observed = Listener {
+                first_seen: codec::timestamp(row, 2)?,
+                last_seen: codec::timestamp(row, 3)?,
+                ..listener.clone()
+            };
+            visit(host, observed);
+        }
+    }
+    Ok(transaction.commit().await?)
+}
+
+const LISTENER: &str = "
+    SELECT listener_id, namespace_id, process_id, protocol, local_address, local_port
+    FROM listener WHERE listener_id = ANY ($1)";
+
+fn listener_of(
+    dimensions: &Dimensions<Listener>,
+    row: &Row,
+) -> Result<(Arc<HostId>, Listener), Fault> {
+    let (host, namespace) = dimensions.place(row, 1)?;
+    let listener = Listener {
+        namespace,
+        protocol: codec::protocol(row, 3)?,
+        local: codec::endpoint(row, 4)?,
+        process: dimensions.process(row, 2)?,
+        first_seen: Timestamp::default(),
+        last_seen: Timestamp::default(),
+    };
+    Ok((host, listener))
+}
+
+/// Every observation of a translation that touches the window, in order of time.
+pub(super) async fn translations(
+    session: &mut Session,
+    window: Window,
+    visit: &mut dyn FnMut(&HostId, Translation),
+) -> Result<(), Fault> {
+    let transaction = snapshot(session, &[Kind::Translation]).await?;
+    let mut dimensions = Dimensions::new();
+    let portal = observed(&transaction, Kind::Translation, window).await?;
+    let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
+                    original_port, translated_client, translated_server, translated_port
+                FROM translation WHERE translation_id = ANY ($1)";
+    loop {
+        let rows = next(&transaction, &portal).await?;
+        if rows.is_empty() {
+            break;
+        }
+        dimensions.learn(&transaction, &rows, find, None, translation_of).await?;
+        for row in &rows {
+            let (host, translation) = dimensions.known(row, "translation")?;
+            let observed = Translation {
+                first_seen: codec::timestamp(row, 2)?,
+                last_seen: codec::timestamp(row, 3)?,
+                connections: codec::count(row, 4)?,
+                opened: codec::count(row, 5)?,
+                ..*translation
+            };
+            visit(host, observed);
+        }
+    }
+    Ok(transaction.commit().await?)
+}
+
+fn translation_of(
+    dimensions: &Dimensions<Translation>,
+    row: &Row,
+) -> Result<(Arc<HostId>, Translation), Fault> {
+    let (host, namespace) = dimensions.place(row, 1)?;
+    let translation = Translation {
+        namespace,
+        protocol: codec::protocol(row, 2)?,
+        original: Route { client: codec::address(row, 3)?, server: codec::endpoint(row, 4)? },
+        translated: Route { client: codec::address(row, 6)?, server: codec::endpoint(row, 7)? },
+        connections: 0,
+        opened: 0,
+        first_seen: Timestamp::default(),
+        last_seen: Timestamp::default(),
+    };
+    Ok((host, translation))
+}
+
+fn process_of(row: &Row) -> Result<Process, Fault> {
+    Ok(Process {
+        pid: codec::number(row, 1)?,
+        start_time: Timestamp::from_nanoseconds(row.try_get(2)?),
+        pgid: codec::number(row, 3)?,
+        ppid: codec::number(row, 4)?,
+        family: codec::number(row, 5)?,
+        uid: codec::maybe_number(row, 6)?,
+        gid: codec::maybe_number(row, 7)?,
+        comm: codec::text(row, 8)?,
+        exe: codec::maybe_text(row, 9)?,
+        cgroup: codec::maybe_text(row, 10)?,
+        container: codec::maybe_text(row, 11)?,
+        command_line: codec::maybe_text(row, 12)?,
+    })
+}
+
+fn host_id(row: &Row, column: usize) -> Result<HostId, Fault> {
+    Ok(HostId { machine_id: codec::text(row, column)?, hostname: codec::text(row, column + 1)? })
+}
+
+fn dangling(what: &str, target: &str) -> Fault {
+    Fault::Malformed(format!("{what} refers to a {target} that does not exist"))
+}
