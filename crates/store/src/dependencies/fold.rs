@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use netglass_model::{
     Attribution, Direction, Endpoint, FlowCounters, Host, HostFlow, HostId, Listener,
-    NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp,
+    NamespaceInode, NetworkNamespace, Process, Protocol, Route, Timestamp, Translation,
 };
 
 use super::processes::{self, GroupId, Groups};
@@ -58,6 +58,16 @@ pub(super) struct Listening {
     pub(super) last_seen: Timestamp,
 }
 
+/// What a place did to the addresses of connections, over the whole window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Translating {
+    pub(super) place: Place,
+    pub(super) protocol: Protocol,
+    pub(super) original: Route,
+    pub(super) translated: Route,
+    pub(super) connections: u64,
+}
+
 /// All that was seen within a window.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -73,6 +83,8 @@ pub(super) struct Seen {
     pub(super) flows: Vec<Flow>,
     /// The listeners.
     pub(super) listeners: Vec<Listening>,
+    /// The translations of addresses, in an order of their own.
+    pub(super) translations: Vec<Translating>,
 }
 
 impl Seen {
@@ -87,6 +99,7 @@ pub(super) fn read(database: &mut dyn Database, window: Window) -> Result<Seen, 
     let mut reading = Reading::default();
     database.flows(window, &mut |host, flow| reading.add_flow(host, flow))?;
     database.listeners(window, &mut |host, listener| reading.add_listener(host, &listener))?;
+    database.translations(window, &mut |host, it| reading.add_translation(host, it))?;
     // Last, so that every host that is named above is among them.
     let hosts = database.hosts(window)?;
     for host in &hosts {
@@ -140,6 +153,7 @@ struct Reading {
     processes: Numbered<(usize, Arc<Process>)>,
     flows: HashMap<(FlowKey<Option<usize>>, Attribution), Counted>,
     listeners: HashMap<ListenerKey<Option<usize>>, (Timestamp, Timestamp)>,
+    translations: HashMap<(Place, Protocol, Route, Route), Translation>,
 }
 
 impl Reading {
@@ -179,6 +193,15 @@ impl Reading {
             .or_insert((listener.first_seen, listener.last_seen));
         seen.0 = seen.0.min(listener.first_seen);
         seen.1 = seen.1.max(listener.last_seen);
+    }
+
+    fn add_translation(&mut self, host: &HostId, translation: Translation) {
+        let place = Place { host: self.hosts.index(host), namespace: translation.namespace };
+        let Translation { protocol, original, translated, .. } = translation;
+        self.translations
+            .entry((place, protocol, original, translated))
+            .and_modify(|known| known.append(translation.connections, translation.opened))
+            .or_insert(translation);
     }
 
     /// Numbers hosts and processes in an order of their own, and puts the flows of one group of
@@ -226,9 +249,22 @@ impl Reading {
             let sum = listeners.entry((place_of(place), protocol, local, process)).or_insert(seen);
             *sum = (sum.0.min(seen.0), sum.1.max(seen.1));
         }
+        let mut translations: Vec<_> = self
+            .translations
+            .into_iter()
+            .map(|((place, protocol, original, translated), told)| Translating {
+                place: place_of(place),
+                protocol,
+                original,
+                translated,
+                connections: told.connections,
+            })
+            .collect();
+        translations.sort_unstable();
         Seen {
             ids,
             groups,
+            translations,
             flows: flows.into_iter().map(|(key, counted)| Flow { key, counted }).collect(),
             listeners: listeners
                 .into_iter()

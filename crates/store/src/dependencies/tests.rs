@@ -2,6 +2,7 @@
 
 mod properties;
 mod rules;
+mod translations;
 
 use std::{net::IpAddr, sync::Arc};
 
