@@ -148,14 +148,19 @@ fn translate(
     split(services, &ways, &by_original, Direction::Active, &at_clients);
     split(services, &ways, &by_translated, Direction::Passive, &at_servers);
 
-    let was_seen = |sights: &Sights, name| sights.get(&name).is_some_and(|it| !it.is_empty());
+    let was_seen = |sights: &Sights, name: Name, place: Place| {
+        sights.get(&name).is_some_and(|places| match service(name, place).confined {
+            Some(place) => places.contains(&place),
+            None => !places.is_empty(),
+        })
+    };
     ways.into_iter()
         .enumerate()
         .map(|(index, way)| Crossing {
             clients_open: at_clients[index].is_none()
-                && was_seen(&clients, (way.protocol, way.original)),
+                && was_seen(&clients, (way.protocol, way.original), way.first),
             servers_open: at_servers[index].is_none()
-                && was_seen(&servers, (way.protocol, way.translated)),
+                && was_seen(&servers, (way.protocol, way.translated), way.last),
             way,
         })
         .collect()

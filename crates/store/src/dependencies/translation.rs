@@ -56,7 +56,7 @@ pub(super) fn ways(translations: &[Translating], clients: &Sights, servers: &Sig
     let between: BTreeSet<Name> = ways
         .iter()
         .map(|way| (way.protocol, way.translated))
-        .filter(|name| originals.contains(name))
+        .filter(|name| originals.contains(name) && !is_confined(name.1))
         .collect();
     for name in between {
         ways = compose(ways, name);
@@ -76,7 +76,9 @@ fn once_each(translations: &[Translating], clients: &Sights, servers: &Sights) -
     let mut by_routers: BTreeMap<(Protocol, Route, Route), Translating> = BTreeMap::new();
     for it in translations {
         let host = it.place.host;
-        if has_end(clients, (it.protocol, it.original), host)
+        if is_confined(it.original)
+            || is_confined(it.translated)
+            || has_end(clients, (it.protocol, it.original), host)
             || has_end(servers, (it.protocol, it.translated), host)
         {
             kept.push(*it);

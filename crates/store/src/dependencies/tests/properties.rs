@@ -75,7 +75,7 @@ fn any_memory() -> impl Strategy<Value = Memory> {
 }
 
 /// The same with translations between any of these addresses, each once.
-fn any_translated_memory() -> impl Strategy<Value = Memory> {
+pub(super) fn any_translated_memory() -> impl Strategy<Value = Memory> {
     let route = || (0..ADDRESSES.len(), 0..ADDRESSES.len(), 80_u16..82);
     let translation = (0..3_usize, 1_u64..3, route(), route(), 0_u64..20);
     (any_memory(), prop::collection::vec(translation, 0..12)).prop_map(|(mut memory, made)| {
