@@ -220,10 +220,10 @@ impl Search<'_> {
             self.frontier.insert(self.reading.family(process));
         }
         let here = self.reading.host(key.place.host);
-        // A server that is confined to a host, and one whose own end was seen, listens here.
+        // A server at a loopback address, and one whose own end was seen, is on that very host.
         let elsewhere = |address: IpAddr| self.owners.get(&address.to_canonical());
         let servers = self.related.to(&self.service(key)).into_iter().map(|service| {
-            let is_here = service.host.is_some()
+            let is_here = service.server.address.is_loopback()
                 || (key.direction == Direction::Passive && service.server == key.local);
             let owners = if is_here { None } else { elsewhere(service.server.address) };
             (service.protocol, service.server.port, service.host, owners)

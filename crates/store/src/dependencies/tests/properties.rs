@@ -196,18 +196,11 @@ proptest! {
     }
 
     #[test]
-    fn translation_neither_hides_nor_invents_connections(memory in any_translated_memory()) {
+    fn translation_invents_no_connections(memory in any_translated_memory()) {
         let mut memory = memory;
         let [connections, failed, _] = sum_of_edges(&mut memory);
         let [most, most_failed, _] = sum_of_flows(&memory);
         prop_assert!(connections <= most && failed <= most_failed);
-        let mut least = 0;
-        for active in [true, false] {
-            let mut half = memory.clone();
-            half.flows.retain(|(_, flow)| (flow.direction == Direction::Active) == active);
-            least = least.max(sum_of_flows(&half)[0]);
-        }
-        prop_assert!(connections >= least, "{connections} of {least}");
     }
 
     #[test]
