@@ -133,9 +133,9 @@ impl Translations {
                 consequence: CONSEQUENCE.to_owned(),
             });
         }
-        let with_events = self.sightings == Sightings::Repeated;
+        let room = (self.sightings == Sightings::Repeated).then_some(watch::ROOM_FOR_EVENTS);
         let open = || {
-            let opened = Watch::open(entry.cloned(), with_events);
+            let opened = Watch::open(entry.cloned(), room);
             // Nothing is lost where nothing is tracked.
             let idle = watch::tracked() == Some(0);
             opened.map_err(|error| (error, idle))
@@ -239,6 +239,26 @@ mod tests {
                 Translations::new(Selection::default(), once, Limits::default()).unwrap();
             let mut collector = Collector::new(Limits::default());
             assert_eq!(look(&mut listed, &mut collector)[0].connections, 5);
+        });
+    }
+
+    #[test]
+    fn where_events_are_lost_all_are_listed_anew() {
+        require!(root, command("nft"));
+        redirecting().inside(|| {
+            let mut watch = Watch::open(None, Some(4096)).unwrap().unwrap();
+            assert_eq!(watch.look(1000).unwrap(), watch::Losses::default());
+            drop(connect(100));
+            // A list takes a part of all time at most.
+            let mut lost = 0;
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while watch.table.living() < 100 && Instant::now() < deadline {
+                lost += watch.look(1000).unwrap().events;
+            }
+            assert!(lost >= 1);
+            let mut counts = Vec::new();
+            watch.table.report(|_, counted| counts.push((counted.connections, counted.opened)));
+            assert_eq!(counts, [(100, 100)]);
         });
     }
 

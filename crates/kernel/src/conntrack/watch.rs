@@ -31,8 +31,8 @@ const IPCTNL_MSG_CT_GET_STATS: u16 = CTNETLINK | 5;
 /// The bits of `NFNLGRP_CONNTRACK_NEW` and `NFNLGRP_CONNTRACK_DESTROY`.
 const GROUPS: u32 = 1 << 0 | 1 << 2;
 
-/// What the kernel may keep for us: some ten thousand events.
-const ROOM_FOR_EVENTS: usize = 16 << 20;
+/// What the kernel may keep for us, in bytes: some ten thousand events.
+pub(super) const ROOM_FOR_EVENTS: usize = 16 << 20;
 
 /// How long those are taken to exist of whose end the kernel may not tell.
 const TRUSTED: Duration = Duration::from_secs(60);
@@ -53,12 +53,12 @@ pub(crate) fn try_to_ask() -> Result<(), Error> {
     }
     let mut netlink = Netlink::open(Family::Netfilter, WHAT)?;
     netlink.ask(WHAT, IPCTNL_MSG_CT_GET_STATS, &[0; HEADER_LENGTH], |_| {})?;
-    open_events().map(drop)
+    open_events(ROOM_FOR_EVENTS).map(drop)
 }
 
-fn open_events() -> Result<Option<Events>, Error> {
+fn open_events(room: usize) -> Result<Option<Events>, Error> {
     let tells = fs::read_to_string(TELLS).is_ok_and(|text| text.trim() != "0");
-    let open = || Events::open(Family::Netfilter, WHAT, GROUPS, ROOM_FOR_EVENTS);
+    let open = || Events::open(Family::Netfilter, WHAT, GROUPS, room);
     tells.then(open).transpose()
 }
 
@@ -85,12 +85,15 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins to follow the namespace of the calling thread, into which `entry` leads; `None` where
-    /// nothing is tracked there.
-    pub(super) fn open(entry: Option<Namespace>, with_events: bool) -> Result<Option<Self>, Error> {
+    /// nothing is tracked there. The kernel keeps events in `room_for_events`, if it is to tell any.
+    pub(super) fn open(
+        entry: Option<Namespace>,
+        room_for_events: Option<usize>,
+    ) -> Result<Option<Self>, Error> {
         if tracked().is_none() {
             return Ok(None);
         }
-        let events = if with_events { open_events()? } else { None };
+        let events = room_for_events.map(open_events).transpose()?.flatten();
         let now = Some(Instant::now());
         Ok(Some(Self { entry, events, table: Table::default(), next_list: now, not_before: now }))
     }

@@ -16,6 +16,9 @@ struct Hosts {
     server: Namespace,
 }
 
+/// How many short connections there are.
+const COUNT: u16 = 2000;
+
 /// What the client connects to.
 const SERVICE: &str = "10.9.7.254:80";
 /// Who answers.
@@ -55,7 +58,8 @@ impl Hosts {
         let start = |namespace: &&Namespace| {
             let common = ["probe", "--format", "json", "--interval", "20ms"];
             let arguments = [&common, &["--flush-interval", "100ms"][..], options].concat();
-            let command = as_machine(database.netglass(namespace, &arguments), namespace, database);
+            let command =
+                as_machine(&database.netglass(namespace, &arguments), namespace, database);
             Probing::once_ready(Running::spawn(command))
         };
         watched.iter().map(start).collect()
@@ -63,7 +67,7 @@ impl Hosts {
 }
 
 /// The same program as on a machine of its own: with a name and a machine-id that no other one has.
-fn as_machine(program: Command, namespace: &Namespace, database: &Database) -> Command {
+fn as_machine(program: &Command, namespace: &Namespace, database: &Database) -> Command {
     const SCRIPT: &str = r#"
         echo "$1" > /proc/sys/kernel/hostname
         mount --bind "$2" /etc/machine-id
@@ -128,7 +132,6 @@ fn through_a_router_client_and_server_are_one_edge() {
 #[test]
 fn short_connections_through_a_router_count_once() {
     require!(root, ebpf, command("nginx"), command("nft"));
-    const COUNT: u16 = 2000;
     let hosts = Hosts::new();
     let nginx = Nginx::new().listen(SERVER).start(&hosts.server);
     let database = Database::new();
