@@ -83,12 +83,23 @@ pub enum Lack {
     /// Processes that had ended before they were looked at: their details are those that the kernel
     /// programs kept.
     ProcessVanished,
+    /// Connections whose addresses are translated, without that: a table of the probe had reached its
+    /// bound.
+    TranslationTableFull,
+    /// Times at which connection tracking told more at once than was taken, or what could not be
+    /// understood. What still exists is listed anew then.
+    TranslationEventsLost,
 }
 
 impl Lack {
     /// Every one, in the order in which they are shown.
-    pub const ALL: [Self; 3] =
-        [Self::ProcessBufferFull, Self::ProcessForgotten, Self::ProcessVanished];
+    pub const ALL: [Self; 5] = [
+        Self::ProcessBufferFull,
+        Self::ProcessForgotten,
+        Self::ProcessVanished,
+        Self::TranslationTableFull,
+        Self::TranslationEventsLost,
+    ];
 
     /// The name in the ledger's output.
     #[must_use]
@@ -97,6 +108,8 @@ impl Lack {
             Self::ProcessBufferFull => "process_buffer_full",
             Self::ProcessForgotten => "process_forgotten",
             Self::ProcessVanished => "process_vanished",
+            Self::TranslationTableFull => "translation_table_full",
+            Self::TranslationEventsLost => "translation_events_lost",
         }
     }
 }

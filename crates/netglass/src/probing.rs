@@ -12,8 +12,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::bail;
-use netglass_kernel::{Collector, Needs, Sightings, drop_to};
+use anyhow::{Context as _, bail};
+use netglass_kernel::{Collector, Needs, Sightings, Translations, drop_to};
 use netglass_model::{
     Degradation, Flush, HostId, Lack, Ledger, Probe, ProbeId, Skip, SpoolUsage, Timestamp,
 };
@@ -36,7 +36,7 @@ use crate::{
 type IsFull = fn(&Ledger) -> bool;
 
 /// What can be full, and what is said then.
-const FULL: [(IsFull, &str); 3] = [
+const FULL: [(IsFull, &str); 4] = [
     (
         |ledger| ledger.skipped.contains_key(&Skip::TableFull),
         "there are more flows, listeners, processes or sockets than there is room for, and the \
@@ -52,11 +52,17 @@ const FULL: [(IsFull, &str); 3] = [
         "more processes begin to talk in an interval than the kernel programs have room for, and \
          the flows of the rest have no process; raise --process-buffer or shorten --interval",
     ),
+    (
+        |ledger| ledger.lacking.contains_key(&Lack::TranslationTableFull),
+        "there are more connections whose addresses are translated than there is room for, and the \
+         rest is shown as two, one of each side; raise --max-flows or --max-sockets",
+    ),
 ];
 
 /// Looks at the sockets of this host and flushes what it saw to a database.
 pub(crate) struct Prober {
     source: Source,
+    translations: Translations,
     collector: Collector,
     database: Box<dyn Database>,
     host: HostId,
@@ -83,7 +89,10 @@ impl Prober {
         let settings = storage.settings();
         let mut database = database_arguments.open_to_write(settings)?;
         let (source, degradation) = Source::open(arguments, sightings)?;
-        let all_namespaces = arguments.selection().all_namespaces;
+        let selection = arguments.selection();
+        let translations = Translations::new(selection, sightings, arguments.limits())
+            .context("getting ready to follow translated connections")?;
+        let all_namespaces = selection.all_namespaces;
         let host = this_host_id();
         let claim = if all_namespaces {
             Claim::AllNamespaces
@@ -96,9 +105,10 @@ impl Prober {
             all_namespaces,
             foreign_files: database_arguments.is_foreign()?,
         };
-        let dropped = drop_privileges(needs, source.trial());
+        let dropped = drop_privileges(needs, source.trial(), Translations::is_usable);
         let mut prober = Self {
             source,
+            translations,
             collector: Collector::new(arguments.limits()),
             database,
             host,
@@ -123,6 +133,7 @@ impl Prober {
     pub(crate) fn look(&mut self) -> anyhow::Result<()> {
         let told = self.lacks_room();
         self.source.look(&mut self.collector)?;
+        self.translations.look(&mut self.collector);
         self.note_lack_of_room(told);
         self.note_degradations();
         Ok(())
@@ -167,6 +178,7 @@ impl Prober {
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
         let told = self.lacks_room();
         let looked = self.source.look_before_the_end(&mut self.collector);
+        self.translations.look(&mut self.collector);
         self.note_lack_of_room(told);
         self.note_degradations();
         looked.and(self.flush_or_lose())
@@ -226,7 +238,8 @@ impl Prober {
     }
 
     fn note_degradations(&mut self) {
-        let news = self.source.take_degradations();
+        let mut news = self.source.take_degradations();
+        news.extend(self.translations.take_degradations());
         self.notes.extend(news.iter().map(Degradation::to_string));
     }
 }
@@ -236,9 +249,14 @@ fn now() -> Timestamp {
 }
 
 /// Gives up all privileges but those that `needs` take, and says what the user should know where
-/// that fails. `works` is asked whether kernel programs can be used with them.
-pub(crate) fn drop_privileges(needs: Needs, works: impl FnOnce() -> bool + Send) -> Option<String> {
-    let error = drop_to(needs, works).err()?;
+/// that fails. `works` is asked whether kernel programs can be used with them, `translates` whether
+/// tracked connections can be asked for.
+pub(crate) fn drop_privileges(
+    needs: Needs,
+    works: impl FnOnce() -> bool + Send,
+    translates: impl FnOnce() -> bool + Send,
+) -> Option<String> {
+    let error = drop_to(needs, works, translates).err()?;
     let degradation = Degradation {
         feature: "the least privileges".to_owned(),
         reason: error.to_string(),

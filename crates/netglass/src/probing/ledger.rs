@@ -76,7 +76,7 @@ mod tests {
         write(&ledger, LedgerFormat::Json, &mut out).unwrap();
         write(&ledger, LedgerFormat::Text, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
-        {"version":1,"kind":"ledger","seen":7,"stored":5,"spooled":0,"pending":0,"skipped":{"database":0,"filter":2,"loopback":0,"malformed":0,"map_busy":0,"map_full":0,"no_peer":0,"spool_damaged":0,"spool_full":0,"table_full":0,"unaccounted":0,"untracked":0},"lacking":{"process_buffer_full":0,"process_forgotten":0,"process_vanished":3}}
+        {"version":1,"kind":"ledger","seen":7,"stored":5,"spooled":0,"pending":0,"skipped":{"database":0,"filter":2,"loopback":0,"malformed":0,"map_busy":0,"map_full":0,"no_peer":0,"spool_damaged":0,"spool_full":0,"table_full":0,"unaccounted":0,"untracked":0},"lacking":{"process_buffer_full":0,"process_forgotten":0,"process_vanished":3,"translation_events_lost":0,"translation_table_full":0}}
         ledger: 7 sightings = 5 stored + 2 skipped (2 filter); lacking 3 process_vanished
         "#);
     }

@@ -97,7 +97,7 @@ impl Source {
             Err(error) if is_claimed(&error) => {
                 let opened = database.open_to_read()?;
                 let needs = Needs { foreign_files: database.is_foreign()?, ..Needs::default() };
-                let dropped = drop_privileges(needs, || true);
+                let dropped = drop_privileges(needs, || true, || true);
                 Ok((Self::Stored(opened), dropped.into_iter().collect()))
             }
             Err(error) => Err(error),

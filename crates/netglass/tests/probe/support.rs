@@ -62,7 +62,7 @@ impl Database {
         let output = self.netglass(namespace, &arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| Edge(serde_json::from_str(line).unwrap())).collect()
+        text.lines().map(Edge::read).collect()
     }
 
     /// What `look` shows.
@@ -203,6 +203,12 @@ fn catches_usr1(status: &str) -> bool {
 pub(crate) struct Edge(Value);
 
 impl Edge {
+    /// One line of the answer.
+    #[track_caller]
+    pub(crate) fn read(line: &str) -> Self {
+        Self(serde_json::from_str(line).unwrap())
+    }
+
     /// The value at a path such as `client/process/pid`.
     pub(crate) fn get(&self, path: &str) -> &Value {
         self.0.pointer(&format!("/{path}")).unwrap_or(&Value::Null)
