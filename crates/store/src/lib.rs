@@ -4,10 +4,12 @@
 mod database;
 mod dependencies;
 mod error;
+mod spool;
 mod sqlite;
 mod url;
 
 pub use database::{Access, Claim, Database, Settings, Window, open};
 pub use dependencies::{Dependencies, dependencies};
 pub use error::Error;
+pub use spool::{Loss, Losses, Record, Spool, SpoolError};
 pub use url::DatabaseUrl;
