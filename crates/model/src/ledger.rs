@@ -146,6 +146,20 @@ impl Ledger {
         self.add_skipped(reason, lost);
     }
 
+    /// Takes back that `count` of what counts as stored is: it waits on disk.
+    pub fn unstore(&mut self, count: u64) {
+        let count = count.min(self.stored);
+        self.stored -= count;
+        self.spooled += count;
+    }
+
+    /// Takes back that `count` of what counts as stored is: it is lost.
+    pub fn lose(&mut self, reason: Skip, count: u64) {
+        let count = count.min(self.stored);
+        self.stored -= count;
+        self.add_skipped(reason, count);
+    }
+
     /// All that was skipped, for whatever reason.
     #[must_use]
     pub fn skipped_total(&self) -> u64 {

@@ -2,14 +2,18 @@
 //! ends of a connection into one edge when it is read.
 
 mod database;
+mod delivery;
 mod dependencies;
 mod error;
+mod maintenance;
 mod spool;
 mod sqlite;
 mod url;
 
 pub use database::{Access, Claim, Database, Settings, Window, open};
+pub use delivery::{Delivery, Open};
 pub use dependencies::{Dependencies, dependencies};
 pub use error::Error;
+pub use maintenance::Maintenance;
 pub use spool::{Loss, Losses, Record, Spool, SpoolError};
 pub use url::DatabaseUrl;

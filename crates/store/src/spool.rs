@@ -140,14 +140,13 @@ impl Spool {
                 bytes: START + size,
                 limit: self.limit,
             })?;
-        self.append_record(header, payload)
-            .map_err(SpoolError::from_io("write to", self.directory.path()))
+        self.append_record(header, payload).map_err(|error| self.failure("write to", error))
     }
 
     /// The oldest record, until it is acknowledged; none where nothing waits.
     pub fn oldest(&mut self) -> Result<Option<Record>, SpoolError> {
         self.release();
-        self.find_oldest().map_err(SpoolError::from_io("read", self.directory.path()))
+        self.find_oldest().map_err(|error| self.failure("read", error))
     }
 
     /// The record that [`Spool::oldest`] gave was delivered: it need not come again.
@@ -158,7 +157,7 @@ impl Spool {
         if taken.made_way {
             return Ok(());
         }
-        self.pass(taken.header).map_err(SpoolError::from_io("write to", self.directory.path()))
+        self.pass(taken.header).map_err(|error| self.failure("write to", error))
     }
 
     /// The record that [`Spool::oldest`] gave cannot be used: it counts as damaged.
@@ -169,7 +168,7 @@ impl Spool {
         if taken.made_way {
             return Ok(());
         }
-        self.pass(taken.header).map_err(SpoolError::from_io("write to", self.directory.path()))
+        self.pass(taken.header).map_err(|error| self.failure("write to", error))
     }
 
     /// The record that [`Spool::oldest`] gave was not delivered. If it had to make way meanwhile,
@@ -179,6 +178,11 @@ impl Spool {
             let loss = self.loss(header.position, header.end(), header.size());
             self.losses.full += loss;
         }
+    }
+
+    /// Says of what failed what was being done with this spool.
+    pub(crate) fn failure(&self, action: &'static str, error: io::Error) -> SpoolError {
+        SpoolError::from_io(action, self.directory.path())(error)
     }
 
     /// What waits.
