@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use netglass_kernel::{Needs, Sightings};
 use netglass_model::Timestamp;
-use netglass_store::{Database, Window, dependencies};
+use netglass_store::{Database, Dependencies, Error, SpoolError, Window, dependencies};
 
 use crate::{
     database::{DatabaseArguments, StorageArguments},
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let stored = prober.finish();
     screen.note(prober.take_notes());
     screen.close();
-    print_ledger(prober.ledger(), LedgerFormat::Text)?;
+    print_ledger(&prober.ledger(), LedgerFormat::Text)?;
     shown.and(stored)
 }
 
@@ -104,16 +104,20 @@ impl Source {
         }
     }
 
-    fn database(&mut self) -> &mut dyn Database {
+    /// What is known; none where the database is away for our own probe.
+    fn dependencies(&mut self, window: Window) -> anyhow::Result<Option<Dependencies>> {
         match self {
-            Self::Probe(prober) => prober.database(),
-            Self::Stored(database) => database.as_mut(),
+            Self::Probe(prober) => prober.dependencies(window),
+            Self::Stored(database) => dependencies(database.as_mut(), window)
+                .map(Some)
+                .context("reading the dependencies"),
         }
     }
 }
 
 fn is_claimed(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(netglass_store::Error::Claimed { .. }))
+    matches!(error.downcast_ref(), Some(Error::Claimed { .. }))
+        || matches!(error.downcast_ref(), Some(SpoolError::Locked { .. }))
 }
 
 fn show(
@@ -146,7 +150,7 @@ fn show(
 fn draw(source: &mut Source, screen: &mut Screen, arguments: &Arguments) -> anyhow::Result<()> {
     let now = Timestamp::from(SystemTime::now());
     let window = Window { since: now.saturating_sub(arguments.linger), until: now };
-    let known = dependencies(source.database(), window).context("reading the dependencies")?;
+    let Some(known) = source.dependencies(window)? else { return Ok(()) };
     let query = Query::host(this_host_id());
     let extent = Extent { depth: arguments.depth, listening: false };
     let mut map = Vec::new();

@@ -250,7 +250,8 @@ impl Ledger {
         assert_eq!(ledger.0["kind"], "ledger");
         assert_eq!(
             ledger.count("seen"),
-            ledger.count("stored") + ledger.count("pending") + ledger.skipped_total(),
+            ["stored", "spooled", "pending"].map(|name| ledger.count(name)).iter().sum::<u64>()
+                + ledger.skipped_total(),
             "the ledger balances"
         );
         ledger
