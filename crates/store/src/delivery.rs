@@ -48,6 +48,8 @@ struct State {
     losses: Losses,
     notes: Vec<String>,
     is_full_told: bool,
+    /// What was said of the spool last, until it can be read again.
+    told_of_spool: Option<String>,
     end: End,
 }
 
@@ -86,6 +88,7 @@ impl Delivery {
             losses: Losses::default(),
             notes: Vec::new(),
             is_full_told: false,
+            told_of_spool: None,
             end: End::Never,
         };
         if waiting > 0 {
@@ -187,7 +190,10 @@ impl Shared {
             let oldest = state.spool.oldest();
             state.count_losses();
             match oldest {
-                Ok(Some(record)) => return Some(record),
+                Ok(Some(record)) => {
+                    state.told_of_spool = None;
+                    return Some(record);
+                }
                 Ok(None) if state.end != End::Never => return None,
                 // Until another one is submitted.
                 Ok(None) => {
@@ -195,7 +201,7 @@ impl Shared {
                     state = waited.unwrap_or_else(PoisonError::into_inner);
                 }
                 Err(error) => {
-                    state.note(format!("{error}; what waits there is tried again"));
+                    state.note_of_spool(&error);
                     drop(state);
                     self.pause(READ_AGAIN);
                     state = self.state();
@@ -237,6 +243,15 @@ impl State {
         }
     }
 
+    /// What fails again and again is told once.
+    fn note_of_spool(&mut self, error: &SpoolError) {
+        let note = format!("{error}; what waits there is tried again");
+        if self.told_of_spool.as_ref() != Some(&note) {
+            self.note(note.clone());
+            self.told_of_spool = Some(note);
+        }
+    }
+
     /// The database has taken what came next.
     fn delivered(&mut self) {
         if self.end == End::Reached {
@@ -244,7 +259,7 @@ impl State {
             return;
         }
         if let Err(error) = self.spool.acknowledge() {
-            self.note(error.to_string());
+            self.note_of_spool(&error);
         }
         self.count_losses();
         if self.spool.usage().flushes == 0 {
@@ -256,7 +271,7 @@ impl State {
     fn discard(&mut self, reason: &io::Error) {
         self.note(format!("a flush in the spool cannot be understood, and is left out: {reason}"));
         if let Err(error) = self.spool.discard() {
-            self.note(error.to_string());
+            self.note_of_spool(&error);
         }
         self.count_losses();
     }

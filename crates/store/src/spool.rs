@@ -126,6 +126,9 @@ impl Spool {
         spool.find_segments()?;
         spool.mend().map_err(&failed)?;
         spool.forget_passed().map_err(&failed)?;
+        // While there may be room for it: later the disk may be full. Without, something is
+        // delivered again.
+        let _ = spool.directory.set_position(spool.position);
         Ok(spool)
     }
 
@@ -383,8 +386,10 @@ impl Spool {
     fn pass(&mut self, header: RecordHeader) -> io::Result<()> {
         self.position = self.position.max(header.end());
         self.offset += header.size();
-        self.directory.set_position(self.position)?;
-        self.forget_passed()
+        let remembered = self.directory.set_position(self.position);
+        // On a full disk this makes room.
+        self.forget_passed()?;
+        remembered
     }
 
     /// Removes what is done with.

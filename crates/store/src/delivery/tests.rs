@@ -7,6 +7,7 @@ use netglass_model::{
     Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, Observations, ProbeId,
     ProbeStatus, Timestamp, Translation,
 };
+use netglass_testing::directory_in_memory;
 use tempfile::TempDir;
 
 use super::*;
@@ -146,7 +147,7 @@ struct Fleet {
 
 impl Fleet {
     fn new() -> Self {
-        Self { server: Arc::default(), directory: tempfile::tempdir().unwrap() }
+        Self { server: Arc::default(), directory: directory_in_memory() }
     }
 
     fn server(&self) -> MutexGuard<'_, Server> {

@@ -32,18 +32,19 @@ impl Worker {
     /// Delivers until the end.
     pub(super) fn run(mut self) {
         while let Some(record) = self.shared.next() {
-            self.deliver(&record);
+            self.deliver(record);
         }
         let mut state = self.shared.state();
         state.end = End::Reached;
         self.shared.changed.notify_all();
     }
 
-    fn deliver(&mut self, record: &Record) {
-        let flush = match encoding::decode(record.content, &record.payload) {
+    fn deliver(&mut self, Record { content, payload, .. }: Record) {
+        let flush = match encoding::decode(content, &payload) {
             Ok(flush) => flush,
             Err(reason) => return self.shared.state().discard(&reason),
         };
+        drop(payload);
         while let Err(error) = self.write(&flush) {
             self.database = None;
             let wait = self.backoff.after_failure(error.is_lasting());

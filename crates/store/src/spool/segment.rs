@@ -152,9 +152,10 @@ impl Segment {
     pub(super) fn append(&mut self, header: RecordHeader, payload: &[u8]) -> io::Result<()> {
         let at = self.end;
         let file = self.open()?;
-        let mut record = header.to_bytes();
-        record.extend(payload);
-        let written = file.write_all_at(&record, at).and_then(|()| file.sync_data());
+        let written = file
+            .write_all_at(&header.to_bytes(), at)
+            .and_then(|()| file.write_all_at(payload, at + RECORD_HEADER_LENGTH as u64))
+            .and_then(|()| file.sync_data());
         if let Err(error) = written {
             // Were it there in spite of the error, its contents would come twice: the caller keeps
             // them.

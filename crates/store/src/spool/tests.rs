@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use netglass_testing::directory_in_memory;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -65,7 +66,7 @@ fn numbers(records: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn what_goes_in_comes_out_in_order() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = spool_of_pairs(&directory, 7);
     assert_eq!(segments(&directory).len(), 4);
     assert_eq!((spool.usage().flushes, spool.sightings()), (7, 28));
@@ -76,7 +77,7 @@ fn what_goes_in_comes_out_in_order() {
 
 #[test]
 fn what_was_delivered_does_not_lie_around() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = spool_of_pairs(&directory, 5);
     drain(&mut spool);
     assert_eq!(fs::metadata(only_segment(&directory)).unwrap().len(), START);
@@ -88,7 +89,7 @@ fn what_was_delivered_does_not_lie_around() {
 
 #[test]
 fn what_is_not_acknowledged_comes_again() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = spool_of_pairs(&directory, 3);
     assert_eq!(spool.oldest().unwrap().unwrap().payload[0], 0);
     assert_eq!(spool.oldest().unwrap().unwrap().payload[0], 0);
@@ -104,7 +105,7 @@ fn what_is_not_acknowledged_comes_again() {
 
 #[test]
 fn a_lost_position_brings_back_what_is_still_there_and_skips_nothing() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = spool_of_pairs(&directory, 6);
     for _ in 0..3 {
         spool.oldest().unwrap();
@@ -119,7 +120,7 @@ fn a_lost_position_brings_back_what_is_still_there_and_skips_nothing() {
 
 #[test]
 fn the_oldest_make_way_and_are_counted() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = spool_of_pairs(&directory, 40);
     let kept = numbers(&drain(&mut spool));
     let lost = 40 - u8::try_from(kept.len()).unwrap();
@@ -134,7 +135,7 @@ fn the_oldest_make_way_and_are_counted() {
 
 #[test]
 fn bytes_on_disk_stay_within_the_limit() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = open(&directory, 5000);
     for length in [10, 900, 4000, 1, 4900, 30, 2000, 2000, 2000] {
         spool.append(&vec![0; length], 1).unwrap();
@@ -147,7 +148,7 @@ fn bytes_on_disk_stay_within_the_limit() {
 
 #[test]
 fn what_will_never_fit_is_refused_and_nothing_makes_way_for_it() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = open(&directory, 1000);
     spool.append(b"small", 1).unwrap();
     let error = spool.append(&[0; 1000], 1).unwrap_err();
@@ -158,7 +159,7 @@ fn what_will_never_fit_is_refused_and_nothing_makes_way_for_it() {
 #[test]
 fn a_record_that_makes_way_while_it_is_delivered_counts_as_what_becomes_of_it() {
     for is_delivered in [true, false] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory_in_memory();
         let mut spool = open(&directory, 2 * (START + record_size(100)));
         spool.append(&[0; 100], 5).unwrap();
         spool.append(&[1; 100], 7).unwrap();
@@ -180,7 +181,7 @@ fn a_record_that_makes_way_while_it_is_delivered_counts_as_what_becomes_of_it() 
 fn an_append_that_was_cut_anywhere_is_cut_off_and_counted() {
     let whole = START + 2 * record_size(20);
     for length in START + record_size(20)..whole {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory_in_memory();
         let mut spool = open(&directory, AMPLE);
         spool.append(&[1; 20], 3).unwrap();
         spool.append(&[2; 20], 4).unwrap();
@@ -205,7 +206,7 @@ fn an_append_that_was_cut_anywhere_is_cut_off_and_counted() {
 #[test]
 fn a_segment_that_was_cut_within_its_header_is_removed() {
     for length in 0..START {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory_in_memory();
         let mut spool = spool_of_pairs(&directory, 3);
         let last = segments(&directory).pop().unwrap();
         fs::OpenOptions::new().write(true).open(&last).unwrap().set_len(length).unwrap();
@@ -219,7 +220,7 @@ fn a_segment_that_was_cut_within_its_header_is_removed() {
 
 #[test]
 fn of_a_damaged_payload_that_record_alone_is_lost() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = spool_of_pairs(&directory, 6);
     flip(&segments(&directory)[1], START + record_size(0) + 50);
     assert_eq!(numbers(&drain(&mut spool)), [0, 1, 3, 4, 5]);
@@ -229,7 +230,7 @@ fn of_a_damaged_payload_that_record_alone_is_lost() {
 
 #[test]
 fn of_a_damaged_header_the_rest_of_its_file_is_lost_and_counted() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let spool = spool_of_pairs(&directory, 6);
     flip(&segments(&directory)[1], START + 5);
     drop(spool);
@@ -242,7 +243,7 @@ fn of_a_damaged_header_the_rest_of_its_file_is_lost_and_counted() {
 #[test]
 fn what_somebody_took_away_is_counted() {
     for is_open in [true, false] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory_in_memory();
         let mut spool = spool_of_pairs(&directory, 6);
         if !is_open {
             drop(spool);
@@ -263,7 +264,7 @@ fn spool_again(directory: &TempDir) -> Spool {
 
 #[test]
 fn a_file_that_was_taken_away_is_not_appended_to() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut spool = open(&directory, AMPLE);
     spool.append(b"first", 1).unwrap();
     fs::remove_file(only_segment(&directory)).unwrap();
@@ -274,7 +275,7 @@ fn a_file_that_was_taken_away_is_not_appended_to() {
 
 #[test]
 fn a_spool_is_for_its_owner_alone_and_for_one_process() {
-    let top = tempfile::tempdir().unwrap();
+    let top = directory_in_memory();
     let path = top.path().join("a/b");
     let mut spool = Spool::open(&path, AMPLE, CONTENT).unwrap();
     spool.append(b"secret", 1).unwrap();
@@ -291,7 +292,7 @@ fn a_spool_is_for_its_owner_alone_and_for_one_process() {
 
 #[test]
 fn what_is_no_directory_is_refused() {
-    let top = tempfile::tempdir().unwrap();
+    let top = directory_in_memory();
     let file = top.path().join("file");
     fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below")] {
@@ -303,7 +304,7 @@ fn what_is_no_directory_is_refused() {
 
 #[test]
 fn what_a_newer_version_wrote_is_refused_and_left_untouched() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     let mut newer = Spool::open(directory.path(), AMPLE, CONTENT + 1).unwrap();
     newer.append(b"newer", 1).unwrap();
     drop(newer);
@@ -315,7 +316,7 @@ fn what_a_newer_version_wrote_is_refused_and_left_untouched() {
 
 #[test]
 fn what_an_older_version_wrote_comes_out_as_that() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory_in_memory();
     open(&directory, AMPLE).append(b"older", 1).unwrap();
     let mut newer = Spool::open(directory.path(), AMPLE, CONTENT + 1).unwrap();
     newer.append(b"newer", 1).unwrap();
@@ -379,7 +380,7 @@ struct Model {
 
 impl Model {
     fn new(limit: u64) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory_in_memory();
         let spool = Some(open(&directory, limit));
         let (appended, delivered) = (BTreeMap::new(), Vec::new());
         Self { directory, limit, spool, appended, delivered, lost: Losses::default(), next: 0 }
