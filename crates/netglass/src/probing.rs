@@ -13,10 +13,10 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use netglass_kernel::{Collector, Needs, Sightings, drop_to};
 use netglass_model::{Degradation, Flush, HostId, Lack, Ledger, Probe, ProbeId, Skip, Timestamp};
-use netglass_store::{Claim, Dependencies, Window};
+use netglass_store::{Claim, Database, Error};
 
 pub(crate) use self::{
     arguments::ScanArguments,
@@ -179,11 +179,14 @@ impl Prober {
         ledger
     }
 
-    /// What was stored; none where the database is away, which is noted.
-    pub(crate) fn dependencies(&mut self, window: Window) -> anyhow::Result<Option<Dependencies>> {
-        let known = self.destination.dependencies(window).context("reading the dependencies");
+    /// Reads what was stored; none where the database is away, which is noted.
+    pub(crate) fn read<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Database) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let read = self.destination.read(ask);
         self.notes.extend(self.destination.take_notes());
-        known
+        read
     }
 
     /// What the user should know and was not told yet.

@@ -6,14 +6,16 @@ mod delivery;
 mod dependencies;
 mod error;
 mod maintenance;
+mod selection;
 mod spool;
 mod sqlite;
 mod url;
 
 pub use database::{Access, Claim, Database, Settings, Window, open};
 pub use delivery::{Delivery, Open};
-pub use dependencies::{Dependencies, dependencies};
+pub use dependencies::{Dependencies, Interest, dependencies};
 pub use error::Error;
 pub use maintenance::Maintenance;
+pub use selection::{Family, Selection, Server, Service};
 pub use spool::{Loss, Losses, Record, Spool, SpoolError};
 pub use url::DatabaseUrl;

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use netglass_model::{Flush, HostId, Ledger, SpoolUsage, Timestamp};
 use netglass_store::{
-    Access, Claim, Database, DatabaseUrl, Delivery, Dependencies, Error, Maintenance, Open,
-    Settings, Spool, Window, dependencies,
+    Access, Claim, Database, DatabaseUrl, Delivery, Error, Maintenance, Open, Settings, Spool,
 };
 
 use crate::database::{DatabaseArguments, StorageArguments};
@@ -130,11 +129,14 @@ impl Destination {
         }
     }
 
-    /// What was stored; none where the database is away, which is noted.
-    pub(crate) fn dependencies(&mut self, window: Window) -> Result<Option<Dependencies>, Error> {
+    /// Reads what was stored; none where the database is away, which is noted.
+    pub(crate) fn read<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Database) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
         match self {
-            Self::Direct(direct) => dependencies(direct.database.as_mut(), window).map(Some),
-            Self::Spooled(spooled) => Ok(spooled.dependencies(window)),
+            Self::Direct(direct) => ask(direct.database.as_mut()).map(Some),
+            Self::Spooled(spooled) => Ok(spooled.read(ask)),
         }
     }
 
@@ -197,31 +199,31 @@ impl Spooled {
         true
     }
 
-    fn dependencies(&mut self, window: Window) -> Option<Dependencies> {
-        match self.read(window) {
-            Ok(known) => {
+    fn read<T>(&mut self, ask: impl FnOnce(&mut dyn Database) -> Result<T, Error>) -> Option<T> {
+        match self.reader().and_then(ask) {
+            Ok(answer) => {
                 self.is_unreadable = false;
-                Some(known)
+                Some(answer)
             }
             Err(error) => {
                 self.reader = None;
                 if !std::mem::replace(&mut self.is_unreadable, true) {
-                    self.notes
-                        .push(format!("{error}; the map stays as it is until it can be read"));
+                    let note = format!("{error}; the map stays as it is until it can be read");
+                    self.notes.push(note);
                 }
                 None
             }
         }
     }
 
-    fn read(&mut self, window: Window) -> Result<Dependencies, Error> {
+    fn reader(&mut self) -> Result<&mut dyn Database, Error> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             none => {
                 none.insert(netglass_store::open(&self.url, Access::Read, Settings::default())?)
             }
         };
-        dependencies(reader.as_mut(), window)
+        Ok(reader.as_mut())
     }
 }
 
@@ -232,8 +234,6 @@ mod tests {
     use netglass_model::{Host, NamespaceInode, Observations};
 
     use super::*;
-
-    const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
 
     fn flush() -> Flush {
         let id = HostId { machine_id: "0".repeat(32), hostname: "host".to_owned() };
@@ -266,8 +266,8 @@ mod tests {
         let mut destination = spooled(directory.path());
         assert!(destination.take(flush()));
         assert_eq!(destination.usage().flushes, 1);
-        assert!(destination.dependencies(ALWAYS).unwrap().is_none());
-        assert!(destination.dependencies(ALWAYS).unwrap().is_none());
+        assert!(destination.read(|database| database.probes()).unwrap().is_none());
+        assert!(destination.read(|database| database.probes()).unwrap().is_none());
         let notes = destination.take_notes();
         let unread =
             notes.iter().filter(|it| it.ends_with("the map stays as it is until it can be read"));
@@ -276,7 +276,7 @@ mod tests {
         std::fs::remove_dir(&database).unwrap();
         destination.finish();
         assert_eq!(destination.usage().flushes, 0);
-        assert!(destination.dependencies(ALWAYS).unwrap().is_some());
+        assert!(destination.read(|database| database.probes()).unwrap().is_some());
         let mut ledger = flush().ledger;
         ledger.flushed();
         destination.settle(&mut ledger);

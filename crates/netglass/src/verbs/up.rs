@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use netglass_kernel::{Needs, Sightings};
 use netglass_model::Timestamp;
-use netglass_store::{Database, Dependencies, Error, SpoolError, Window, dependencies};
+use netglass_store::{Database, Error, SpoolError, Window, dependencies};
 
 use crate::{
     database::{DatabaseArguments, StorageArguments},
@@ -104,14 +104,16 @@ impl Source {
         }
     }
 
-    /// What is known; none where the database is away for our own probe.
-    fn dependencies(&mut self, window: Window) -> anyhow::Result<Option<Dependencies>> {
-        match self {
-            Self::Probe(prober) => prober.dependencies(window),
-            Self::Stored(database) => dependencies(database.as_mut(), window)
-                .map(Some)
-                .context("reading the dependencies"),
-        }
+    /// Reads what was stored; none where the database is away for our own probe.
+    fn read<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Database) -> Result<T, Error>,
+    ) -> anyhow::Result<Option<T>> {
+        let read = match self {
+            Self::Probe(prober) => prober.read(ask),
+            Self::Stored(database) => ask(database.as_mut()).map(Some),
+        };
+        read.context("reading the dependencies")
     }
 }
 
@@ -150,8 +152,10 @@ fn show(
 fn draw(source: &mut Source, screen: &mut Screen, arguments: &Arguments) -> anyhow::Result<()> {
     let now = Timestamp::from(SystemTime::now());
     let window = Window { since: now.saturating_sub(arguments.linger), until: now };
-    let Some(known) = source.dependencies(window)? else { return Ok(()) };
     let query = Query::host(this_host_id());
+    let interest = query.interest(arguments.depth);
+    let known = source.read(|database| dependencies(database, window, interest.as_ref()))?;
+    let Some(known) = known else { return Ok(()) };
     let extent = Extent { depth: arguments.depth, listening: false };
     let mut map = Vec::new();
     output::tree::render(&Tree::build(&known, &query, extent), now, &mut map)?;

@@ -5,13 +5,13 @@ use std::{
 
 use netglass_model::{
     Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, Observations, ProbeId,
-    ProbeStatus, Timestamp, Translation,
+    ProbeStatus, Process, Timestamp, Translation,
 };
 use netglass_testing::directory_in_memory;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Claim, DatabaseUrl, Window};
+use crate::{Claim, DatabaseUrl, Family, Selection, Window};
 
 const AMPLE: u64 = 1 << 30;
 const LONG: Duration = Duration::from_secs(60);
@@ -117,11 +117,30 @@ impl Database for Connection {
         unused()
     }
 
-    fn flows(&mut self, _: Window, _: &mut dyn FnMut(&HostId, HostFlow)) -> Result<(), Error> {
+    fn flows(
+        &mut self,
+        _: Window,
+        _: Option<&Selection>,
+        _: &mut dyn FnMut(&HostId, HostFlow),
+    ) -> Result<(), Error> {
         unused()
     }
 
-    fn listeners(&mut self, _: Window, _: &mut dyn FnMut(&HostId, Listener)) -> Result<(), Error> {
+    fn listeners(
+        &mut self,
+        _: Window,
+        _: Option<&Selection>,
+        _: &mut dyn FnMut(&HostId, Listener),
+    ) -> Result<(), Error> {
+        unused()
+    }
+
+    fn members(
+        &mut self,
+        _: Window,
+        _: &[Family],
+        _: &mut dyn FnMut(&HostId, Arc<Process>),
+    ) -> Result<(), Error> {
         unused()
     }
 
