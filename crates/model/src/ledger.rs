@@ -232,6 +232,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_waits_on_disk_or_was_lost_there_is_not_stored() {
+        let mut ledger = Ledger::default();
+        ledger.pend(10);
+        ledger.flushed();
+        ledger.unstore(4);
+        ledger.lose(Skip::SpoolFull, 1);
+        assert!(ledger.balances());
+        assert_eq!(
+            ledger.to_string(),
+            "10 sightings = 5 stored + 4 spooled + 1 skipped (1 spool_full)"
+        );
+        // Never more than there is.
+        ledger.lose(Skip::SpoolDamaged, 9);
+        assert!(ledger.balances() && ledger.stored == 0, "{ledger}");
+    }
+
+    #[test]
     fn every_sighting_ends_as_stored_or_skipped() {
         let mut ledger = Ledger::default();
         ledger.pend(10);

@@ -147,7 +147,6 @@ impl Prober {
             self.collector.flushed();
             self.source.flushed();
         }
-        self.notes.extend(self.destination.take_notes());
         is_taken
     }
 
@@ -159,7 +158,6 @@ impl Prober {
         self.note_degradations();
         let flushed = self.flush_or_lose();
         self.destination.finish();
-        self.notes.extend(self.destination.take_notes());
         looked.and(flushed)
     }
 
@@ -184,14 +182,14 @@ impl Prober {
         &mut self,
         ask: impl FnOnce(&mut dyn Database) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let read = self.destination.read(ask);
-        self.notes.extend(self.destination.take_notes());
-        read
+        self.destination.read(ask)
     }
 
     /// What the user should know and was not told yet.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.destination.take_notes());
+        notes
     }
 
     /// Which tables were full so far, in the order of [`FULL`].
