@@ -10,7 +10,7 @@ mod trial;
 
 use std::{
     io::{self, Write as _},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::bail;
@@ -33,6 +33,9 @@ use crate::{
     host::{boot_id, this_host_id},
     text::printable,
 };
+
+/// How long the end waits for a database that is away, where what it does not take is on disk.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether something is full, as the ledger tells it.
 type IsFull = fn(&Ledger) -> bool;
@@ -157,7 +160,7 @@ impl Prober {
         self.note_lack_of_room(told);
         self.note_degradations();
         let flushed = self.flush_or_lose();
-        self.destination.finish();
+        self.destination.finish(PATIENCE);
         looked.and(flushed)
     }
 

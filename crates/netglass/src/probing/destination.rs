@@ -10,9 +10,6 @@ use netglass_store::{
 
 use crate::database::{DatabaseArguments, StorageArguments};
 
-/// How long the end of a probe waits for a database that is away.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// A destination that is open, and starts no thread yet.
 pub(crate) enum Prepared {
     /// The database is at hand.
@@ -140,10 +137,10 @@ impl Destination {
         }
     }
 
-    /// Does what can still be done for what was taken.
-    pub(crate) fn finish(&mut self) {
+    /// Does what can still be done within `patience` for what was taken.
+    pub(crate) fn finish(&mut self, patience: Duration) {
         let Self::Spooled(Spooled { delivery, notes, .. }) = self else { return };
-        let left = delivery.finish(PATIENCE);
+        let left = delivery.finish(patience);
         notes.extend(delivery.take_notes());
         if left.flushes > 0 {
             let (flushes, bytes) = (left.flushes, left.bytes);
@@ -229,8 +226,10 @@ impl Spooled {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{fs, os::unix::fs::chown, path::Path, thread};
 
+    use clap::Parser as _;
+    use netglass_kernel::Needs;
     use netglass_model::{Host, NamespaceInode, Observations};
 
     use super::*;
@@ -262,7 +261,7 @@ mod tests {
     fn a_probe_may_start_while_the_database_is_away() {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("netglass.db");
-        std::fs::create_dir(&database).unwrap();
+        fs::create_dir(&database).unwrap();
         let mut destination = spooled(directory.path());
         assert!(destination.take(flush()));
         assert_eq!(destination.usage().flushes, 1);
@@ -273,8 +272,8 @@ mod tests {
             notes.iter().filter(|it| it.ends_with("the map stays as it is until it can be read"));
         assert_eq!(unread.count(), 1, "{notes:?}");
 
-        std::fs::remove_dir(&database).unwrap();
-        destination.finish();
+        fs::remove_dir(&database).unwrap();
+        destination.finish(Duration::from_secs(60));
         assert_eq!(destination.usage().flushes, 0);
         assert!(destination.read(|database| database.probes()).unwrap().is_some());
         let mut ledger = flush().ledger;
@@ -286,10 +285,10 @@ mod tests {
     #[test]
     fn what_is_not_delivered_before_the_end_is_told_and_waits() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("netglass.db")).unwrap();
+        fs::create_dir(directory.path().join("netglass.db")).unwrap();
         let mut destination = spooled(directory.path());
         assert!(destination.take(flush()));
-        destination.finish();
+        destination.finish(Duration::from_millis(10));
         let notes = destination.take_notes();
         let last = notes.last().unwrap();
         assert!(last.ends_with("wait in the spool: the next probe delivers them"), "{notes:?}");
@@ -297,5 +296,33 @@ mod tests {
         ledger.flushed();
         destination.settle(&mut ledger);
         assert_eq!((ledger.stored, ledger.spooled), (0, 3));
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        storage: StorageArguments,
+    }
+
+    #[test]
+    fn a_spool_in_another_user_s_directory_is_used_with_what_privileges_are_kept() {
+        netglass_testing::require!(root);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spool");
+        fs::create_dir(&path).unwrap();
+        chown(&path, Some(65_534), None).unwrap();
+        let storage = Line::parse_from(["netglass", "--spool-dir", path.to_str().unwrap()]).storage;
+        let use_it = || {
+            let mut spool =
+                Delivery::open_spool(&storage.spool_directory().unwrap(), 1 << 20).unwrap();
+            assert!(storage.is_spool_foreign().unwrap());
+            let needs = Needs { foreign_files: true, ..Needs::default() };
+            assert_eq!(crate::probing::drop_privileges(needs, || true), None);
+            spool.append(b"needs a new file", 1).unwrap();
+            assert!(spool.oldest().unwrap().is_some());
+            spool.acknowledge().unwrap();
+        };
+        // Privileges are a thread's own: this one takes the loss with it.
+        thread::scope(|scope| scope.spawn(use_it).join().unwrap());
     }
 }
