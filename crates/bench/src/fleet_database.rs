@@ -1,6 +1,6 @@
 //! The databases that a fleet is written to.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use netglass_store::DatabaseUrl;
 use netglass_testing::{PostgreSql, requirement};
 use tempfile::TempDir;
@@ -61,8 +61,10 @@ impl FleetDatabase {
     pub(crate) fn new(backend: Backend) -> Result<Self> {
         Ok(match backend {
             Backend::PostgreSql => {
-                let missing = requirement::postgresql().missing();
-                ensure!(missing.is_none(), "it needs {}", missing.unwrap_or_default());
+                let requirement = requirement::postgresql();
+                if let Some(missing) = requirement.missing() {
+                    bail!("it needs {missing}");
+                }
                 let server = PostgreSql::new().durable().start();
                 server.create_database("fleet");
                 Self::PostgreSql(server)

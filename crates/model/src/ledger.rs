@@ -159,6 +159,20 @@ impl Ledger {
         self.add_skipped(reason, lost);
     }
 
+    /// Takes back that `count` of what counts as stored is: it waits on disk.
+    pub fn unstore(&mut self, count: u64) {
+        let count = count.min(self.stored);
+        self.stored -= count;
+        self.spooled += count;
+    }
+
+    /// Takes back that `count` of what counts as stored is: it is lost.
+    pub fn lose(&mut self, reason: Skip, count: u64) {
+        let count = count.min(self.stored);
+        self.stored -= count;
+        self.add_skipped(reason, count);
+    }
+
     /// All that was skipped, for whatever reason.
     #[must_use]
     pub fn skipped_total(&self) -> u64 {
@@ -229,6 +243,23 @@ impl fmt::Display for Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_on_disk_or_was_lost_there_is_not_stored() {
+        let mut ledger = Ledger::default();
+        ledger.pend(10);
+        ledger.flushed();
+        ledger.unstore(4);
+        ledger.lose(Skip::SpoolFull, 1);
+        assert!(ledger.balances());
+        assert_eq!(
+            ledger.to_string(),
+            "10 sightings = 5 stored + 4 spooled + 1 skipped (1 spool_full)"
+        );
+        // Never more than there is.
+        ledger.lose(Skip::SpoolDamaged, 9);
+        assert!(ledger.balances() && ledger.stored == 0, "{ledger}");
+    }
 
     #[test]
     fn every_sighting_ends_as_stored_or_skipped() {

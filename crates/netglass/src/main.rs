@@ -1,5 +1,6 @@
 //! `netglass`: makes the network of a Linux host, and of a fleet of hosts, visible.
 
+mod bytes;
 mod cli;
 mod config;
 mod database;

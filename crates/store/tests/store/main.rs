@@ -7,4 +7,5 @@ mod faults;
 mod files;
 mod history;
 mod read_only;
+mod spool;
 mod support;
