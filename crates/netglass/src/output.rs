@@ -5,6 +5,7 @@ mod diagram;
 mod dot;
 mod json;
 mod mermaid;
+mod table;
 pub(crate) mod tree;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};

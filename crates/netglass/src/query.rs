@@ -1,10 +1,13 @@
 //! What a user asks about, and which nodes that is.
 
+mod arguments;
+
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use netglass_model::{Edge, HostId, NamespaceInode, Node, Protocol};
 use netglass_store::Dependencies;
 
+pub(crate) use self::arguments::QueryArguments;
 use crate::text::printable;
 
 /// `ADDRESS|HOST|PROCESS NAME`, as far as it can be told apart without a database.
