@@ -5,6 +5,7 @@ mod config;
 mod database;
 #[cfg(test)]
 mod fixtures;
+mod fleet;
 mod graph;
 mod host;
 mod output;

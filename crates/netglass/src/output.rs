@@ -5,6 +5,7 @@ mod diagram;
 mod dot;
 mod json;
 mod mermaid;
+pub(crate) mod status;
 mod table;
 pub(crate) mod tree;
 

@@ -22,7 +22,7 @@ use netglass_store::{Claim, Database};
 use self::source::Source;
 pub(crate) use self::{
     arguments::ScanArguments,
-    ledger::{LedgerFormat, print as print_ledger},
+    ledger::{LedgerFormat, LedgerObject, print as print_ledger},
     schedule::{Event, RegisteredSignals, Schedule, Signals},
     trial::{Trial, TriedMode},
 };

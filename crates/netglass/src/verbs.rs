@@ -6,4 +6,5 @@ pub(crate) mod doctor;
 pub(crate) mod look;
 pub(crate) mod man;
 pub(crate) mod probe;
+pub(crate) mod status;
 pub(crate) mod up;
