@@ -1,6 +1,7 @@
 //! `netglass`: makes the network of a Linux host, and of a fleet of hosts, visible.
 
 mod cli;
+mod comparison;
 mod config;
 mod database;
 #[cfg(test)]

@@ -110,6 +110,11 @@ impl Query {
         self.matches(node)
     }
 
+    /// Whether an edge leads to or from a node that is asked about.
+    pub(crate) fn wants_edge(&self, edge: &Edge) -> bool {
+        self.keeps(edge) && (self.wants_client(&edge.client) || self.wants_server(&edge.server))
+    }
+
     fn matches(&self, node: &Node) -> bool {
         self.addresses.iter().all(|address| *address == node.address) && self.matches_owner(node)
     }

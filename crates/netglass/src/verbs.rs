@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod create_scheme;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod look;
 pub(crate) mod man;

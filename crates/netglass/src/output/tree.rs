@@ -1,14 +1,14 @@
 //! The dependency tree as people read it: a line for each node, aligned columns behind it.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use anstyle::Style;
 use netglass_model::{Host, HostId, Node, Protocol, Timestamp};
 
-use super::table::{Align, Cell, Table};
+use super::{
+    seen::Seen,
+    table::{Align, Cell, Table},
+};
 use crate::{
     graph::Way,
     text::printable,
@@ -98,10 +98,10 @@ impl<'a> Lines<'a> {
         let mut seen = Seen::default();
         for root in &tree.roots {
             seen.add(root.node, root.protocol);
-            seen.add_all(&root.branches);
+            add_all(&mut seen, &root.branches);
         }
         let hosts = &tree.dependencies.hosts;
-        let columns = seen.columns();
+        let columns = columns(&seen);
         let table = Table::new(columns.iter().map(|column| (column.title(), column.align())));
         let mut lines = Self { hosts, now, columns, table };
         for root in &tree.roots {
@@ -161,56 +161,33 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn namespace_name(node: &Node) -> String {
+/// The namespace of a node, by its name if it has one.
+pub(super) fn namespace_name(node: &Node) -> String {
     node.namespace
         .as_ref()
         .map_or_else(|| "-".to_owned(), |namespace| printable(&namespace.to_string()).into_owned())
 }
 
-/// What occurs in an answer, which decides on the columns that are worth their space.
-#[derive(Default)]
-struct Seen {
-    namespaces: BTreeSet<(Option<HostId>, u64)>,
-    hosts: BTreeSet<HostId>,
-    udp: bool,
+fn columns(seen: &Seen) -> Vec<Column> {
+    let mut columns = vec![Column::Node];
+    columns.extend(seen.has_udp().then_some(Column::Protocol));
+    columns.extend([
+        Column::Connections,
+        Column::Failed,
+        Column::ToServer,
+        Column::ToClient,
+        Column::Rtt,
+        Column::LastSeen,
+    ]);
+    columns.extend(seen.has_several_namespaces().then_some(Column::Namespace));
+    columns.extend(seen.has_several_hosts().then_some(Column::Host));
+    columns
 }
 
-impl Seen {
-    fn add(&mut self, node: &Node, protocol: Option<Protocol>) {
-        self.udp |= protocol == Some(Protocol::Udp);
-        if let Some(host) = &node.host
-            && !self.hosts.contains(host)
-        {
-            self.hosts.insert(host.clone());
-        }
-        if let Some(namespace) = &node.namespace {
-            self.namespaces.insert((node.host.clone(), namespace.inode.0));
-        }
-    }
-
-    fn add_all(&mut self, branches: &[Branch<'_>]) {
-        for branch in branches {
-            self.add(branch.node, Some(branch.protocol));
-            self.add_all(&branch.branches);
-        }
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        let mut columns = vec![Column::Node];
-        columns.extend(self.udp.then_some(Column::Protocol));
-        columns.extend([
-            Column::Connections,
-            Column::Failed,
-            Column::ToServer,
-            Column::ToClient,
-            Column::Rtt,
-            Column::LastSeen,
-        ]);
-        let hosts_with_namespace =
-            self.namespaces.iter().map(|(host, _)| host).collect::<BTreeSet<_>>().len();
-        columns.extend((self.namespaces.len() > hosts_with_namespace).then_some(Column::Namespace));
-        columns.extend((self.hosts.len() > 1).then_some(Column::Host));
-        columns
+fn add_all(seen: &mut Seen, branches: &[Branch<'_>]) {
+    for branch in branches {
+        seen.add(branch.node, Some(branch.protocol));
+        add_all(seen, &branch.branches);
     }
 }
 
