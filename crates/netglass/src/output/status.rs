@@ -136,9 +136,8 @@ fn notes(runs: &[&Run], now: Timestamp, silent_after: Duration) -> Vec<String> {
                 names.push(format!("{} more", runs.len() - NAMED));
             }
             format!(
-                "the machine-id {} is that of several machines, copies of one disk: {}; those of \
-                 one name are taken for one host; give each an id of its own \
-                 (systemd-machine-id-setup)",
+                "the machine-id {} is that of several machines, copies of one disk: {}; give each an \
+                 id of its own (systemd-machine-id-setup)",
                 printable(machine_id),
                 names.join(", ")
             )
@@ -261,7 +260,7 @@ mod tests {
         web       0a0a0a0a    reporting   2h ago      3s ago  0.1.0    -                                    0       0        -  -
         web       0a0a0a0a    reporting   2h ago      3s ago  0.1.0    -                                    0       0        -  -
         web       f1f1f1f1    reporting   2h ago      3s ago  0.1.0    -                                    0       0        -  -
-        note: the machine-id 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a is that of several machines, copies of one disk: 'web', 'web'; those of one name are taken for one host; give each an id of its own (systemd-machine-id-setup)
+        note: the machine-id 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a is that of several machines, copies of one disk: 'web', 'web'; give each an id of its own (systemd-machine-id-setup)
         note: the last flush of 'skewed' was made 5m from now: its clock is ahead, or this one's behind
         ");
     }
