@@ -4,8 +4,8 @@ mod arguments;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use netglass_model::{Edge, HostId, NamespaceInode, Node, Protocol};
-use netglass_store::Dependencies;
+use netglass_model::{Edge, Host, HostId, NamespaceInode, Node, Protocol};
+use netglass_store::{Dependencies, Interest};
 
 pub(crate) use self::arguments::QueryArguments;
 use crate::text::printable;
@@ -68,14 +68,13 @@ impl Query {
         Self { hosts: Some(vec![host]), ..Self::default() }
     }
 
-    /// Adds what `subject` says: an address; or a host, if `dependencies` knows one by that name
-    /// or machine-id; else a process.
-    pub(crate) fn restrict(&mut self, subject: &Subject, dependencies: &Dependencies) {
+    /// Adds what `subject` says: an address; or a host, if one of `hosts` has that name or
+    /// machine-id; else a process.
+    pub(crate) fn restrict(&mut self, subject: &Subject, hosts: &[Host]) {
         match subject {
             Subject::Address(address) => self.addresses.push(*address),
             Subject::Name(name) => {
-                let hosts: Vec<HostId> = dependencies
-                    .hosts
+                let hosts: Vec<HostId> = hosts
                     .iter()
                     .filter(|host| host.id.hostname == *name || host.id.machine_id == *name)
                     .map(|host| host.id.clone())
@@ -87,6 +86,16 @@ impl Query {
                 }
             }
         }
+    }
+
+    /// What has to be read to answer to this depth; all that there is where no node is named.
+    pub(crate) fn interest(&self, depth: u32) -> Option<Interest> {
+        self.names_nodes().then(|| Interest {
+            hosts: self.hosts.clone().unwrap_or_default(),
+            address: self.addresses.first().copied(),
+            process: self.process.clone(),
+            depth,
+        })
     }
 
     /// Whether anything but a port is asked for.

@@ -1,13 +1,13 @@
 //! What every database backend can do.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use netglass_model::{
     Flush, Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, ProbeStatus,
-    Timestamp, Translation,
+    Process, Timestamp, Translation,
 };
 
-use crate::{DatabaseUrl, Error, sqlite::Sqlite};
+use crate::{DatabaseUrl, Error, Family, Selection, sqlite::Sqlite};
 
 /// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,20 +100,34 @@ pub trait Database: Send {
     /// host is not known.
     fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error>;
 
-    /// Every observation of a flow that touches the window, in order of time for each flow. On an
-    /// error `visit` may have seen a part of them.
+    /// Every observation of a flow that touches the window, of those that are `wanted` or of all, in
+    /// order of time for each flow; several of one flow may come put together. On an error `visit`
+    /// may have seen a part of them.
     fn flows(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error>;
 
-    /// Every observation of a listener that touches the window. On an error `visit` may have seen a
-    /// part of them.
+    /// Every observation of a listener that touches the window, of those that are `wanted` or of
+    /// all; several of one listener may come put together. On an error `visit` may have seen a part
+    /// of them.
     fn listeners(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
+    ) -> Result<(), Error>;
+
+    /// The processes of these families that have a flow or a listener within the window, and what
+    /// else the same processes were then: a process that executes another program is of another
+    /// family. On an error `visit` may have seen a part of them.
+    fn members(
+        &mut self,
+        window: Window,
+        families: &[Family],
+        visit: &mut dyn FnMut(&HostId, Arc<Process>),
     ) -> Result<(), Error>;
 
     /// Every observation of a translation that touches the window, in order of time for each

@@ -9,6 +9,7 @@
 
 mod directory;
 mod fold;
+mod interest;
 mod join;
 mod pair;
 mod processes;
@@ -21,6 +22,7 @@ use netglass_model::{
     Edge, Host, HostId, NetworkNamespace, Node, Port, Process, Protocol, Timestamp,
 };
 
+pub use self::interest::Interest;
 use crate::{Database, Error, Window};
 
 /// Who depended on whom within a window of time.
@@ -41,15 +43,25 @@ pub struct Dependencies {
 ///
 /// An observation belongs to the window as a whole as soon as any part of it does.
 ///
-/// Processes of one family ([`Process::family`]) are one node, shown as the oldest of them. A connection that both ends saw counts once. Where several clients and
-/// several servers share one pair of addresses and one port, nobody can know who was served by
+/// With an `interest`, at least the dependencies of the nodes that it names, to its depth, are among
+/// the edges, as they are without; others may be missing, and so may listeners.
+///
+/// Processes of one family ([`Process::family`]) are one node, shown as the oldest of them. A
+/// connection that both ends saw counts once. Where several clients and several servers share one pair of addresses and one port, nobody can know who was served by
 /// whom: the connections are then shared out in proportion, and the attribution of both nodes is
 /// not better than [`Attribution::Listener`](netglass_model::Attribution::Listener).
 ///
 /// Where an address exists in several places, the end in the same namespace is preferred, then the
 /// one on the same host, then the only one anywhere. What stays ambiguous is left unknown.
-pub fn dependencies(database: &mut dyn Database, window: Window) -> Result<Dependencies, Error> {
-    let seen = fold::read(database, window)?;
+pub fn dependencies(
+    database: &mut dyn Database,
+    window: Window,
+    interest: Option<&Interest>,
+) -> Result<Dependencies, Error> {
+    let seen = match interest.filter(|interest| interest.is_narrow()) {
+        Some(interest) => interest::read(database, window, interest)?,
+        None => fold::read(database, window)?,
+    };
     let mut edges = join::edges(&seen);
     edges.sort_by(|a, b| {
         (a.protocol.cmp(&b.protocol))

@@ -4,10 +4,12 @@
 mod database;
 mod dependencies;
 mod error;
+mod selection;
 mod sqlite;
 mod url;
 
 pub use database::{Access, Claim, Database, Settings, Window, open};
-pub use dependencies::{Dependencies, dependencies};
+pub use dependencies::{Dependencies, Interest, dependencies};
 pub use error::Error;
+pub use selection::{Family, Selection, Server, Service};
 pub use url::DatabaseUrl;

@@ -14,15 +14,18 @@ mod prune;
 mod read;
 mod resolution;
 mod rollup;
+mod select;
 mod write;
 
 use std::{
     path::{self, Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use netglass_model::{
-    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Timestamp, Translation,
+    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Process, Timestamp,
+    Translation,
 };
 use rusqlite::Connection;
 
@@ -32,7 +35,7 @@ use self::{
     fault::Fault,
     files::Identity,
 };
-use crate::{Access, Claim, Database, DatabaseUrl, Error, Settings, Window};
+use crate::{Access, Claim, Database, DatabaseUrl, Error, Family, Selection, Settings, Window};
 
 /// Longer than any transaction of ours, short enough to be told before the next flush.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -154,20 +157,33 @@ impl Database for Sqlite {
     fn flows(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error> {
         self.with("read flows from the database", |connection, _| {
-            read::flows(connection, window, visit)
+            read::flows(connection, window, wanted, visit)
         })
     }
 
     fn listeners(
         &mut self,
         window: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error> {
         self.with("read listeners from the database", |connection, _| {
-            read::listeners(connection, window, visit)
+            read::listeners(connection, window, wanted, visit)
+        })
+    }
+
+    fn members(
+        &mut self,
+        window: Window,
+        families: &[Family],
+        visit: &mut dyn FnMut(&HostId, Arc<Process>),
+    ) -> Result<(), Error> {
+        self.with("read processes from the database", |connection, _| {
+            read::members(connection, window, families, visit)
         })
     }
 

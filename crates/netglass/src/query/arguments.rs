@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clap::Args;
-use netglass_store::Dependencies;
+use netglass_model::Host;
 
 use super::{Query, Subject};
 
@@ -29,13 +29,13 @@ pub(crate) struct QueryArguments {
 }
 
 impl QueryArguments {
-    /// The question, understood by the hosts that are known.
-    pub(crate) fn query(&self, known: &Dependencies) -> Query {
+    /// The question, understood by the hosts that have ever reported.
+    pub(crate) fn query(&self, hosts: &[Host]) -> Query {
         let mut query = Query { port: self.port, ..Query::default() };
         query.addresses.extend(self.ipv4.map(IpAddr::V4));
         query.addresses.extend(self.ipv6.map(|address| IpAddr::V6(address).to_canonical()));
         if let Some(subject) = &self.subject {
-            query.restrict(subject, known);
+            query.restrict(subject, hosts);
         }
         query
     }

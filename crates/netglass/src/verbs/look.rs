@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::bail;
 use clap::{Args, builder::BoolishValueParser};
-use netglass_model::{HostId, Timestamp};
-use netglass_store::{Dependencies, Window, dependencies};
+use netglass_model::{Host, HostId, Timestamp};
+use netglass_store::{Window, dependencies};
 
 use crate::{
     database::DatabaseArguments,
@@ -68,13 +68,15 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let window = arguments.window(now)?;
     let url = database.url()?;
     let mut opened = database.open_to_read()?;
-    let known = dependencies(opened.as_mut(), window)?;
-
-    let mut query = arguments.query.query(&known);
+    let hosts = opened.hosts(window)?;
+    let mut query = arguments.query.query(&hosts);
     let has_conditions = query != Query::default();
     if !has_conditions {
-        query = Query::host(shown_host(&known, &url.to_string())?);
+        query = Query::host(shown_host(&hosts, &url.to_string())?);
     }
+    // Who merely waits is found only among all that there is.
+    let interest = query.interest(arguments.depth).filter(|_| !arguments.listening);
+    let known = dependencies(opened.as_mut(), window, interest.as_ref())?;
     let extent = Extent { depth: arguments.depth, listening: arguments.listening };
     let tree = Tree::build(&known, &query, extent);
     if tree.is_empty() {
@@ -104,13 +106,13 @@ impl Arguments {
 }
 
 /// This host if the database knows it, else the only one that it knows.
-fn shown_host(known: &Dependencies, url: &str) -> anyhow::Result<HostId> {
+fn shown_host(hosts: &[Host], url: &str) -> anyhow::Result<HostId> {
     let this = this_host_id();
-    if known.hosts.iter().any(|host| host.id == this) {
+    if hosts.iter().any(|host| host.id == this) {
         return Ok(this);
     }
     let name = printable(&this.hostname);
-    match known.hosts.as_slice() {
+    match hosts {
         [] => bail!("no host has reported to {url} yet; run `netglass probe` or `netglass up`"),
         [only] => {
             let shown = printable(&only.id.hostname);

@@ -146,8 +146,10 @@ fn show(
 fn draw(source: &mut Source, screen: &mut Screen, arguments: &Arguments) -> anyhow::Result<()> {
     let now = Timestamp::from(SystemTime::now());
     let window = Window { since: now.saturating_sub(arguments.linger), until: now };
-    let known = dependencies(source.database(), window).context("reading the dependencies")?;
     let query = Query::host(this_host_id());
+    let interest = query.interest(arguments.depth);
+    let known = dependencies(source.database(), window, interest.as_ref())
+        .context("reading the dependencies")?;
     let extent = Extent { depth: arguments.depth, listening: false };
     let mut map = Vec::new();
     output::tree::render(&Tree::build(&known, &query, extent), now, &mut map)?;

@@ -1,14 +1,18 @@
 //! Reading a window of time, and folding what is told of one flow into one.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+};
 
 use netglass_model::{
     Attribution, Direction, Endpoint, FlowCounters, Host, HostFlow, HostId, Listener,
-    NamespaceInode, NetworkNamespace, Process, Protocol, Timestamp,
+    NamespaceInode, NetworkNamespace, Port, Process, Protocol, Timestamp,
 };
 
 use super::processes::{self, GroupId, Groups};
-use crate::{Database, Error, Window};
+use crate::{Database, Error, Family, Selection, Window};
 
 /// Where sockets are: a host, by its place in [`Seen::ids`], and a network namespace on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,18 +86,28 @@ impl Seen {
     }
 }
 
-/// Reads what was seen within `window`.
+/// Reads all that was seen within `window`.
 pub(super) fn read(database: &mut dyn Database, window: Window) -> Result<Seen, Error> {
     let mut reading = Reading::default();
-    database.flows(window, &mut |host, flow| reading.add_flow(host, flow))?;
-    database.listeners(window, &mut |host, listener| reading.add_listener(host, &listener))?;
+    reading.read_flows(database, window, None)?;
+    reading.read_listeners(database, window, None)?;
     // Last, so that every host that is named above is among them.
     let hosts = database.hosts(window)?;
+    finish(reading, database, hosts)
+}
+
+/// Puts together what was read, with the names of its namespaces.
+pub(super) fn finish(
+    mut reading: Reading,
+    database: &mut dyn Database,
+    hosts: Vec<Host>,
+) -> Result<Seen, Error> {
+    let met: HashSet<HostId> = reading.hosts.values.iter().cloned().collect();
     for host in &hosts {
         reading.hosts.index(&host.id);
     }
     let mut seen = reading.finish();
-    for (index, id) in seen.ids.iter().enumerate() {
+    for (index, id) in seen.ids.iter().enumerate().filter(|(_, id)| met.contains(id)) {
         for NetworkNamespace { inode, name } in database.namespaces(id)? {
             if let Some(name) = name {
                 seen.names.insert(Place { host: index, namespace: inode }, name);
@@ -108,11 +122,13 @@ pub(super) fn read(database: &mut dyn Database, window: Window) -> Result<Seen, 
 #[derive(Debug)]
 struct Numbered<T> {
     numbers: HashMap<T, usize>,
+    /// By their numbers.
+    values: Vec<T>,
 }
 
 impl<T> Default for Numbered<T> {
     fn default() -> Self {
-        Self { numbers: HashMap::new() }
+        Self { numbers: HashMap::new(), values: Vec::new() }
     }
 }
 
@@ -121,29 +137,80 @@ impl<T: Hash + Eq + Clone> Numbered<T> {
         if let Some(&index) = self.numbers.get(value) {
             return index;
         }
-        let index = self.numbers.len();
+        let index = self.values.len();
         self.numbers.insert(value.clone(), index);
+        self.values.push(value.clone());
         index
-    }
-
-    /// The values by their numbers.
-    fn into_values(self) -> Vec<T> {
-        let mut values: Vec<_> = self.numbers.into_iter().collect();
-        values.sort_unstable_by_key(|&(_, index)| index);
-        values.into_iter().map(|(value, _)| value).collect()
     }
 }
 
+/// Flows by what makes them themselves, each folded into one.
+type Flows = HashMap<(FlowKey<Option<usize>>, Attribution), Counted>;
+
+/// What was read so far. Hosts and processes have the numbers in which they were met.
 #[derive(Debug, Default)]
-struct Reading {
+pub(super) struct Reading {
     hosts: Numbered<HostId>,
     processes: Numbered<(usize, Arc<Process>)>,
-    flows: HashMap<(FlowKey<Option<usize>>, Attribution), Counted>,
+    flows: Flows,
     listeners: HashMap<ListenerKey<Option<usize>>, (Timestamp, Timestamp)>,
+    /// The processes that listen, by port.
+    listening: HashMap<(Protocol, Port), Vec<usize>>,
 }
 
 impl Reading {
-    fn add_flow(&mut self, host: &HostId, flow: HostFlow) {
+    /// Reads flows, and returns those that had not been read before.
+    pub(super) fn read_flows(
+        &mut self,
+        database: &mut dyn Database,
+        window: Window,
+        wanted: Option<&Selection>,
+    ) -> Result<Vec<FlowKey<Option<usize>>>, Error> {
+        let mut part = Flows::new();
+        database.flows(window, wanted, &mut |host, flow| self.fold(&mut part, host, flow))?;
+        let mut new = Vec::new();
+        for (key, counted) in part {
+            self.flows.entry(key).or_insert_with(|| {
+                new.push(key.0);
+                counted
+            });
+        }
+        Ok(new)
+    }
+
+    /// Reads listeners, of none of which anything was read before.
+    pub(super) fn read_listeners(
+        &mut self,
+        database: &mut dyn Database,
+        window: Window,
+        wanted: Option<&Selection>,
+    ) -> Result<(), Error> {
+        database.listeners(window, wanted, &mut |host, listener| self.add_listener(host, &listener))
+    }
+
+    /// The host with this number.
+    pub(super) fn host(&self, number: usize) -> &HostId {
+        &self.hosts.values[number]
+    }
+
+    /// The family of the process with this number.
+    pub(super) fn family(&self, process: usize) -> Family {
+        let (host, process) = &self.processes.values[process];
+        Family::of(self.host(*host), process)
+    }
+
+    /// The processes that listen at this port, anywhere.
+    pub(super) fn listening_at(&self, protocol: Protocol, port: Port) -> Vec<usize> {
+        self.listening.get(&(protocol, port)).cloned().unwrap_or_default()
+    }
+
+    /// Adds a process of which nothing else was read.
+    pub(super) fn add_process(&mut self, host: &HostId, process: Arc<Process>) {
+        let host = self.hosts.index(host);
+        self.processes.index(&(host, process));
+    }
+
+    fn fold(&mut self, flows: &mut Flows, host: &HostId, flow: HostFlow) {
         let host = self.hosts.index(host);
         let key = FlowKey {
             place: Place { host, namespace: flow.namespace },
@@ -153,7 +220,7 @@ impl Reading {
             peer: flow.peer,
             process: flow.process.map(|process| self.processes.index(&(host, process))),
         };
-        self.flows
+        flows
             .entry((key, flow.attribution))
             .and_modify(|counted| {
                 counted.counters.append(&flow.counters);
@@ -173,6 +240,13 @@ impl Reading {
         let place = Place { host, namespace: listener.namespace };
         let process =
             listener.process.as_ref().map(|one| self.processes.index(&(host, Arc::clone(one))));
+        if let Some(process) = process {
+            let at_port =
+                self.listening.entry((listener.protocol, listener.local.port)).or_default();
+            if !at_port.contains(&process) {
+                at_port.push(process);
+            }
+        }
         let seen = self
             .listeners
             .entry((place, listener.protocol, listener.local, process))
@@ -184,7 +258,7 @@ impl Reading {
     /// Numbers hosts and processes in an order of their own, and puts the flows of one group of
     /// processes together.
     fn finish(self) -> Seen {
-        let met = self.hosts.into_values();
+        let met = self.hosts.values;
         let mut ids = met.clone();
         ids.sort_unstable();
         let host_of: Vec<usize> =
@@ -193,7 +267,7 @@ impl Reading {
 
         let processes: Vec<_> = self
             .processes
-            .into_values()
+            .values
             .into_iter()
             .map(|(host, process)| (host_of[host], process))
             .collect();

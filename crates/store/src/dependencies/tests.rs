@@ -1,5 +1,6 @@
 //! What the joining promises, on a database in memory.
 
+mod interest;
 mod properties;
 mod rules;
 
@@ -11,8 +12,8 @@ use netglass_model::{
     RttSamples, Timestamp, Translation,
 };
 
-use super::{Dependencies, dependencies};
-use crate::{Claim, Database, Error, Window};
+use super::{Dependencies, Interest, dependencies};
+use crate::{Claim, Database, Error, Family, Selection, Window};
 
 const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
 
@@ -52,17 +53,77 @@ impl Database for Memory {
         Ok(of_host.map(|(_, namespace)| namespace.clone()).collect())
     }
 
-    fn flows(&mut self, _: Window, visit: &mut dyn FnMut(&HostId, HostFlow)) -> Result<(), Error> {
-        self.flows.iter().for_each(|(host, flow)| visit(host, flow.clone()));
+    fn flows(
+        &mut self,
+        _: Window,
+        wanted: Option<&Selection>,
+        visit: &mut dyn FnMut(&HostId, HostFlow),
+    ) -> Result<(), Error> {
+        let is_wanted = |host: &HostId, flow: &HostFlow| {
+            wanted.is_none_or(|wanted| {
+                let (client, server) = match flow.direction {
+                    Direction::Active => (flow.local, flow.peer),
+                    Direction::Passive => (flow.peer, flow.local),
+                };
+                owns(wanted, host, flow.process.as_deref())
+                    || wanted.addresses.contains(&flow.local.address)
+                    || wanted.addresses.contains(&flow.peer.address)
+                    || wanted.servers.iter().any(|it| {
+                        (it.protocol, Some(it.port)) == (flow.protocol, server.port.number())
+                            && it.address.is_none_or(|address| address == server.address)
+                            && it.host.as_ref().is_none_or(|id| id == host)
+                    })
+                    || wanted.services.iter().any(|it| {
+                        (it.protocol, it.server, it.client)
+                            == (flow.protocol, server, client.address)
+                            && it.host.as_ref().is_none_or(|id| id == host)
+                    })
+            })
+        };
+        for (host, flow) in self.flows.iter().filter(|(host, flow)| is_wanted(host, flow)) {
+            visit(host, flow.clone());
+        }
         Ok(())
     }
 
     fn listeners(
         &mut self,
         _: Window,
+        wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error> {
-        self.listeners.iter().for_each(|(host, listener)| visit(host, listener.clone()));
+        for (host, listener) in &self.listeners {
+            let process = listener.process.as_deref();
+            if wanted.is_none_or(|wanted| owns(wanted, host, process)) {
+                visit(host, listener.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn members(
+        &mut self,
+        _: Window,
+        families: &[Family],
+        visit: &mut dyn FnMut(&HostId, Arc<Process>),
+    ) -> Result<(), Error> {
+        let of_flows = self.flows.iter().map(|(host, flow)| (host, &flow.process));
+        let of_listeners = self.listeners.iter().map(|(host, it)| (host, &it.process));
+        let processes: Vec<_> = of_flows
+            .chain(of_listeners)
+            .filter_map(|(host, process)| Some((host, process.as_ref()?)))
+            .collect();
+        let key = |(host, process): &(&HostId, &Arc<Process>)| {
+            ((*host).clone(), process.pid, process.start_time)
+        };
+        let members: Vec<_> = processes
+            .iter()
+            .filter(|(host, process)| families.contains(&Family::of(host, process)))
+            .map(key)
+            .collect();
+        for (host, process) in processes.iter().filter(|it| members.contains(&key(it))) {
+            visit(host, Arc::clone(process));
+        }
         Ok(())
     }
 
@@ -74,6 +135,14 @@ impl Database for Memory {
         self.translations.iter().for_each(|(host, translation)| visit(host, *translation));
         Ok(())
     }
+}
+
+fn owns(wanted: &Selection, host: &HostId, process: Option<&Process>) -> bool {
+    wanted.hosts.contains(host)
+        || process.is_some_and(|process| {
+            wanted.names.contains(&process.comm)
+                || wanted.families.contains(&Family::of(host, process))
+        })
 }
 
 impl Memory {
@@ -116,7 +185,7 @@ impl Memory {
     }
 
     fn join(&mut self) -> Dependencies {
-        dependencies(self, ALWAYS).unwrap()
+        dependencies(self, ALWAYS, None).unwrap()
     }
 
     /// The edges, each as `client -> server connections`.

@@ -11,8 +11,13 @@ use netglass_model::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction};
 
-use super::{codec, counters, fault::Fault, resolution::Resolution};
-use crate::Window;
+use super::{
+    codec, counters,
+    fault::Fault,
+    resolution::Resolution,
+    select::{self, Ids},
+};
+use crate::{Family, Selection, Window};
 
 /// Every host, with its addresses within the window.
 pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<Host>, Fault> {
@@ -74,6 +79,7 @@ pub(super) fn namespaces(
 pub(super) fn flows(
     connection: &mut Connection,
     window: Window,
+    wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, HostFlow),
 ) -> Result<(), Fault> {
     let transaction = connection.transaction()?;
@@ -85,37 +91,28 @@ pub(super) fn flows(
     )?;
     let mut known: HashMap<i64, (Arc<HostId>, HostFlow)> = HashMap::new();
 
-    let columns = counters::NAMES.join(", ");
-    let mut statement = transaction.prepare(&format!(
-        "SELECT flow_id, first_seen, last_seen, {columns} FROM flow_observation
-         WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
-            AND first_seen <= ?5 AND last_seen >= ?4
-         ORDER BY bucket, flow_id",
-    ))?;
-    for resolution in Resolution::ALL {
-        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
-        while let Some(row) = rows.next()? {
-            let id = row.get(0)?;
-            let (host, flow) = match known.entry(id) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(flow(&mut find, id, &mut dimensions)?),
-            };
-            let observed = HostFlow {
-                counters: counters::from_row(row, 3)?,
-                first_seen: codec::timestamp(row, 1)?,
-                last_seen: codec::timestamp(row, 2)?,
-                ..flow.clone()
-            };
-            visit(host, observed);
-        }
-    }
-    Ok(())
+    let wanted = wanted.map(|wanted| select::flows(&transaction, wanted)).transpose()?;
+    each_observation(&transaction, "flow", &counters::NAMES, window, wanted, |id, row| {
+        let (host, flow) = match known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(flow(&mut find, id, &mut dimensions)?),
+        };
+        let observed = HostFlow {
+            counters: counters::from_row(row, 3)?,
+            first_seen: codec::timestamp(row, 1)?,
+            last_seen: codec::timestamp(row, 2)?,
+            ..flow.clone()
+        };
+        visit(host, observed);
+        Ok(())
+    })
 }
 
 /// Every observation of a listener that touches the window, in order of time.
 pub(super) fn listeners(
     connection: &mut Connection,
     window: Window,
+    wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, Listener),
 ) -> Result<(), Fault> {
     let transaction = connection.transaction()?;
@@ -126,26 +123,92 @@ pub(super) fn listeners(
     )?;
     let mut known: HashMap<i64, (Arc<HostId>, Listener)> = HashMap::new();
 
-    let mut statement = transaction.prepare(
-        "SELECT listener_id, first_seen, last_seen FROM listener_observation
-         WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
-            AND first_seen <= ?5 AND last_seen >= ?4
-         ORDER BY bucket, listener_id",
-    )?;
+    let wanted = wanted.map(|wanted| select::listeners(&transaction, wanted)).transpose()?;
+    each_observation(&transaction, "listener", &[], window, wanted, |id, row| {
+        let (host, listener) = match known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(listener(&mut find, id, &mut dimensions)?),
+        };
+        let observed = Listener {
+            first_seen: codec::timestamp(row, 1)?,
+            last_seen: codec::timestamp(row, 2)?,
+            ..listener.clone()
+        };
+        visit(host, observed);
+        Ok(())
+    })
+}
+
+/// The processes of these families that have a flow or a listener within the window, and what else
+/// they were then.
+pub(super) fn members(
+    connection: &mut Connection,
+    window: Window,
+    families: &[Family],
+    visit: &mut dyn FnMut(&HostId, Arc<Process>),
+) -> Result<(), Fault> {
+    let transaction = connection.transaction()?;
+    let mut dimensions = Dimensions::new(&transaction)?;
+    for family in families {
+        for id in select::processes(&transaction, family)? {
+            let mut is_seen = false;
+            for table in ["flow", "listener"] {
+                let of_process = format!("SELECT {table}_id FROM {table} WHERE process_id = ?1");
+                let mut statement = transaction.prepare(&of_process)?;
+                let ids = statement.query_map((id,), |row| row.get(0))?;
+                let ids = ids.collect::<Result<Ids, _>>()?;
+                each_observation(&transaction, table, &[], window, Some(ids), |_, _| {
+                    is_seen = true;
+                    Ok(())
+                })?;
+            }
+            if is_seen {
+                visit(&family.host, dimensions.process(id)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Visits the observations of flows or listeners that touch the window in order of time, of those
+/// that are wanted or of all: both times stand behind the id, then the columns.
+fn each_observation(
+    transaction: &Transaction<'_>,
+    what: &str,
+    columns: &[&str],
+    window: Window,
+    wanted: Option<Ids>,
+    mut visit: impl FnMut(i64, &Row<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let columns = columns.iter().flat_map(|column| [", ", column]).collect::<String>();
+    let select = |condition, order| {
+        format!(
+            "SELECT {what}_id, first_seen, last_seen{columns} FROM {what}_observation
+             WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
+                AND first_seen <= ?5 AND last_seen >= ?4{condition}
+             ORDER BY {order}"
+        )
+    };
+    let Some(wanted) = wanted else {
+        let mut statement =
+            transaction.prepare(&select(String::new(), format!("bucket, {what}_id")))?;
+        for resolution in Resolution::ALL {
+            let mut rows = statement.query(within(transaction, resolution, window)?)?;
+            while let Some(row) = rows.next()? {
+                visit(row.get(0)?, row)?;
+            }
+        }
+        return Ok(());
+    };
+    let mut statement =
+        transaction.prepare(&select(format!(" AND {what}_id = ?6"), "bucket".to_owned()))?;
     for resolution in Resolution::ALL {
-        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
-        while let Some(row) = rows.next()? {
-            let id = row.get(0)?;
-            let (host, listener) = match known.entry(id) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(listener(&mut find, id, &mut dimensions)?),
-            };
-            let observed = Listener {
-                first_seen: codec::timestamp(row, 1)?,
-                last_seen: codec::timestamp(row, 2)?,
-                ..listener.clone()
-            };
-            visit(host, observed);
+        let (resolution, first, last, since, until) = within(transaction, resolution, window)?;
+        for &id in &wanted {
+            let mut rows = statement.query((resolution, first, last, since, until, id))?;
+            while let Some(row) = rows.next()? {
+                visit(id, row)?;
+            }
         }
     }
     Ok(())

@@ -87,7 +87,7 @@ fn many(count: u16, second: i64) -> Observations {
 
 fn read(database: &mut dyn Database) -> Vec<HostFlow> {
     let mut flows = Vec::new();
-    database.flows(ALWAYS, &mut |_, flow| flows.push(flow)).unwrap();
+    database.flows(ALWAYS, None, &mut |_, flow| flows.push(flow)).unwrap();
     flows
 }
 
@@ -258,7 +258,7 @@ fn values_that_netglass_does_not_write_are_an_error() {
         "UPDATE process SET exe = CAST(zeroblob(20000000) AS TEXT)",
     ] {
         let (directory, mut database) = damaged(damage);
-        let outcome = database.flows(ALWAYS, &mut |_, _| {});
+        let outcome = database.flows(ALWAYS, None, &mut |_, _| {});
         assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
         drop(directory);
     }
@@ -268,7 +268,7 @@ fn values_that_netglass_does_not_write_are_an_error() {
         "DELETE FROM listener",
     ] {
         let (directory, mut database) = damaged(damage);
-        let outcome = database.listeners(ALWAYS, &mut |_, _| {});
+        let outcome = database.listeners(ALWAYS, None, &mut |_, _| {});
         assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
         drop(directory);
     }

@@ -64,7 +64,7 @@ fn one_writes_while_others_read_whole_writes() {
                     assert_eq!(count % usize::from(FLOWS), 0, "a part of a write was read");
                     assert!(count >= last, "what was there is gone");
                     last = count;
-                    dependencies(reader.as_mut(), ALWAYS).unwrap();
+                    dependencies(reader.as_mut(), ALWAYS, None).unwrap();
                 }
             });
         }

@@ -106,7 +106,7 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
         fs::write(&path, &damaged).unwrap();
         let outcome = read_from(&path).and_then(|mut database| {
             database.hosts(ALWAYS)?;
-            database.flows(ALWAYS, &mut |_, _| {})
+            database.flows(ALWAYS, None, &mut |_, _| {})
         });
         match outcome {
             Ok(()) => {}
@@ -124,7 +124,8 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
     assert!(failed > 10, "{failed} of {} pages", whole.len() / 4096);
 
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    let outcome = read_from(&path).and_then(|mut database| database.flows(ALWAYS, &mut |_, _| {}));
+    let outcome =
+        read_from(&path).and_then(|mut database| database.flows(ALWAYS, None, &mut |_, _| {}));
     assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
 }
 

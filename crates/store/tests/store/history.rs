@@ -7,7 +7,7 @@ use netglass_model::{
     NamespaceInode, NetworkNamespace, Observations, Port, ProbeStatus, Process, Protocol, Route,
     Skip, SpoolUsage, Timestamp, Translation,
 };
-use netglass_store::{Access, Database, DatabaseUrl, Settings, Window, dependencies, open};
+use netglass_store::{Access, Database, DatabaseUrl, Interest, Settings, dependencies, open};
 use netglass_testing::flush;
 
 use crate::support::{
@@ -266,7 +266,7 @@ fn a_host_is_known_by_machine_id_and_hostname() {
     database.write(&flush(&written)).unwrap();
     assert_eq!(database.hosts(ALWAYS).unwrap().len(), 2);
     let mut owners = Vec::new();
-    database.flows(ALWAYS, &mut |host, _| owners.push(host.hostname.clone())).unwrap();
+    database.flows(ALWAYS, None, &mut |host, _| owners.push(host.hostname.clone())).unwrap();
     owners.sort();
     assert_eq!(owners, ["a", "clone"]);
 }
@@ -371,14 +371,14 @@ fn both_ends_of_a_connection_become_one_edge_of_the_window() {
     database.write(&flush(&other)).unwrap();
 
     let mut reader = read_from(&path).unwrap();
-    let joined = dependencies(reader.as_mut(), between(0, 100)).unwrap();
+    let joined = dependencies(reader.as_mut(), between(0, 100), None).unwrap();
     assert_eq!(joined.hosts.len(), 2);
     assert_eq!(joined.edges.len(), 1);
     let edge = &joined.edges[0];
     assert_eq!((&*edge.client.process.as_ref().unwrap().comm, edge.connections), ("curl", 3));
     assert_eq!(edge.server.process.as_ref().unwrap().comm, "nginx");
     assert_eq!(edge.server.host, Some(host("b")));
-    assert_eq!(dependencies(reader.as_mut(), between(200, 300)).unwrap().edges, []);
+    assert_eq!(dependencies(reader.as_mut(), between(200, 300), None).unwrap().edges, []);
 }
 
 #[test]
@@ -397,7 +397,9 @@ fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same() {
     }
     let whole = |database: &mut dyn Database| {
         let mut total = FlowCounters::default();
-        flows(database, ALWAYS).iter().for_each(|flow| total.append(&flow.counters));
+        for flow in flows(database, ALWAYS) {
+            total.append(&flow.counters);
+        }
         total
     };
     let before = whole(database.as_mut());
@@ -418,6 +420,59 @@ fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same() {
     database.maintain(now).unwrap();
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), read.len());
     assert_eq!(whole(database.as_mut()).bytes_sent, before.bytes_sent + 100);
+}
+
+#[test]
+fn a_few_nodes_are_read_as_all_are() {
+    // In a ring of hosts each one's application asks the next one's; all of them log to themselves.
+    const HOSTS: u16 = 8;
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = write_to(&directory.path().join("db")).unwrap();
+    for minute in 0..3 {
+        for number in 0..HOSTS {
+            let here = address(&format!("10.0.0.{number}"));
+            let next = address(&format!("10.0.0.{}", (number + 1) % HOSTS));
+            let second = i64::from(minute * 60);
+            let app = process("app", 100 + u32::from(number));
+            let end = |direction, local, peer, process: &Arc<Process>| HostFlow {
+                direction,
+                local,
+                peer,
+                process: Some(Arc::clone(process)),
+                ..flow(80, second, second + 9)
+            };
+            let (loopback, logger) = (address("127.0.0.1"), process("logger", 7));
+            let service = |address| Endpoint::numbered(address, 80);
+            let from = address(&format!("10.0.0.{}", (number + HOSTS - 1) % HOSTS));
+            let flows = vec![
+                end(Direction::Active, Endpoint::many(here), service(next), &app),
+                end(Direction::Passive, service(here), Endpoint::many(from), &app),
+                end(Direction::Active, Endpoint::many(loopback), service(loopback), &app),
+                end(Direction::Passive, service(loopback), Endpoint::many(loopback), &logger),
+            ];
+            let mut seen = observations(flows, vec![]);
+            seen.host.id = host(&number.to_string());
+            seen.host.addresses[0].address = here;
+            database.write(&flush(&seen)).unwrap();
+        }
+    }
+    let whole = dependencies(database.as_mut(), ALWAYS, None).unwrap().edges;
+    assert_eq!(whole.len(), 2 * usize::from(HOSTS));
+    for (interest, edges) in [
+        (Interest { hosts: vec![host("3")], depth: 1, ..Interest::default() }, 3),
+        // Two more steps each way, with what those log.
+        (Interest { hosts: vec![host("3")], depth: 2, ..Interest::default() }, 7),
+        (Interest { address: Some(address("10.0.0.3")), depth: 1, ..Interest::default() }, 2),
+        (Interest { process: Some("logger".to_owned()), depth: 1, ..Interest::default() }, 8),
+        (Interest { process: Some("nobody".to_owned()), depth: 9, ..Interest::default() }, 0),
+    ] {
+        let narrow = dependencies(database.as_mut(), ALWAYS, Some(&interest)).unwrap().edges;
+        assert_eq!(narrow.len(), edges, "{interest:?}");
+        assert!(narrow.iter().all(|edge| whole.contains(edge)), "{interest:?}");
+    }
+    let interest = Interest { process: Some("app".to_owned()), depth: 1, ..Interest::default() };
+    let narrow = dependencies(database.as_mut(), ALWAYS, Some(&interest)).unwrap().edges;
+    assert_eq!(narrow, whole);
 }
 
 #[test]

@@ -103,13 +103,13 @@ pub(crate) fn observations(flows: Vec<HostFlow>, listeners: Vec<Listener>) -> Ob
 
 pub(crate) fn flows(database: &mut dyn Database, window: Window) -> Vec<HostFlow> {
     let mut flows = Vec::new();
-    database.flows(window, &mut |_, flow| flows.push(flow)).unwrap();
+    database.flows(window, None, &mut |_, flow| flows.push(flow)).unwrap();
     flows
 }
 
 pub(crate) fn listeners(database: &mut dyn Database, window: Window) -> Vec<Listener> {
     let mut listeners = Vec::new();
-    database.listeners(window, &mut |_, listener| listeners.push(listener)).unwrap();
+    database.listeners(window, None, &mut |_, listener| listeners.push(listener)).unwrap();
     listeners
 }
 

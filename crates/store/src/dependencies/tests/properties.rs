@@ -38,7 +38,7 @@ fn any_flow() -> impl Strategy<Value = (usize, HostFlow)> {
     )
 }
 
-fn any_memory() -> impl Strategy<Value = Memory> {
+pub(super) fn any_memory() -> impl Strategy<Value = Memory> {
     let listener = (0..3_usize, 1_u64..3, 0..ADDRESSES.len(), 0_u32..3);
     (
         prop::collection::vec(any_flow(), 0..25),

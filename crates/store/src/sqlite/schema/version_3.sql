@@ -125,3 +125,11 @@ CREATE TABLE probe (
     ledger TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX probe_host ON probe (host_id);
+
+-- What finds the flows of a few nodes.
+CREATE INDEX flow_peer ON flow (peer_address, peer_port, local_address);
+CREATE INDEX flow_local ON flow (local_address, local_port, peer_address);
+CREATE INDEX process_name ON process (comm);
+CREATE INDEX process_family ON process (host_id, family);
+CREATE INDEX listener_observation_listener ON listener_observation
+    (listener_id, resolution, bucket);

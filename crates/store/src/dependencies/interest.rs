@@ -1,0 +1,239 @@
+//! Reading no more than what a question takes: the flows of the nodes that are asked about, then,
+//! step by step, those of the processes at the other ends.
+//!
+//! The answer is the one that all flows would give. For that, what both ends saw of a service is
+//! read whole, and so are the members of each family, as the oldest one stands for it.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    mem,
+    net::IpAddr,
+};
+
+use netglass_model::{Direction, Host, HostId};
+
+use super::fold::{self, FlowKey, Reading, Seen};
+use crate::{Database, Error, Family, Selection, Server, Service, Window};
+
+/// What is asked about: nodes of which all conditions hold, and what is around them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// On one of these hosts; on any where there are none.
+    pub hosts: Vec<HostId>,
+    /// At this address, if any.
+    pub address: Option<IpAddr>,
+    /// Of processes with this name, if any.
+    pub process: Option<String>,
+    /// How many dependencies are followed from each of them, at least one.
+    pub depth: u32,
+}
+
+impl Interest {
+    /// Whether anything but the depth is said. Without, all that was seen is of interest.
+    #[must_use]
+    pub fn is_narrow(&self) -> bool {
+        !self.hosts.is_empty() || self.address.is_some() || self.process.is_some()
+    }
+}
+
+/// Reads what an answer about `interest` takes.
+pub(super) fn read(
+    database: &mut dyn Database,
+    window: Window,
+    interest: &Interest,
+) -> Result<Seen, Error> {
+    let hosts = database.hosts(window)?;
+    let mut search = Search {
+        database,
+        window,
+        owners: owners(&hosts),
+        hosts: &hosts,
+        reading: Reading::default(),
+        services: HashSet::new(),
+        families: HashSet::new(),
+        listening: HashSet::new(),
+        frontier: BTreeSet::new(),
+    };
+    let mut wanted = search.seeds(interest)?;
+    for _ in 0..interest.depth.max(1) {
+        if wanted.is_empty() {
+            break;
+        }
+        search.advance(&wanted)?;
+        wanted = search.next()?;
+    }
+    let reading = search.reading;
+    fold::finish(reading, database, hosts)
+}
+
+/// The hosts that have an address.
+fn owners(hosts: &[Host]) -> HashMap<IpAddr, Vec<HostId>> {
+    let mut owners: HashMap<IpAddr, Vec<HostId>> = HashMap::new();
+    for host in hosts {
+        for address in &host.addresses {
+            let of_address = owners.entry(address.address.to_canonical()).or_default();
+            if of_address.last() != Some(&host.id) {
+                of_address.push(host.id.clone());
+            }
+        }
+    }
+    owners
+}
+
+struct Search<'d> {
+    database: &'d mut dyn Database,
+    window: Window,
+    hosts: &'d [Host],
+    owners: HashMap<IpAddr, Vec<HostId>>,
+    reading: Reading,
+    /// The services of which everything is read.
+    services: HashSet<Service>,
+    /// The families of which everything is read.
+    families: HashSet<Family>,
+    /// The hosts whose listeners are read.
+    listening: HashSet<HostId>,
+    /// The families that were met.
+    frontier: BTreeSet<Family>,
+}
+
+impl Search<'_> {
+    /// The nodes that are asked about, by the most telling of the conditions; others are left to
+    /// whoever asks.
+    fn seeds(&mut self, interest: &Interest) -> Result<Selection, Error> {
+        if !interest.hosts.is_empty() {
+            let of_interest = self.hosts.iter().filter(|host| interest.hosts.contains(&host.id));
+            let addresses = of_interest.flat_map(|host| &host.addresses).map(|it| it.address);
+            return Ok(Selection {
+                hosts: interest.hosts.clone(),
+                addresses: addresses.filter(|address| !address.is_loopback()).collect(),
+                ..Selection::default()
+            });
+        }
+        if let Some(address) = interest.address {
+            return Ok(Selection { addresses: vec![address], ..Selection::default() });
+        }
+        let names: Vec<String> = interest.process.iter().cloned().collect();
+        self.at_work(Selection { names, ..Selection::default() })
+    }
+
+    /// Adds the services where the wanted processes listen: a server that no probe saw at work is
+    /// known by its listener.
+    fn at_work(&mut self, mut wanted: Selection) -> Result<Selection, Error> {
+        let (hosts, mut servers) = (&self.hosts, BTreeSet::new());
+        self.database.listeners(self.window, Some(&wanted), &mut |id, listener| {
+            let (protocol, local) = (listener.protocol, listener.local);
+            let Some(port) = local.port.number() else { return };
+            if local.address.is_loopback() {
+                let (address, host) = (Some(local.address), Some(id.clone()));
+                servers.insert(Server { protocol, port, address, host });
+            } else if local.address.is_unspecified() {
+                servers.insert(Server { protocol, port, address: None, host: Some(id.clone()) });
+                let here = hosts.iter().filter(|host| host.id == *id);
+                let addresses = here
+                    .flat_map(|host| &host.addresses)
+                    .filter(|it| it.namespace == listener.namespace && !it.address.is_loopback());
+                servers.extend(addresses.map(|it| {
+                    let address = Some(it.address.to_canonical());
+                    Server { protocol, port, address, host: None }
+                }));
+            } else {
+                servers.insert(Server { protocol, port, address: Some(local.address), host: None });
+            }
+        })?;
+        wanted.servers.extend(servers);
+        Ok(wanted)
+    }
+
+    /// Reads the wanted flows, and whatever anybody else saw of the same services.
+    fn advance(&mut self, wanted: &Selection) -> Result<(), Error> {
+        self.families.extend(wanted.families.iter().cloned());
+        let mut met = self.reading.read_flows(self.database, self.window, Some(wanted))?;
+        let services: BTreeSet<Service> = met
+            .iter()
+            .map(|key| self.service(key))
+            .filter(|service| !self.services.contains(service))
+            .collect();
+        let wanted =
+            Selection { services: services.iter().cloned().collect(), ..Selection::default() };
+        if !wanted.is_empty() {
+            met.extend(self.reading.read_flows(self.database, self.window, Some(&wanted))?);
+        }
+        self.services.extend(services);
+        self.read_listeners(&met)?;
+        for key in &met {
+            self.meet(key);
+        }
+        Ok(())
+    }
+
+    fn service(&self, key: &FlowKey<Option<usize>>) -> Service {
+        let (client, server) = match key.direction {
+            Direction::Active => (key.local.address, key.peer),
+            Direction::Passive => (key.peer.address, key.local),
+        };
+        let confined = client.is_loopback() || server.address.is_loopback();
+        Service {
+            protocol: key.protocol,
+            server,
+            client,
+            host: confined.then(|| self.reading.host(key.place.host).clone()),
+        }
+    }
+
+    /// Reads who listens where a server's process may not be known.
+    fn read_listeners(&mut self, met: &[FlowKey<Option<usize>>]) -> Result<(), Error> {
+        let mut hosts = BTreeSet::new();
+        for key in met {
+            let here = self.reading.host(key.place.host);
+            if key.direction == Direction::Passive || key.peer.address.is_loopback() {
+                hosts.insert(here.clone());
+            } else {
+                let owners = self.owners.get(&key.peer.address.to_canonical());
+                hosts.extend(owners.into_iter().flatten().cloned());
+            }
+        }
+        hosts.retain(|host| !self.listening.contains(host));
+        let wanted = Selection { hosts: hosts.into_iter().collect(), ..Selection::default() };
+        if !wanted.is_empty() {
+            self.reading.read_listeners(self.database, self.window, Some(&wanted))?;
+            self.listening.extend(wanted.hosts);
+        }
+        Ok(())
+    }
+
+    /// Notes the processes at either end of a flow, as far as they may be.
+    fn meet(&mut self, key: &FlowKey<Option<usize>>) {
+        if let Some(process) = key.process {
+            self.frontier.insert(self.reading.family(process));
+        }
+        let here = self.reading.host(key.place.host);
+        let (server, owners) = match key.direction {
+            Direction::Active if key.peer.address.is_loopback() => (key.peer, None),
+            Direction::Active => (key.peer, self.owners.get(&key.peer.address.to_canonical())),
+            Direction::Passive => (key.local, None),
+        };
+        for process in self.reading.listening_at(key.protocol, server.port) {
+            let family = self.reading.family(process);
+            if family.host == *here || owners.is_some_and(|hosts| hosts.contains(&family.host)) {
+                self.frontier.insert(family);
+            }
+        }
+    }
+
+    /// What the next step starts from: the families that were met, and those to which their members
+    /// belonged under other names. Who stands for a family may have no flow, and is read here.
+    fn next(&mut self) -> Result<Selection, Error> {
+        let met: Vec<Family> = mem::take(&mut self.frontier).into_iter().collect();
+        let mut families: BTreeSet<Family> = met.iter().cloned().collect();
+        let reading = &mut self.reading;
+        self.database.members(self.window, &met, &mut |host, process| {
+            families.insert(Family::of(host, &process));
+            reading.add_process(host, process);
+        })?;
+        families.retain(|family| !self.families.contains(family));
+        if families.is_empty() {
+            return Ok(Selection::default());
+        }
+        self.at_work(Selection { families: families.into_iter().collect(), ..Selection::default() })
+    }
+}

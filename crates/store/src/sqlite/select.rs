@@ -1,0 +1,163 @@
+//! Which flows and listeners a selection is about.
+
+use std::collections::BTreeSet;
+
+use netglass_model::{Endpoint, HostId};
+use rusqlite::{Connection, ToSql};
+
+use super::{codec::AddressColumn, fault::Fault};
+use crate::{Family, Selection, Server, Service};
+
+/// The ids of a dimension table's rows.
+pub(super) type Ids = BTreeSet<i64>;
+
+/// The flows that are wanted.
+pub(super) fn flows(connection: &Connection, wanted: &Selection) -> Result<Ids, Fault> {
+    let mut ids = owned(connection, "flow", wanted)?;
+    let mut find = |condition: &str, rows: &[Vec<&dyn ToSql>]| {
+        find(connection, "flow", condition, rows, &mut ids)
+    };
+
+    let addresses: Vec<_> = wanted.addresses.iter().map(|&it| AddressColumn::new(it)).collect();
+    let rows: Vec<Vec<&dyn ToSql>> = addresses.iter().map(|it| vec![it as _]).collect();
+    find("local_address = ?1", &rows)?;
+    find("peer_address = ?1", &rows)?;
+
+    for Server { protocol, port, address, host } in &wanted.servers {
+        let (protocol, port) = (protocol.number(), Some(*port));
+        let address = address.map(AddressColumn::new);
+        let mut row: Vec<&dyn ToSql> = vec![&protocol, &port];
+        let mut limits = String::new();
+        if let Some(host) = host {
+            row.extend([&host.machine_id as &dyn ToSql, &host.hostname]);
+            limits = format!(" AND {}", on_host(3));
+        }
+        let place = address.as_ref().map(|address| {
+            row.push(address);
+            row.len()
+        });
+        let rows = [row];
+        for (end, direction) in [("peer", 0), ("local", 1)] {
+            let at = place.map(|place| format!(" AND {end}_address = ?{place}"));
+            let condition = format!(
+                "{end}_port IS ?2 AND protocol = ?1 AND direction = {direction}{limits}{}",
+                at.unwrap_or_default()
+            );
+            find(&condition, &rows)?;
+        }
+    }
+    for Service { protocol, server, client, host } in &wanted.services {
+        let (server, client) = (End::new(*server), AddressColumn::new(*client));
+        let protocol = protocol.number();
+        let mut row: Vec<&dyn ToSql> = vec![&protocol, &server.address, &server.port, &client];
+        let limits = match host {
+            Some(HostId { machine_id, hostname }) => {
+                row.extend([machine_id as &dyn ToSql, hostname]);
+                format!(" AND {}", on_host(5))
+            }
+            None => String::new(),
+        };
+        let rows = [row];
+        find(
+            &format!(
+                "peer_address = ?2 AND peer_port IS ?3 AND local_address = ?4 AND protocol = ?1
+                    AND direction = 0{limits}"
+            ),
+            &rows,
+        )?;
+        find(
+            &format!(
+                "local_address = ?2 AND local_port IS ?3 AND peer_address = ?4 AND protocol = ?1
+                    AND direction = 1{limits}"
+            ),
+            &rows,
+        )?;
+    }
+    Ok(ids)
+}
+
+/// The listeners that are wanted.
+pub(super) fn listeners(connection: &Connection, wanted: &Selection) -> Result<Ids, Fault> {
+    owned(connection, "listener", wanted)
+}
+
+/// The processes of a family, and what else they were.
+pub(super) fn processes(connection: &Connection, family: &Family) -> Result<Ids, Fault> {
+    let mut ids = Ids::new();
+    let rows = [family_row(family)];
+    let same = format!(
+        "(host_id, pid, start_time) IN (
+            SELECT host_id, pid, start_time FROM process WHERE {OF_FAMILY})"
+    );
+    find(connection, "process", &same, &rows, &mut ids)?;
+    Ok(ids)
+}
+
+const OF_FAMILY: &str =
+    "host_id = (SELECT host_id FROM host WHERE machine_id = ?1 AND hostname = ?2)
+    AND family = ?3 AND pgid = ?4 AND comm = ?5";
+
+fn family_row(family: &Family) -> Vec<&dyn ToSql> {
+    let Family { host, family, pgid, comm } = family;
+    vec![&host.machine_id, &host.hostname, family, pgid, comm]
+}
+
+/// The condition of being on the host whose machine-id and name are the parameters from `first` on.
+fn on_host(first: usize) -> String {
+    format!(
+        "namespace_id IN (SELECT namespace_id FROM namespace JOIN host USING (host_id)
+            WHERE machine_id = ?{first} AND hostname = ?{})",
+        first + 1
+    )
+}
+
+/// The rows of hosts, process names and families.
+fn owned(connection: &Connection, table: &str, wanted: &Selection) -> Result<Ids, Fault> {
+    let mut ids = Ids::new();
+    let hosts: Vec<Vec<&dyn ToSql>> =
+        wanted.hosts.iter().map(|id| vec![&id.machine_id as _, &id.hostname as _]).collect();
+    find(connection, table, &on_host(1), &hosts, &mut ids)?;
+
+    let names: Vec<Vec<&dyn ToSql>> = wanted.names.iter().map(|name| vec![name as _]).collect();
+    let of_name = "process_id IN (SELECT process_id FROM process WHERE comm = ?1)";
+    find(connection, table, of_name, &names, &mut ids)?;
+
+    let families: Vec<_> = wanted.families.iter().map(family_row).collect();
+    let of_family = format!("process_id IN (SELECT process_id FROM process WHERE {OF_FAMILY})");
+    find(connection, table, &of_family, &families, &mut ids)?;
+    Ok(ids)
+}
+
+/// Adds the rows of `table` that fulfil the condition with any of these parameters.
+fn find(
+    connection: &Connection,
+    table: &str,
+    condition: &str,
+    parameters: &[Vec<&dyn ToSql>],
+    ids: &mut Ids,
+) -> Result<(), Fault> {
+    if parameters.is_empty() {
+        return Ok(());
+    }
+    let mut statement =
+        connection.prepare(&format!("SELECT {table}_id FROM {table} WHERE {condition}"))?;
+    for row in parameters {
+        let mut rows = statement.query(row.as_slice())?;
+        while let Some(row) = rows.next()? {
+            ids.insert(row.get(0)?);
+        }
+    }
+    Ok(())
+}
+
+/// An endpoint as two columns.
+struct End {
+    address: AddressColumn,
+    port: Option<u16>,
+}
+
+impl End {
+    fn new(endpoint: Endpoint) -> Self {
+        Self { address: AddressColumn::new(endpoint.address), port: endpoint.port.number() }
+    }
+}
