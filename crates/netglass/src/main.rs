@@ -2,10 +2,12 @@
 
 mod bytes;
 mod cli;
+mod comparison;
 mod config;
 mod database;
 #[cfg(test)]
 mod fixtures;
+mod fleet;
 mod graph;
 mod host;
 mod output;

@@ -20,7 +20,7 @@ use netglass_store::{Claim, Database, Error};
 
 pub(crate) use self::{
     arguments::ScanArguments,
-    ledger::{LedgerFormat, print as print_ledger},
+    ledger::{LedgerFormat, LedgerObject, print as print_ledger},
     schedule::{Event, RegisteredSignals, Schedule, Signals},
     trial::{Trial, TriedMode},
 };
