@@ -9,7 +9,12 @@ use std::{
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{config, database::DatabaseArguments, usage::UsageError, verbs};
+use crate::{
+    config,
+    database::{DatabaseArguments, hide_password},
+    usage::UsageError,
+    verbs,
+};
 
 /// Shows who talks to whom on this host, and on a fleet of hosts.
 #[derive(Debug, Parser)]
@@ -66,6 +71,9 @@ pub(crate) enum Verb {
 
 /// Runs the program with its arguments, the program's name first.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    if let Err(error) = hide_password(&arguments) {
+        return end(Err(error));
+    }
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(Refusal::Clap(error)) => {

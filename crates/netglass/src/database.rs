@@ -1,9 +1,12 @@
 //! Where the dependency database is, and how it is opened: the same for every verb.
 
 use std::{
+    env,
+    ffi::OsString,
     fs::{self, Metadata},
-    os::unix::fs::MetadataExt as _,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -15,19 +18,29 @@ use crate::{bytes::parse_bytes, config::user_directory, time::parse_duration, us
 
 const SYSTEM_SPOOL: &str = "/var/lib/netglass/spool";
 const MIN_SPOOL_LIMIT: u64 = 1 << 20;
+/// The environment variable that names the database.
+const VARIABLE: &str = "NETGLASS_DB";
+
 const SYSTEM_DATABASE: &str = "/var/lib/netglass/netglass.db";
 
 /// Which database, for every verb.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DatabaseArguments {
-    #[arg(long, global = true, env = "NETGLASS_DB", hide_env_values = true, value_name = "URL")]
+    #[arg(long, global = true, env = VARIABLE, hide_env_values = true, value_name = "URL")]
     #[arg(help = "\
-        Dependency database: sqlite:PATH [default: sqlite:/var/lib/netglass/netglass.db for root, \
-        else sqlite:$XDG_DATA_HOME/netglass/netglass.db]")]
+        Dependency database: sqlite:PATH or postgres://USER@HOST/DATABASE [default: \
+        sqlite:/var/lib/netglass/netglass.db for root, else \
+        sqlite:$XDG_DATA_HOME/netglass/netglass.db]")]
     #[arg(hide_default_value = true, help_heading = "Options of every verb")]
     // Understood only when it is needed: clap would show what it does not understand, with the
     // password that may be in it.
     db: Option<String>,
+
+    /// File whose first line is the password for a postgres:// database; else PGPASSWORD or
+    /// ~/.pgpass holds it, where the URL does not
+    #[arg(long, global = true, env = "NETGLASS_DB_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(hide_env_values = true, help_heading = "Options of every verb")]
+    db_password_file: Option<PathBuf>,
 }
 
 /// How what is written is kept, for the verbs that write.
@@ -112,7 +125,15 @@ impl DatabaseArguments {
     /// The database that was named, or the default one of this user.
     pub(crate) fn url(&self) -> anyhow::Result<DatabaseUrl> {
         match &self.db {
-            Some(url) => url.parse().map_err(|error: Error| UsageError(error.to_string()).into()),
+            Some(url) => {
+                let url = url.parse().map_err(|error: Error| UsageError(error.to_string()))?;
+                Ok(match (url, &self.db_password_file) {
+                    (DatabaseUrl::Postgres(url), Some(file)) => {
+                        DatabaseUrl::Postgres(Box::new(url.with_password_file(file)))
+                    }
+                    (url, _) => url,
+                })
+            }
             None => Ok(DatabaseUrl::Sqlite(default_path()?)),
         }
     }
@@ -135,6 +156,53 @@ impl DatabaseArguments {
             _ => false,
         })
     }
+}
+
+/// Starts the program anew without the password that stands in its arguments, where everybody can
+/// read it (`ps`): the URL goes into the environment, which only its user can read.
+///
+/// Returns where there is none, or with the reason why it cannot be done.
+pub(crate) fn hide_password(arguments: &[OsString]) -> anyhow::Result<()> {
+    let Some((url, others)) = take_password(arguments) else { return Ok(()) };
+    let (name, rest) = others.split_first().context("the program has no name")?;
+    let program = env::current_exe().context("finding the program's own file")?;
+    let error = Command::new(program).arg0(name).args(rest).env(VARIABLE, url).exec();
+    Err(error).context(
+        "taking the password in --db out of sight failed; give it in PGPASSWORD or a file named by \
+         --db-password-file instead",
+    )
+}
+
+/// The URL with a password that `--db` names, and the arguments without it.
+fn take_password(arguments: &[OsString]) -> Option<(String, Vec<OsString>)> {
+    let mut found = None;
+    let mut others = Vec::with_capacity(arguments.len());
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            others.push(argument.clone());
+            others.extend(rest.cloned());
+            break;
+        }
+        let value = match argument.to_str() {
+            Some("--db") => rest.next().and_then(|value| value.to_str()),
+            Some(text) => text.strip_prefix("--db="),
+            None => None,
+        };
+        match value.map(|value| (value, value.parse())) {
+            Some((value, Ok(DatabaseUrl::Postgres(url))))
+                if url.password().is_some() && found.is_none() =>
+            {
+                found = Some(value.to_owned());
+            }
+            // Not ours, or given twice, which is refused at once.
+            Some((value, _)) if argument == "--db" => {
+                others.extend([argument.clone(), value.into()]);
+            }
+            _ => others.push(argument.clone()),
+        }
+    }
+    Some((found?, others))
 }
 
 fn is_foreign(file: &Path) -> bool {
@@ -172,6 +240,28 @@ mod tests {
 
     fn set_mode(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_password_is_taken_out_of_the_arguments() {
+        let taken = |line: &str| {
+            let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
+            let (url, others) = take_password(&arguments)?;
+            let others: Vec<_> = others.iter().map(|it| it.to_str().unwrap()).collect();
+            Some((url, others.join(" ")))
+        };
+        let url = "postgres://u:p@h/n".to_owned();
+        for (line, others) in [
+            ("netglass --db postgres://u:p@h/n look", Some("netglass look")),
+            ("netglass look --db=postgres://u:p@h/n -d 3", Some("netglass look -d 3")),
+            ("netglass --db postgres://u@h/n look", None),
+            ("netglass --db a.db look", None),
+            ("netglass look --db", None),
+            ("netglass look -- --db postgres://u:p@h/n", None),
+        ] {
+            let expected = others.map(|others| (url.clone(), others.to_owned()));
+            assert_eq!(taken(line), expected, "{line}");
+        }
     }
 
     #[test]

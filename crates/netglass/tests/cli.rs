@@ -5,10 +5,13 @@
 use std::{
     fs::{self, File},
     io::pipe,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
+use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
 /// A place of its own for each test, where no configuration of this machine reaches.
@@ -304,4 +307,61 @@ fn a_scheme_is_created_once() {
     }
     assert!(Path::exists(&place.path("default.db")));
     assert_fails(&place.run(&["look"]), 1, &["no host has reported", "netglass probe"]);
+}
+
+#[test]
+fn a_password_in_the_arguments_is_taken_out_of_sight() {
+    let place = Place::new();
+    // A server that never says a word: the program waits for it.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let url = format!("postgres://user:PASSWORD@127.0.0.1:{port}/fleet?connect_timeout=60");
+    let program = Running::spawn(place.command(&["look", "--db", &url, "--depth", "2"]));
+    let _connection = server.accept().unwrap();
+    let arguments = fs::read(format!("/proc/{}/cmdline", program.id())).unwrap();
+    let arguments = String::from_utf8(arguments).unwrap();
+    let (name, rest) = arguments.split_once('\0').unwrap();
+    assert_eq!((name, rest), (env!("CARGO_BIN_EXE_netglass"), "look\0--depth\x002\0"));
+    let name = fs::read_to_string(format!("/proc/{}/comm", program.id())).unwrap();
+    assert_eq!(name, "netglass\n");
+}
+
+#[test]
+fn the_password_for_a_server_is_found_where_it_was_put() {
+    require!(postgresql);
+    let server = PostgreSql::new().start();
+    let place = Place::new();
+    let url = format!("postgres://{}@127.0.0.1:{}/postgres", PostgreSql::USER, server.port());
+    let make = |change: &dyn Fn(&mut Command)| {
+        let mut command = place.command(&["create-scheme", "--db", &url]);
+        change(&mut command);
+        end(&mut command)
+    };
+    let ended = make(&|_| {});
+    assert_eq!(ended.status, 1);
+    assert!(ended.stderr.contains("asks for a password"), "{}", ended.stderr);
+
+    let made = format!("the schema of {url} is up to date\n");
+    fs::write(place.path("password"), format!("{}\n", PostgreSql::PASSWORD)).unwrap();
+    let ended = make(&|command| {
+        command.env("PGPASSWORD", PostgreSql::PASSWORD);
+    });
+    assert_eq!(ended.stdout, made, "{}", ended.stderr);
+    let ended = make(&|command| {
+        command.args(["--db-password-file", "password"]).env("PGPASSWORD", "not asked for");
+    });
+    assert_eq!(ended.stdout, made, "{}", ended.stderr);
+
+    let password_file = place.path(".pgpass");
+    let escaped = PostgreSql::PASSWORD.replace('\\', "\\\\").replace(':', "\\:");
+    fs::write(&password_file, format!("*:*:*:{}:{escaped}\n", PostgreSql::USER)).unwrap();
+    fs::set_permissions(&password_file, fs::Permissions::from_mode(0o644)).unwrap();
+    let ended = make(&|_| {});
+    assert_eq!(ended.status, 1);
+    assert!(ended.stderr.contains("chmod 600"), "{}", ended.stderr);
+    fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).unwrap();
+    let ended = make(&|_| {});
+    assert_eq!(ended.stdout, made, "{}", ended.stderr);
+    let ended = end(place.command(&["look", "--db", &server.url("postgres")]).arg("10.0.0.1"));
+    assert!(!ended.stderr.contains(PostgreSql::PASSWORD), "{}", ended.stderr);
 }

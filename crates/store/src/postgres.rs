@@ -20,7 +20,7 @@ mod staging;
 mod tls;
 mod write;
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use netglass_model::{
     Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Process, Timestamp,
@@ -95,16 +95,14 @@ impl Postgres {
             let mut may_reconnect = session.is_some();
             let mut conflicts = 0;
             loop {
-                let current = match session {
-                    Some(session) => session,
-                    None => {
-                        let opened =
-                            Session::open(runtime, server, *access, migration::STEPS).await?;
-                        if let Some((host, claim)) = claimed {
-                            claim::claim(&opened, host, *claim, true).await?;
-                        }
-                        session.insert(opened)
+                let current = if let Some(session) = session {
+                    session
+                } else {
+                    let opened = Session::open(runtime, server, *access, migration::STEPS).await?;
+                    if let Some((host, claim)) = claimed {
+                        claim::claim(&opened, host, *claim, true).await?;
                     }
+                    session.insert(opened)
                 };
                 let fault = match work(current, settings).await {
                     Ok(done) => return Ok(done),
@@ -191,7 +189,7 @@ impl Database for Postgres {
         wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error> {
-        let visited = std::cell::Cell::new(false);
+        let visited = Cell::new(false);
         self.with(
             "read flows from the database",
             || !visited.get(),
@@ -211,7 +209,7 @@ impl Database for Postgres {
         wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error> {
-        let visited = std::cell::Cell::new(false);
+        let visited = Cell::new(false);
         self.with(
             "read listeners from the database",
             || !visited.get(),
@@ -231,7 +229,7 @@ impl Database for Postgres {
         families: &[Family],
         visit: &mut dyn FnMut(&HostId, Arc<Process>),
     ) -> Result<(), Error> {
-        let visited = std::cell::Cell::new(false);
+        let visited = Cell::new(false);
         self.with(
             "read processes from the database",
             || !visited.get(),
@@ -250,7 +248,7 @@ impl Database for Postgres {
         window: Window,
         visit: &mut dyn FnMut(&HostId, Translation),
     ) -> Result<(), Error> {
-        let visited = std::cell::Cell::new(false);
+        let visited = Cell::new(false);
         self.with(
             "read translations from the database",
             || !visited.get(),

@@ -109,7 +109,7 @@ fn causes(error: &tokio_postgres::Error) -> impl Iterator<Item = &(dyn error::Er
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {
-    causes(error).any(|cause| cause.is::<io::Error>())
+    causes(error).any(<dyn error::Error>::is::<io::Error>)
 }
 
 /// What the server said, or else each cause of the error.

@@ -1,6 +1,6 @@
 //! Putting what is old together by hour and by day, and removing what is older than the retention.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use netglass_model::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -112,7 +112,8 @@ impl Part {
                 "connections" => "max(connections + later)".to_owned(),
                 column => format!("sum({column})"),
             };
-            sums.push_str(&format!(", least({value}, 9223372036854775807)::bigint"));
+            // Writing to a String cannot fail.
+            let _ = write!(sums, ", least({value}, 9223372036854775807)::bigint");
         }
         // What began in the buckets that follow within the same longer one was not there before.
         let later = format!(

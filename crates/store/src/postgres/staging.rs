@@ -1,7 +1,7 @@
 //! Observations on their way: merged here, copied into a temporary table, and from there put into
 //! the tables in one statement each.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use netglass_model::{FlowCounters, Timestamp};
@@ -84,7 +84,8 @@ impl Kind {
                 }
                 column => sum(column, column),
             };
-            merge.push_str(&format!(", {column} = {value}"));
+            // Writing to a String cannot fail.
+            let _ = write!(merge, ", {column} = {value}");
         }
         merge
     }
@@ -174,16 +175,17 @@ impl Staging {
     /// What `COPY … (FORMAT binary)` takes (manual of `COPY`, "Binary Format").
     pub(super) fn encode(&self) -> Bytes {
         const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-        const FIELDS: usize = 5 + COUNTERS;
+        const FIELDS: i16 = 5 + 15;
+        const { assert!(FIELDS as usize == 5 + COUNTERS) };
         let mut rows: Vec<_> = self.rows.iter().collect();
         // In one order for all writers, so that no two wait for each other.
         rows.sort_unstable_by_key(|(key, _)| **key);
 
-        let mut out = BytesMut::with_capacity(32 + rows.len() * (2 + FIELDS * 12 + 10));
+        let mut out = BytesMut::with_capacity(32 + rows.len() * 260);
         out.put_slice(SIGNATURE);
         out.put_slice(&[0; 8]);
         for (&(kind, id, bucket), row) in rows {
-            out.put_i16(FIELDS as i16);
+            out.put_i16(FIELDS);
             out.put_i32(2);
             out.put_i16(kind as i16);
             out.put_i32(16);

@@ -253,9 +253,10 @@ impl fmt::Display for PostgresUrl {
         write!(f, "postgres://{}@", encoded(&self.user))?;
         for (index, Server { host, port }) in self.servers.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            match host.contains(':') && !host.starts_with('/') {
-                true => write!(f, "{comma}[{host}]")?,
-                false => write!(f, "{comma}{}", encoded(host))?,
+            if host.contains(':') && !host.starts_with('/') {
+                write!(f, "{comma}[{host}]")?;
+            } else {
+                write!(f, "{comma}{}", encoded(host))?;
             }
             if *port != DEFAULT_PORT {
                 write!(f, ":{port}")?;

@@ -261,7 +261,7 @@ fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
     assert_eq!(hosts.len(), 1);
     assert_eq!(hosts[0].namespace, NamespaceInode(5), "the latest is true");
 
-    written.host.id.hostname = "clone".to_owned();
+    "clone".clone_into(&mut written.host.id.hostname);
     database.write(&flush(&written)).unwrap();
     assert_eq!(database.hosts(ALWAYS).unwrap().len(), 2);
     let mut owners = Vec::new();

@@ -7,5 +7,6 @@ mod faults;
 mod files;
 mod history;
 mod read_only;
+mod server;
 mod spool;
 mod support;

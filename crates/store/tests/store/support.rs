@@ -47,6 +47,11 @@ impl Place {
         Self { url: server.url(&name).parse().unwrap(), _directory: None }
     }
 
+    /// The name of a server's database.
+    pub(crate) fn name(&self) -> String {
+        self.url.to_string().rsplit('/').next().unwrap().to_owned()
+    }
+
     pub(crate) fn open(&self, settings: Settings) -> Box<dyn Database> {
         open(&self.url, Access::Write, settings).unwrap()
     }
