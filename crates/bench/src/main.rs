@@ -8,12 +8,17 @@
 mod bench;
 mod bpftrace;
 mod churn;
+mod fleet;
+mod fleet_database;
+mod fleet_flush;
+mod fleet_look;
 mod goal;
 mod measurement;
 mod netglass;
 mod race;
 mod rate;
 mod report;
+mod row_by_row;
 mod socket_scan;
 mod streaming_exact;
 mod streaming_memory;
@@ -52,6 +57,8 @@ fn main() -> Result<ExitCode> {
         streaming_overhead::benches,
         streaming_exact::benches,
         streaming_memory::benches,
+        fleet_flush::benches,
+        fleet_look::benches,
     ];
     let benches: Vec<Bench> = all
         .into_iter()

@@ -6,13 +6,15 @@ use hashbrown::{HashMap, hash_map::Entry};
 use netglass_model::{
     Attribution, Direction, Endpoint, FlowCounters, Host, HostAddress, HostFlow, HostId, Lack,
     Ledger, Listener, NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol,
-    Skip, Timestamp,
+    Skip, Timestamp, Translation,
 };
+
+use crate::conntrack::{Counted, TranslationKey};
 
 /// What a collector may hold at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Flows, and as many listeners and processes, between two flushes.
+    /// Flows, and as many listeners, translations and processes, between two flushes.
     pub flows: usize,
     /// Sockets that are told apart from one scan to the next.
     pub sockets: usize,
@@ -104,6 +106,8 @@ pub struct Collector {
     limits: Limits,
     flows: HashMap<FlowKey, FlowEntry, foldhash::quality::RandomState>,
     listeners: HashMap<ListenerKey, ListenerEntry, foldhash::quality::RandomState>,
+    translations:
+        HashMap<(NamespaceInode, TranslationKey), Translation, foldhash::quality::RandomState>,
     holders: HashMap<Arc<Process>, Holder, foldhash::quality::RandomState>,
     groups: Vec<Group>,
     group_of: HashMap<GroupKey, u32, foldhash::quality::RandomState>,
@@ -122,6 +126,7 @@ impl Collector {
             limits,
             flows: HashMap::default(),
             listeners: HashMap::default(),
+            translations: HashMap::default(),
             holders: HashMap::default(),
             groups: Vec::new(),
             group_of: HashMap::default(),
@@ -181,7 +186,7 @@ impl Collector {
             namespaces: self.namespaces.values().map(|(identity, _)| identity.clone()).collect(),
             flows: flows.collect(),
             listeners: listeners.collect(),
-            translations: Vec::new(),
+            translations: self.translations.values().copied().collect(),
         }
     }
 
@@ -190,6 +195,7 @@ impl Collector {
         self.ledger.flushed();
         self.flows.clear();
         self.listeners.clear();
+        self.translations.clear();
         self.holders.clear();
         let groups = std::mem::take(&mut self.groups);
         self.settled.clear();
@@ -254,9 +260,40 @@ impl Collector {
     }
 
     /// Counts what is stored but lacks something.
-    #[cfg_attr(not(feature = "ebpf"), expect(dead_code, reason = "kernel programs alone say it"))]
     pub(crate) fn lack(&mut self, what: Lack, count: u64) {
         self.ledger.lack(what, count);
+    }
+
+    /// Adds what was found of translated connections since the last time.
+    pub(crate) fn translation(
+        &mut self,
+        namespace: NamespaceInode,
+        key: &TranslationKey,
+        counted: Counted,
+    ) {
+        let is_full = self.translations.len() >= self.limits.flows;
+        match self.translations.entry((namespace, *key)) {
+            Entry::Vacant(_) if is_full => {
+                self.ledger.lack(Lack::TranslationTableFull, counted.found);
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(Translation {
+                    namespace,
+                    protocol: key.protocol,
+                    original: key.original,
+                    translated: key.translated,
+                    connections: counted.connections,
+                    opened: counted.opened,
+                    first_seen: self.now,
+                    last_seen: self.now,
+                });
+            }
+            Entry::Occupied(entry) => {
+                let entry = entry.into_mut();
+                entry.append(counted.connections, counted.opened);
+                entry.last_seen = self.now;
+            }
+        }
     }
 
     /// Counts a sighting that adds nothing to what is known.

@@ -9,7 +9,7 @@ use netglass_model::{Protocol, text_from_bytes};
 use rustix::{fs::OFlags, io::Errno, thread::CapabilitySet};
 
 use crate::{
-    Error, address, cgroup_root,
+    Error, address, cgroup_root, conntrack,
     namespace::Namespaces,
     process::{directory, process_ids},
     route::Routes,
@@ -49,6 +49,7 @@ pub fn examine() -> Vec<Finding> {
         sockets(),
         addresses(),
         routes(),
+        connection_tracking(),
         processes(),
         namespaces_found(),
         namespaces_entered(),
@@ -123,6 +124,17 @@ fn routes() -> Finding {
             .map(|error| error.to_string()),
         lost: "streaming: the local address of UDP sockets that are bound to none",
         remedy: "no seccomp rule against netlink sockets".to_owned(),
+    }
+}
+
+fn connection_tracking() -> Finding {
+    Finding {
+        key: "connection_tracking",
+        feature: "connection tracking over netlink (conntrack)",
+        reason: conntrack::try_to_ask().err().map(|error| error.to_string()),
+        lost: "connections whose addresses are translated on this host (NAT) are two, one of each \
+               side",
+        remedy: "root, or CAP_NET_ADMIN; and no seccomp rule against netlink sockets".to_owned(),
     }
 }
 

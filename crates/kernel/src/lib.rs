@@ -4,6 +4,7 @@
 mod address;
 mod cgroup_root;
 mod collector;
+pub mod conntrack;
 mod degradations;
 pub mod doctor;
 mod error;
@@ -22,6 +23,7 @@ pub mod socket;
 mod stream;
 
 pub use collector::{Collector, Limits};
+pub use conntrack::Translations;
 pub use error::Error;
 pub use owner::OwnerSource;
 pub use privileges::{Needs, drop_to};

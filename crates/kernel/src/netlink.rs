@@ -1,5 +1,6 @@
 //! Asking the kernel for lists over netlink (netlink(7), `linux/netlink.h`).
 
+pub(crate) mod events;
 pub mod message;
 
 use std::{io, os::fd::OwnedFd, time::Duration};
@@ -32,6 +33,19 @@ pub(crate) enum Family {
     SockDiag,
     /// Links and addresses: rtnetlink(7).
     Route,
+    /// Connection tracking: `linux/netfilter/nfnetlink.h`.
+    Netfilter,
+}
+
+impl Family {
+    const fn protocol(self) -> Option<net::Protocol> {
+        match self {
+            Self::SockDiag => Some(netlink::SOCK_DIAG),
+            // NETLINK_ROUTE is protocol 0.
+            Self::Route => None,
+            Self::Netfilter => Some(netlink::NETFILTER),
+        }
+    }
 }
 
 /// Whether a list shows one moment.
@@ -40,6 +54,11 @@ pub(crate) enum Consistency {
     Consistent,
     /// The list changed while the kernel wrote it: entries may be missing or there twice.
     Interrupted,
+}
+
+fn open_socket(family: Family) -> Result<OwnedFd, Errno> {
+    let (kind, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
+    net::socket_with(AddressFamily::NETLINK, kind, flags, family.protocol())
 }
 
 /// A netlink socket of the network namespace of the thread that opened it.
@@ -54,19 +73,8 @@ pub(crate) struct Netlink {
 impl Netlink {
     /// Opens a socket; `what` says in an error what it is for.
     pub(crate) fn open(family: Family, what: &'static str) -> Result<Self, Error> {
-        let protocol = match family {
-            Family::SockDiag => Some(netlink::SOCK_DIAG),
-            // NETLINK_ROUTE is protocol 0.
-            Family::Route => None,
-        };
         let error = |errno| Error::netlink(what, errno);
-        let socket = net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            protocol,
-        )
-        .map_err(error)?;
+        let socket = open_socket(family).map_err(error)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(ANSWER_TIMEOUT))
             .map_err(error)?;
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_LENGTH], request: Vec::new() })

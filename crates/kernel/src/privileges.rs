@@ -51,10 +51,15 @@ impl Needs {
 ///
 /// Some kernels want `CAP_BPF` from whoever uses a kernel program, others only from whoever loads
 /// one. `works` tries to use it, on a thread that has what `needs` take alone, and says whether that
-/// works; if not, this capability is kept too.
+/// works; if not, this capability is kept too. So is `CAP_NET_ADMIN` where `translates` does not work
+/// without: the kernel wants it from whoever asks for tracked connections, each time.
 ///
 /// On an error, all that could be given up is given up.
-pub fn drop_to(needs: Needs, works: impl FnOnce() -> bool + Send) -> Result<(), Error> {
+pub fn drop_to(
+    needs: Needs,
+    works: impl FnOnce() -> bool + Send,
+    translates: impl FnOnce() -> bool + Send,
+) -> Result<(), Error> {
     let has =
         capabilities(None).map_err(failure("read the capabilities of the process"))?.effective;
     let mut kept = needs.capabilities() & has;
@@ -62,6 +67,9 @@ pub fn drop_to(needs: Needs, works: impl FnOnce() -> bool + Send) -> Result<(), 
         && !try_with(kept, works)
     {
         kept |= capability;
+    }
+    if has.contains(CapabilitySet::NET_ADMIN) && !try_with(kept, translates) {
+        kept |= CapabilitySet::NET_ADMIN;
     }
     // Each is tried, whatever becomes of the others.
     let done = [
@@ -163,7 +171,7 @@ mod tests {
         for needs in [Needs::default(), ALL] {
             let had = capabilities(None).unwrap().effective;
             let kept = (needs.capabilities() & had).bits();
-            let left = left(|| drop_to(needs, || true).unwrap());
+            let left = left(|| drop_to(needs, || true, || true).unwrap());
             assert_eq!((left["CapPrm"], left["CapEff"]), (kept, kept));
             assert_eq!((left["CapInh"], left["CapAmb"], left["NoNewPrivs"]), (0, 0, 1));
             if had.contains(CapabilitySet::SETPCAP) {
@@ -175,16 +183,23 @@ mod tests {
     #[test]
     fn other_threads_keep_what_they_have() {
         let before = left(|| {});
-        left(|| drop_to(Needs::default(), || true).unwrap());
+        left(|| drop_to(Needs::default(), || true, || true).unwrap());
         assert_eq!(left(|| {}), before);
     }
 
     #[test]
     fn the_right_to_use_kernel_programs_is_kept_where_it_does_not_work_without() {
-        let left = left(|| drop_to(Needs::default(), || false).unwrap());
+        let left = left(|| drop_to(Needs::default(), || false, || true).unwrap());
         let kept =
             for_kernel_programs(capabilities(None).unwrap().effective, CapabilitySet::empty());
         assert_eq!(left["CapEff"], kept.map_or(0, |capability| capability.bits()));
+    }
+
+    #[test]
+    fn the_right_to_ask_for_tracked_connections_is_kept_where_it_takes_that() {
+        netglass_testing::require!(root);
+        let left = left(|| drop_to(Needs::default(), || true, || false).unwrap());
+        assert_eq!(left["CapEff"], CapabilitySet::NET_ADMIN.bits());
     }
 
     #[test]
@@ -197,7 +212,7 @@ mod tests {
                 seen = Some(capabilities(None).unwrap().effective);
                 true
             };
-            drop_to(needs, look).unwrap();
+            drop_to(needs, look, || true).unwrap();
         });
         assert_eq!(seen, Some(CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH));
     }
@@ -215,8 +230,9 @@ mod tests {
     #[test]
     fn whoever_has_nothing_gives_up_nothing() {
         left(|| {
-            drop_to(Needs::default(), || true).unwrap();
-            drop_to(ALL, || unreachable!("nothing is to be tried")).unwrap();
+            drop_to(Needs::default(), || true, || true).unwrap();
+            let nothing = || unreachable!("nothing is to be tried");
+            drop_to(ALL, nothing, nothing).unwrap();
         });
     }
 }

@@ -83,12 +83,23 @@ pub enum Lack {
     /// Processes that had ended before they were looked at: their details are those that the kernel
     /// programs kept.
     ProcessVanished,
+    /// Connections whose addresses are translated, without that: a table of the probe had reached its
+    /// bound.
+    TranslationTableFull,
+    /// Times at which connection tracking told more at once than was taken, or what could not be
+    /// understood. What still exists is listed anew then.
+    TranslationEventsLost,
 }
 
 impl Lack {
     /// Every one, in the order in which they are shown.
-    pub const ALL: [Self; 3] =
-        [Self::ProcessBufferFull, Self::ProcessForgotten, Self::ProcessVanished];
+    pub const ALL: [Self; 5] = [
+        Self::ProcessBufferFull,
+        Self::ProcessForgotten,
+        Self::ProcessVanished,
+        Self::TranslationTableFull,
+        Self::TranslationEventsLost,
+    ];
 
     /// The name in the ledger's output.
     #[must_use]
@@ -97,6 +108,8 @@ impl Lack {
             Self::ProcessBufferFull => "process_buffer_full",
             Self::ProcessForgotten => "process_forgotten",
             Self::ProcessVanished => "process_vanished",
+            Self::TranslationTableFull => "translation_table_full",
+            Self::TranslationEventsLost => "translation_events_lost",
         }
     }
 }
@@ -144,6 +157,20 @@ impl Ledger {
     pub fn abandoned(&mut self, reason: Skip) {
         let lost = std::mem::take(&mut self.pending);
         self.add_skipped(reason, lost);
+    }
+
+    /// Takes back that `count` of what counts as stored is: it waits on disk.
+    pub fn unstore(&mut self, count: u64) {
+        let count = count.min(self.stored);
+        self.stored -= count;
+        self.spooled += count;
+    }
+
+    /// Takes back that `count` of what counts as stored is: it is lost.
+    pub fn lose(&mut self, reason: Skip, count: u64) {
+        let count = count.min(self.stored);
+        self.stored -= count;
+        self.add_skipped(reason, count);
     }
 
     /// All that was skipped, for whatever reason.
@@ -216,6 +243,23 @@ impl fmt::Display for Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_on_disk_or_was_lost_there_is_not_stored() {
+        let mut ledger = Ledger::default();
+        ledger.pend(10);
+        ledger.flushed();
+        ledger.unstore(4);
+        ledger.lose(Skip::SpoolFull, 1);
+        assert!(ledger.balances());
+        assert_eq!(
+            ledger.to_string(),
+            "10 sightings = 5 stored + 4 spooled + 1 skipped (1 spool_full)"
+        );
+        // Never more than there is.
+        ledger.lose(Skip::SpoolDamaged, 9);
+        assert!(ledger.balances() && ledger.stored == 0, "{ledger}");
+    }
 
     #[test]
     fn every_sighting_ends_as_stored_or_skipped() {

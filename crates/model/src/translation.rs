@@ -36,3 +36,12 @@ pub struct Translation {
     /// When one was last seen.
     pub last_seen: Timestamp,
 }
+
+impl Translation {
+    /// Appends what the interval that follows counted of the same connections, as
+    /// [`FlowCounters::append`](crate::FlowCounters::append) does.
+    pub fn append(&mut self, connections: u64, opened: u64) {
+        self.connections = self.connections.saturating_add(opened).max(connections);
+        self.opened = self.opened.saturating_add(opened);
+    }
+}

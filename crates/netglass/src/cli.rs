@@ -60,6 +60,8 @@ pub(crate) enum Verb {
     Probe(verbs::probe::Arguments),
     Up(verbs::up::Arguments),
     Look(verbs::look::Arguments),
+    Diff(verbs::diff::Arguments),
+    Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
     Doctor(verbs::doctor::Arguments),
@@ -89,6 +91,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Probe(arguments) => verbs::probe::run(arguments, &cli.database)?,
         Verb::Up(arguments) => verbs::up::run(arguments, &cli.database)?,
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
+        Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
+        Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
         Verb::Doctor(arguments) => return verbs::doctor::run(arguments),
         Verb::Man(arguments) => verbs::man::run(arguments)?,
@@ -172,7 +176,9 @@ mod tests {
                 let name = match (verb.get_name(), option.get_long()) {
                     // Its values are others than those of the answer's format.
                     ("probe", Some("format")) => Some("ledger-format"),
+                    ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
+                    ("status", Some("format")) => Some("status-format"),
                     (_, name) => name,
                 };
                 let expected =

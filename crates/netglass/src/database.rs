@@ -14,8 +14,10 @@ use anyhow::Context as _;
 use clap::Args;
 use netglass_store::{Access, Database, DatabaseUrl, Error, Settings};
 
-use crate::{config::user_directory, time::parse_duration, usage::UsageError};
+use crate::{bytes::parse_bytes, config::user_directory, time::parse_duration, usage::UsageError};
 
+const SYSTEM_SPOOL: &str = "/var/lib/netglass/spool";
+const MIN_SPOOL_LIMIT: u64 = 1 << 20;
 /// The environment variable that names the database.
 const VARIABLE: &str = "NETGLASS_DB";
 
@@ -63,9 +65,51 @@ pub(crate) struct StorageArguments {
     #[arg(long, env = "NETGLASS_RETENTION", value_name = "DURATION", default_value = "30d")]
     #[arg(value_parser = parse_duration)]
     retention: Duration,
+
+    #[arg(long, env = "NETGLASS_SPOOL_DIR", value_name = "DIRECTORY")]
+    #[arg(help = "\
+        Where waits what a database server cannot take yet [default: /var/lib/netglass/spool for \
+        root, else $XDG_STATE_HOME/netglass/spool]")]
+    spool_dir: Option<PathBuf>,
+
+    /// Most bytes that wait there; beyond that the oldest make way
+    #[arg(long, env = "NETGLASS_SPOOL_LIMIT", value_name = "BYTES", default_value = "256MiB")]
+    #[arg(value_parser = parse_spool_limit)]
+    spool_limit: u64,
+}
+
+fn parse_spool_limit(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        ..MIN_SPOOL_LIMIT => Err("there must be room for 1MiB at least".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 impl StorageArguments {
+    /// The directory that was named, or the default one of this user.
+    pub(crate) fn spool_directory(&self) -> anyhow::Result<PathBuf> {
+        match &self.spool_dir {
+            Some(directory) => Ok(directory.clone()),
+            None if rustix::process::geteuid().is_root() => Ok(PathBuf::from(SYSTEM_SPOOL)),
+            None => user_directory("XDG_STATE_HOME", ".local/state")
+                .map(|directory| directory.join("netglass/spool"))
+                .context(
+                    "neither XDG_STATE_HOME nor HOME says where the spool is: name it with \
+                     --spool-dir",
+                ),
+        }
+    }
+
+    /// How many bytes may wait there.
+    pub(crate) fn spool_limit(&self) -> u64 {
+        self.spool_limit
+    }
+
+    /// Whether it takes more than this user's own rights to write to the spool, which is open.
+    pub(crate) fn is_spool_foreign(&self) -> anyhow::Result<bool> {
+        Ok(is_foreign(&self.spool_directory()?.join("lock")))
+    }
+
     /// The same, as the database takes it.
     pub(crate) fn settings(&self) -> Settings {
         Settings {

@@ -3,8 +3,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use netglass_model::{
-    Attribution, Edge, Endpoint, Failures, Host, HostAddress, HostId, NamespaceInode,
-    NetworkNamespace, Node, Port, Process, Protocol, RttSamples, Timestamp,
+    Attribution, Edge, Endpoint, Failures, Host, HostAddress, HostId, Ledger, NamespaceInode,
+    NetworkNamespace, Node, Port, Probe, ProbeId, ProbeStatus, Process, Protocol, RttSamples,
+    SpoolUsage, Timestamp,
 };
 use netglass_store::Dependencies;
 
@@ -21,6 +22,26 @@ pub(crate) fn now() -> Timestamp {
 /// The host with this name.
 pub(crate) fn host_id(name: &str) -> HostId {
     HostId { machine_id: format!("{:0<32}", name.len()), hostname: name.to_owned() }
+}
+
+/// A probe on the host with this name that runs; its start and its last flush in seconds ago.
+pub(crate) fn probe_status(host: &str, started: u64, last_flush: u64) -> ProbeStatus {
+    let ago = |seconds| now().saturating_sub(Duration::from_secs(seconds));
+    ProbeStatus {
+        host: host_id(host),
+        probe: Probe {
+            id: ProbeId("01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()),
+            boot_id: "b9d20b0f-0b7a-4a0f-8d57-3a6c3d0a5f11".to_owned(),
+            version: "0.1.0".to_owned(),
+            started: ago(started),
+        },
+        first_flush: ago(started),
+        last_flush: ago(last_flush),
+        sequence: 7,
+        ended: false,
+        spool: SpoolUsage::default(),
+        ledger: Ledger::default(),
+    }
 }
 
 /// A node on host `web`, in its only namespace; `comm` empty stands for an unknown process.

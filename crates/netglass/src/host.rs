@@ -8,7 +8,7 @@ const MACHINE_ID_FILES: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-i
 
 /// Stands for the machine-id of a host that has none, as in many containers: such hosts are told
 /// apart by name only.
-const NO_MACHINE_ID: &str = "no-machine-id";
+pub(crate) const NO_MACHINE_ID: &str = "no-machine-id";
 
 /// This host: machine-id(5) and the node name of uname(2).
 pub(crate) fn this_host_id() -> HostId {

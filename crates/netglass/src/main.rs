@@ -1,10 +1,13 @@
 //! `netglass`: makes the network of a Linux host, and of a fleet of hosts, visible.
 
+mod bytes;
 mod cli;
+mod comparison;
 mod config;
 mod database;
 #[cfg(test)]
 mod fixtures;
+mod fleet;
 mod graph;
 mod host;
 mod output;

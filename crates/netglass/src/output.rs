@@ -1,13 +1,17 @@
 //! How an answer is written: one file for each format.
 
+pub(crate) mod comparison;
 pub(crate) mod csv;
 mod diagram;
 mod dot;
 mod json;
 mod mermaid;
+mod seen;
+pub(crate) mod status;
+mod table;
 pub(crate) mod tree;
 
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 
 use clap::ValueEnum;
 use netglass_model::Timestamp;
@@ -37,13 +41,12 @@ pub(crate) fn print(tree: &Tree<'_>, format: Format, now: Timestamp) -> io::Resu
         tree::render(tree, now, &mut out)?;
         return out.flush();
     }
-    let names = if stdout.is_terminal() { csv::Names::Escaped } else { csv::Names::Exact };
     let mut out = BufWriter::new(stdout);
     match format {
         Format::Json => json::render(tree, &mut out)?,
         Format::Dot => dot::render(tree, &mut out)?,
         Format::Mermaid => mermaid::render(tree, &mut out)?,
-        Format::Tree | Format::Csv => csv::render(tree, names, &mut out)?,
+        Format::Tree | Format::Csv => csv::render(tree, csv::Names::for_stdout(), &mut out)?,
     }
     out.flush()
 }

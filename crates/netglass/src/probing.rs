@@ -2,6 +2,7 @@
 //! same for `probe` and `up`.
 
 mod arguments;
+mod destination;
 mod ledger;
 mod schedule;
 mod source;
@@ -12,19 +13,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::bail;
-use netglass_kernel::{Collector, Needs, Sightings, drop_to};
-use netglass_model::{
-    Degradation, Flush, HostId, Lack, Ledger, Probe, ProbeId, Skip, SpoolUsage, Timestamp,
-};
-use netglass_store::{Claim, Database};
+use anyhow::{Context as _, bail};
+use netglass_kernel::{Collector, Needs, Sightings, Translations, drop_to};
+use netglass_model::{Degradation, Flush, HostId, Lack, Ledger, Probe, ProbeId, Skip, Timestamp};
+use netglass_store::{Claim, Database, Error};
 
-use self::source::Source;
 pub(crate) use self::{
     arguments::ScanArguments,
-    ledger::{LedgerFormat, print as print_ledger},
+    ledger::{LedgerFormat, LedgerObject, print as print_ledger},
     schedule::{Event, RegisteredSignals, Schedule, Signals},
     trial::{Trial, TriedMode},
+};
+use self::{
+    destination::{Destination, Prepared},
+    source::Source,
 };
 use crate::{
     database::{DatabaseArguments, StorageArguments},
@@ -32,11 +34,14 @@ use crate::{
     text::printable,
 };
 
+/// How long the end waits for a database that is away, where what it does not take is on disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Whether something is full, as the ledger tells it.
 type IsFull = fn(&Ledger) -> bool;
 
 /// What can be full, and what is said then.
-const FULL: [(IsFull, &str); 3] = [
+const FULL: [(IsFull, &str); 4] = [
     (
         |ledger| ledger.skipped.contains_key(&Skip::TableFull),
         "there are more flows, listeners, processes or sockets than there is room for, and the \
@@ -52,22 +57,23 @@ const FULL: [(IsFull, &str); 3] = [
         "more processes begin to talk in an interval than the kernel programs have room for, and \
          the flows of the rest have no process; raise --process-buffer or shorten --interval",
     ),
+    (
+        |ledger| ledger.lacking.contains_key(&Lack::TranslationTableFull),
+        "there are more connections whose addresses are translated than there is room for, and the \
+         rest is shown as two, one of each side; raise --max-flows or --max-sockets",
+    ),
 ];
 
 /// Looks at the sockets of this host and flushes what it saw to a database.
 pub(crate) struct Prober {
     source: Source,
+    translations: Translations,
     collector: Collector,
-    database: Box<dyn Database>,
+    destination: Destination,
     host: HostId,
     probe: Probe,
-    /// How many flushes the database has taken.
+    /// How many flushes the destination has taken.
     flushes: u64,
-    bucket: Duration,
-    /// The time bucket in which old observations were seen to last.
-    maintained_in: Option<Timestamp>,
-    maintaining_fails: bool,
-    is_database_away: bool,
     notes: Vec<String>,
 }
 
@@ -80,27 +86,33 @@ impl Prober {
         database_arguments: &DatabaseArguments,
         storage: &StorageArguments,
     ) -> anyhow::Result<Self> {
-        let settings = storage.settings();
-        let mut database = database_arguments.open_to_write(settings)?;
         let (source, degradation) = Source::open(arguments, sightings)?;
-        let all_namespaces = arguments.selection().all_namespaces;
+        let selection = arguments.selection();
+        let translations = Translations::new(selection, sightings, arguments.limits())
+            .context("getting ready to follow translated connections")?;
+        let all_namespaces = selection.all_namespaces;
         let host = this_host_id();
         let claim = if all_namespaces {
             Claim::AllNamespaces
         } else {
             Claim::Namespace(source.own_namespace())
         };
-        database.claim(&host, claim)?;
+        let prepared = Prepared::open(database_arguments, storage, &host, claim)?;
         let needs = Needs {
             processes: true,
             all_namespaces,
-            foreign_files: database_arguments.is_foreign()?,
+            foreign_files: match &prepared {
+                Prepared::Direct(_) => database_arguments.is_foreign()?,
+                Prepared::Spooled { .. } => storage.is_spool_foreign()?,
+            },
         };
-        let dropped = drop_privileges(needs, source.trial());
+        let dropped = drop_privileges(needs, source.trial(), Translations::is_usable);
+        let destination = prepared.start(storage.settings())?;
         let mut prober = Self {
             source,
+            translations,
             collector: Collector::new(arguments.limits()),
-            database,
+            destination,
             host,
             probe: Probe {
                 id: ProbeId::new(),
@@ -109,10 +121,6 @@ impl Prober {
                 started: now(),
             },
             flushes: 0,
-            bucket: settings.bucket,
-            maintained_in: None,
-            maintaining_fails: false,
-            is_database_away: false,
             notes: degradation.iter().map(Degradation::to_string).chain(dropped).collect(),
         };
         prober.note_degradations();
@@ -123,13 +131,14 @@ impl Prober {
     pub(crate) fn look(&mut self) -> anyhow::Result<()> {
         let told = self.lacks_room();
         self.source.look(&mut self.collector)?;
+        self.translations.look(&mut self.collector);
         self.note_lack_of_room(told);
         self.note_degradations();
         Ok(())
     }
 
-    /// Writes what was seen since the last flush. Where the database cannot take it, it is kept for
-    /// the next flush, and that is noted; whether it went well is returned.
+    /// Hands over what was seen since the last flush. Where it is not taken, it is kept for the next
+    /// flush, and that is noted; whether it went well is returned.
     pub(crate) fn flush(&mut self) -> bool {
         self.flush_as(false)
     }
@@ -140,36 +149,31 @@ impl Prober {
             sequence: self.flushes + 1,
             at: now(),
             last,
-            ledger: self.collector.ledger().clone(),
-            spool: SpoolUsage::default(),
+            ledger: self.ledger(),
+            spool: self.destination.usage(),
             observations: self
                 .collector
                 .observations(self.host.clone(), self.source.own_namespace()),
         };
-        if let Err(error) = self.database.write(&flush) {
-            if !std::mem::replace(&mut self.is_database_away, true) {
-                let error = anyhow::Error::new(error);
-                self.notes.push(format!("{error:#}; what was seen is kept and tried again"));
-            }
-            return false;
+        let is_taken = self.destination.take(flush);
+        if is_taken {
+            self.flushes += 1;
+            self.collector.flushed();
+            self.source.flushed();
         }
-        self.flushes += 1;
-        self.collector.flushed();
-        self.source.flushed();
-        if std::mem::take(&mut self.is_database_away) {
-            self.notes.push("the database is back; what had waited is stored".to_owned());
-        }
-        self.maintain();
-        true
+        is_taken
     }
 
-    /// Flushes for the last time. What the database does not take is lost, which is a failure.
+    /// Flushes for the last time. What is not taken is lost, which is a failure.
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
         let told = self.lacks_room();
         let looked = self.source.look_before_the_end(&mut self.collector);
+        self.translations.look(&mut self.collector);
         self.note_lack_of_room(told);
         self.note_degradations();
-        looked.and(self.flush_or_lose())
+        let flushed = self.flush_or_lose();
+        self.destination.finish(PATIENCE);
+        looked.and(flushed)
     }
 
     fn flush_or_lose(&mut self) -> anyhow::Result<()> {
@@ -182,34 +186,25 @@ impl Prober {
     }
 
     /// What became of every socket that was seen.
-    pub(crate) fn ledger(&self) -> &Ledger {
-        self.collector.ledger()
+    pub(crate) fn ledger(&self) -> Ledger {
+        let mut ledger = self.collector.ledger().clone();
+        self.destination.settle(&mut ledger);
+        ledger
     }
 
-    /// The database, to read what was flushed.
-    pub(crate) fn database(&mut self) -> &mut dyn Database {
-        self.database.as_mut()
+    /// Reads what was stored; none where the database is away, which is noted.
+    pub(crate) fn read<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Database) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.destination.read(ask)
     }
 
     /// What the user should know and was not told yet.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
-    }
-
-    /// Puts together what is old and removes what is too old, once in each time bucket.
-    fn maintain(&mut self) {
-        let now = now();
-        let bucket = Some(now.bucket(self.bucket));
-        if self.maintained_in == bucket {
-            return;
-        }
-        self.maintained_in = bucket;
-        let failed = self.database.maintain(now).err();
-        let failed_before = std::mem::replace(&mut self.maintaining_fails, failed.is_some());
-        if let (Some(error), false) = (failed, failed_before) {
-            let error = anyhow::Error::new(error);
-            self.notes.push(format!("{error:#}; what is older than the retention is still there"));
-        }
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.destination.take_notes());
+        notes
     }
 
     /// Which tables were full so far, in the order of [`FULL`].
@@ -226,7 +221,8 @@ impl Prober {
     }
 
     fn note_degradations(&mut self) {
-        let news = self.source.take_degradations();
+        let mut news = self.source.take_degradations();
+        news.extend(self.translations.take_degradations());
         self.notes.extend(news.iter().map(Degradation::to_string));
     }
 }
@@ -236,9 +232,14 @@ fn now() -> Timestamp {
 }
 
 /// Gives up all privileges but those that `needs` take, and says what the user should know where
-/// that fails. `works` is asked whether kernel programs can be used with them.
-pub(crate) fn drop_privileges(needs: Needs, works: impl FnOnce() -> bool + Send) -> Option<String> {
-    let error = drop_to(needs, works).err()?;
+/// that fails. `works` is asked whether kernel programs can be used with them, `translates` whether
+/// tracked connections can be asked for.
+pub(crate) fn drop_privileges(
+    needs: Needs,
+    works: impl FnOnce() -> bool + Send,
+    translates: impl FnOnce() -> bool + Send,
+) -> Option<String> {
+    let error = drop_to(needs, works, translates).err()?;
     let degradation = Degradation {
         feature: "the least privileges".to_owned(),
         reason: error.to_string(),

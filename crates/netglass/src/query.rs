@@ -1,10 +1,13 @@
 //! What a user asks about, and which nodes that is.
 
+mod arguments;
+
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use netglass_model::{Edge, Host, HostId, NamespaceInode, Node, Protocol};
 use netglass_store::{Dependencies, Interest};
 
+pub(crate) use self::arguments::QueryArguments;
 use crate::text::printable;
 
 /// `ADDRESS|HOST|PROCESS NAME`, as far as it can be told apart without a database.
@@ -114,6 +117,11 @@ impl Query {
     /// Whether a node on which others depend is asked about.
     pub(crate) fn wants_server(&self, node: &Node) -> bool {
         self.matches(node)
+    }
+
+    /// Whether an edge leads to or from a node that is asked about.
+    pub(crate) fn wants_edge(&self, edge: &Edge) -> bool {
+        self.keeps(edge) && (self.wants_client(&edge.client) || self.wants_server(&edge.server))
     }
 
     fn matches(&self, node: &Node) -> bool {

@@ -2,8 +2,10 @@
 
 pub(crate) mod completions;
 pub(crate) mod create_scheme;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod look;
 pub(crate) mod man;
 pub(crate) mod probe;
+pub(crate) mod status;
 pub(crate) mod up;

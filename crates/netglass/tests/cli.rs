@@ -80,7 +80,9 @@ fn assert_fails(ended: &Ended, status: i32, parts: &[&str]) {
 fn help_says_everything() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.run(&["--help"]).stdout);
-    for verb in ["probe", "up", "look", "create-scheme", "doctor", "man", "completions"] {
+    for verb in
+        ["probe", "up", "look", "diff", "status", "create-scheme", "doctor", "man", "completions"]
+    {
         insta::assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).stdout);
     }
 }
@@ -106,6 +108,14 @@ fn wrong_usage_is_status_2() {
         2,
         &["netglass: --since (", "is later than --until ("],
     );
+    assert_fails(&place.run(&["diff"]), 2, &["--from <WHEN>"]);
+    assert_fails(
+        &place.run(&["diff", "--from", "1h", "--to", "2h"]),
+        2,
+        &["netglass: --from (", "is not earlier than --to ("],
+    );
+    assert_fails(&place.run(&["status", "--silent-after", "5"]), 2, &["--silent-after", "30s"]);
+    assert_fails(&place.run(&["status", "--format", "tree"]), 2, &["'tree'", "text, json"]);
     assert_fails(&place.run(&["doctor", "--format", "xml"]), 2, &["'xml'", "text, json"]);
     assert_fails(&place.run(&["completions", "cmd.exe"]), 2, &["'cmd.exe'", "bash"]);
 }
@@ -237,7 +247,9 @@ fn every_verb_has_a_man_page() {
     let ended = place.run(&["man", "pages/man1"]);
     assert_eq!(ended.status, 0, "{ended:?}");
     let page = |name: &str| fs::read_to_string(place.path("pages/man1").join(name)).unwrap();
-    for verb in ["probe", "up", "look", "create-scheme", "doctor", "man", "completions"] {
+    for verb in
+        ["probe", "up", "look", "diff", "status", "create-scheme", "doctor", "man", "completions"]
+    {
         let name = format!("netglass-{verb}.1");
         assert!(ended.stdout.contains(&name), "{ended:?}");
         assert!(page(&name).contains(&format!(".TH netglass-{verb} 1")));

@@ -2,9 +2,11 @@
 //!
 //! 1. All observations of one flow within the window are folded into one, in order of time.
 //! 2. Processes are grouped, so that a server and its workers are one ([`processes`]).
-//! 3. The flows of one client address, server address and port are set against each other: what
+//! 3. Where addresses are translated on the way, what either side saw is brought under one name
+//!    ([`translation`], [`service`]).
+//! 4. The flows of one client address, server address and port are set against each other: what
 //!    the client's end saw, what the server's end saw, and where ([`join`]).
-//! 4. What both ends saw becomes one edge, counted once ([`share`]). What one end alone saw becomes
+//! 5. What both ends saw becomes one edge, counted once ([`share`]). What one end alone saw becomes
 //!    an edge whose other end is named as far as listeners and addresses tell ([`directory`]).
 
 mod directory;
@@ -13,8 +15,10 @@ mod interest;
 mod join;
 mod pair;
 mod processes;
+mod service;
 mod share;
 mod tally;
+mod translation;
 
 use std::{cmp::Ordering, net::IpAddr};
 

@@ -282,3 +282,33 @@ pub enum Error {
         reason: String,
     },
 }
+
+impl Error {
+    /// Whether trying again soon will not help: somebody has to do something first.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::UnknownScheme { .. }
+            | Self::InvalidUrl { .. }
+            | Self::Directory { .. }
+            | Self::NotRegular { .. }
+            | Self::Corrupt { .. }
+            | Self::Foreign { .. }
+            | Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
+            | Self::ReadOnly { .. }
+            | Self::Claimed { .. }
+            | Self::Refused { .. }
+            | Self::MissingDatabase { .. }
+            | Self::Damaged { .. }
+            | Self::ForeignSchema { .. }
+            | Self::DuplicateHost { .. } => true,
+            Self::Missing { .. }
+            | Self::Full { .. }
+            | Self::Locked { .. }
+            | Self::Inaccessible { .. }
+            | Self::Unreachable { .. }
+            | Self::Busy { .. }
+            | Self::Failed { .. } => false,
+        }
+    }
+}

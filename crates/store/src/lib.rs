@@ -3,15 +3,21 @@
 
 mod columns;
 mod database;
+mod delivery;
 mod dependencies;
 mod error;
+mod maintenance;
 mod postgres;
 mod selection;
+mod spool;
 mod sqlite;
 mod url;
 
 pub use database::{Access, Claim, Database, Settings, Window, open};
+pub use delivery::{Delivery, Open};
 pub use dependencies::{Dependencies, Interest, dependencies};
 pub use error::Error;
+pub use maintenance::Maintenance;
 pub use selection::{Family, Selection, Server, Service};
+pub use spool::{Loss, Losses, Record, Spool, SpoolError};
 pub use url::{DatabaseUrl, Password, PostgresUrl, TlsMode};

@@ -28,6 +28,7 @@
     reason = "test code: what cannot be set up panics, and many calls are made for waiting alone"
 )]
 
+mod directory;
 mod flush;
 mod load;
 mod namespace;
@@ -35,6 +36,7 @@ mod process;
 pub mod requirement;
 mod server;
 
+pub use directory::directory_in_memory;
 pub use flush::flush;
 pub use load::{load_command, without_netlink};
 pub use namespace::{Link, Namespace, link};

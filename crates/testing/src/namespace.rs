@@ -121,6 +121,13 @@ impl Namespace {
         run_with_input(command, lines);
     }
 
+    /// Adds rules of nft(8) inside, such as those that translate addresses.
+    pub fn nft(&self, rules: &str) {
+        let mut command = self.command("nft");
+        command.args(["--file", "-"]);
+        run_with_input(command, rules);
+    }
+
     /// Adds an address with its prefix length, e.g. `10.0.0.1/24` or `fd00::1/64`, to a device.
     pub fn add_address(&self, device: &str, address: &str) {
         self.add_addresses(device, [address]);

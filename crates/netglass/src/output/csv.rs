@@ -1,6 +1,6 @@
 //! Comma-separated values (RFC 4180): a header, then one dependency a line.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use netglass_model::{Edge, Failures, Node};
 
@@ -31,6 +31,11 @@ const EDGE_COLUMNS: [&str; 9] = [
 ];
 
 impl Names {
+    /// As it suits where standard output goes.
+    pub(super) fn for_stdout() -> Self {
+        if io::stdout().is_terminal() { Self::Escaped } else { Self::Exact }
+    }
+
     fn write(self, text: &str) -> String {
         match self {
             Self::Exact => text.to_owned(),
@@ -42,9 +47,8 @@ impl Names {
 /// Writes each dependency of the answer, then each listener to which nobody talked, with nothing
 /// in the client's columns and in the counts. What is not known is empty.
 pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io::Result<()> {
-    let title = |end: &'static str| NODE_COLUMNS.map(|column| format!("{end}_{column}"));
-    let mut header: Vec<String> = title("client").into();
-    header.extend(title("server"));
+    let mut header: Vec<String> = node_titles("client").into();
+    header.extend(node_titles("server"));
     header.push("server_port".to_owned());
     header.extend(EDGE_COLUMNS.map(str::to_owned));
     // What came later stands behind, so that no column changes its place.
@@ -74,7 +78,13 @@ pub(crate) fn render(tree: &Tree<'_>, names: Names, out: &mut impl Write) -> io:
     Ok(())
 }
 
-fn node_fields(node: &Node, names: Names) -> Vec<String> {
+/// The names of the columns of one end.
+pub(super) fn node_titles(end: &str) -> [String; NODE_COLUMNS.len()] {
+    NODE_COLUMNS.map(|column| format!("{end}_{column}"))
+}
+
+/// What stands in these columns.
+pub(super) fn node_fields(node: &Node, names: Names) -> Vec<String> {
     let text = |text: &str| names.write(text);
     let process = node.process.as_deref();
     vec![
@@ -110,11 +120,11 @@ fn edge_fields(edge: &Edge) -> [String; EDGE_COLUMNS.len()] {
     ]
 }
 
-fn optional(value: Option<impl ToString>) -> String {
+pub(super) fn optional(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-fn write_record(fields: &[String], out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_record(fields: &[String], out: &mut impl Write) -> io::Result<()> {
     for (index, field) in fields.iter().enumerate() {
         if index > 0 {
             out.write_all(b",")?;

@@ -20,13 +20,14 @@ pub(crate) fn render(tree: &Tree<'_>, out: &mut impl Write) -> io::Result<()> {
         write_line(&EdgeLine::of(edge), out)?;
     }
     for (protocol, node) in tree.idle_listeners() {
-        let listener = NodeObject::of(node, Some(PortNumber(node.port.number())));
+        let listener = NodeObject::server(node);
         write_line(&ListenerLine { listener, protocol, version: VERSION }, out)?;
     }
     Ok(())
 }
 
-fn write_line(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+/// Writes one object on a line of its own.
+pub(super) fn write_line(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     let mut serializer = Serializer::with_formatter(&mut *out, TerminalSafe);
     value.serialize(&mut serializer)?;
     out.write_all(b"\n")
@@ -58,8 +59,9 @@ struct ListenerLine<'a> {
     version: u32,
 }
 
+/// An end of a dependency.
 #[derive(Serialize)]
-struct NodeObject<'a> {
+pub(super) struct NodeObject<'a> {
     host: Option<&'a str>,
     address: IpAddr,
     netns: Option<u64>,
@@ -91,8 +93,8 @@ struct ProcessObject<'a> {
 impl<'a> EdgeLine<'a> {
     fn of(edge: &'a Edge) -> Self {
         Self {
-            client: NodeObject::of(&edge.client, None),
-            server: NodeObject::of(&edge.server, Some(PortNumber(edge.server.port.number()))),
+            client: NodeObject::client(&edge.client),
+            server: NodeObject::server(&edge.server),
             protocol: edge.protocol,
             connections: edge.connections,
             failed: edge.failed.total(),
@@ -111,7 +113,15 @@ impl<'a> EdgeLine<'a> {
 }
 
 impl<'a> NodeObject<'a> {
-    /// `port` is none for a node that has no key for it: a client.
+    pub(super) fn client(node: &'a Node) -> Self {
+        Self::of(node, None)
+    }
+
+    pub(super) fn server(node: &'a Node) -> Self {
+        Self::of(node, Some(PortNumber(node.port.number())))
+    }
+
+    /// `port` is none for a node that has no key for it.
     fn of(node: &'a Node, port: Option<PortNumber>) -> Self {
         let namespace = node.namespace.as_ref();
         Self {

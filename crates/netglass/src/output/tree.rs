@@ -1,14 +1,14 @@
 //! The dependency tree as people read it: a line for each node, aligned columns behind it.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use anstyle::Style;
 use netglass_model::{Host, HostId, Node, Protocol, Timestamp};
-use unicode_width::UnicodeWidthStr as _;
 
+use super::{
+    seen::Seen,
+    table::{Align, Cell, Table},
+};
 use crate::{
     graph::Way,
     text::printable,
@@ -16,24 +16,12 @@ use crate::{
     tree::{Branch, Mark, Totals, Tree},
 };
 
-const GAP: &str = "  ";
-const HEADING: Style = Style::new().dimmed();
 const ROOT: Style = Style::new().bold();
-const CELL: Style = Style::new().dimmed();
 
 /// Writes the tree, with the styles of a terminal: a writer that is none has to strip them, as
 /// `anstream` does. Ages are those at `now`.
 pub(crate) fn render(tree: &Tree<'_>, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
-    let table = Table::of(tree, now);
-    let widths = table.widths();
-    let heading: Vec<&str> = table.columns.iter().map(|column| column.title()).collect();
-    table.write_line(&heading, &widths, (HEADING, HEADING), out)?;
-    for line in &table.lines {
-        let cells: Vec<&str> = line.cells.iter().map(String::as_str).collect();
-        let style = if line.is_root { ROOT } else { Style::new() };
-        table.write_line(&cells, &widths, (style, CELL), out)?;
-    }
-    Ok(())
+    Lines::of(tree, now).table.write(out)
 }
 
 /// What a process or its absence is called behind an address.
@@ -75,8 +63,11 @@ impl Column {
         }
     }
 
-    fn is_text(self) -> bool {
-        matches!(self, Self::Node | Self::Protocol | Self::Namespace | Self::Host)
+    fn align(self) -> Align {
+        match self {
+            Self::Node | Self::Protocol | Self::Namespace | Self::Host => Align::Left,
+            _ => Align::Right,
+        }
     }
 
     fn cell(self, totals: &Totals, now: Timestamp) -> String {
@@ -94,32 +85,30 @@ impl Column {
     }
 }
 
-struct Line {
-    is_root: bool,
-    cells: Vec<String>,
-}
-
-struct Table<'a> {
+/// The lines of a tree in the making.
+struct Lines<'a> {
     hosts: &'a [Host],
     now: Timestamp,
     columns: Vec<Column>,
-    lines: Vec<Line>,
+    table: Table,
 }
 
-impl<'a> Table<'a> {
+impl<'a> Lines<'a> {
     fn of(tree: &Tree<'a>, now: Timestamp) -> Self {
         let mut seen = Seen::default();
         for root in &tree.roots {
             seen.add(root.node, root.protocol);
-            seen.add_all(&root.branches);
+            add_all(&mut seen, &root.branches);
         }
         let hosts = &tree.dependencies.hosts;
-        let mut table = Self { hosts, now, columns: seen.columns(), lines: Vec::new() };
+        let columns = columns(&seen);
+        let table = Table::new(columns.iter().map(|column| (column.title(), column.align())));
+        let mut lines = Self { hosts, now, columns, table };
         for root in &tree.roots {
-            table.add(root.node, node_text(root.node), root.protocol, None);
-            table.add_branches(&root.branches, 0);
+            lines.add(root.node, node_text(root.node), root.protocol, None);
+            lines.add_branches(&root.branches, 0);
         }
-        table
+        lines
     }
 
     fn add_branches(&mut self, branches: &[Branch<'_>], level: usize) {
@@ -147,108 +136,58 @@ impl<'a> Table<'a> {
         protocol: Option<Protocol>,
         totals: Option<&Totals>,
     ) {
+        let node_style = if totals.is_none() { ROOT } else { Style::new() };
         let mut text = Some(text);
         let cells = self
             .columns
             .iter()
             .map(|column| match column {
-                Column::Node => text.take().unwrap_or_default(),
-                Column::Protocol => protocol.map(|it| it.name().to_owned()).unwrap_or_default(),
-                Column::Namespace => node.namespace.as_ref().map_or_else(
-                    || "-".to_owned(),
-                    |namespace| printable(&namespace.to_string()).into_owned(),
+                Column::Node => Cell::new(text.take().unwrap_or_default(), node_style),
+                Column::Protocol => {
+                    Cell::from(protocol.map(|it| it.name().to_owned()).unwrap_or_default())
+                }
+                Column::Namespace => Cell::from(namespace_name(node)),
+                Column::Host => Cell::from(
+                    node.host
+                        .as_ref()
+                        .map_or_else(|| "-".to_owned(), |id| host_name(id, self.hosts)),
                 ),
-                Column::Host => node
-                    .host
-                    .as_ref()
-                    .map_or_else(|| "-".to_owned(), |id| host_name(id, self.hosts)),
-                column => totals.map(|it| column.cell(it, self.now)).unwrap_or_default(),
+                column => {
+                    Cell::from(totals.map(|it| column.cell(it, self.now)).unwrap_or_default())
+                }
             })
             .collect();
-        self.lines.push(Line { is_root: totals.is_none(), cells });
-    }
-
-    fn widths(&self) -> Vec<usize> {
-        let mut widths: Vec<usize> =
-            self.columns.iter().map(|column| column.title().width()).collect();
-        for line in &self.lines {
-            for (width, cell) in widths.iter_mut().zip(&line.cells) {
-                *width = (*width).max(cell.width());
-            }
-        }
-        widths
-    }
-
-    fn write_line(
-        &self,
-        cells: &[&str],
-        widths: &[usize],
-        (first, others): (Style, Style),
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        // Spaces are written only once something follows them, so that no line ends in them.
-        let mut spaces = 0;
-        for (index, ((cell, &width), column)) in
-            cells.iter().zip(widths).zip(&self.columns).enumerate()
-        {
-            let padding = width.saturating_sub(cell.width());
-            let (before, after) = if column.is_text() { (0, padding) } else { (padding, 0) };
-            if cell.is_empty() {
-                spaces += width + GAP.len();
-            } else {
-                let style = if index == 0 { first } else { others };
-                write!(out, "{:1$}{style}{cell}{style:#}", "", spaces + before)?;
-                spaces = after + GAP.len();
-            }
-        }
-        writeln!(out)
+        self.table.push(cells);
     }
 }
 
-/// What occurs in an answer, which decides on the columns that are worth their space.
-#[derive(Default)]
-struct Seen {
-    namespaces: BTreeSet<(Option<HostId>, u64)>,
-    hosts: BTreeSet<HostId>,
-    udp: bool,
+/// The namespace of a node, by its name if it has one.
+pub(super) fn namespace_name(node: &Node) -> String {
+    node.namespace
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |namespace| printable(&namespace.to_string()).into_owned())
 }
 
-impl Seen {
-    fn add(&mut self, node: &Node, protocol: Option<Protocol>) {
-        self.udp |= protocol == Some(Protocol::Udp);
-        if let Some(host) = &node.host
-            && !self.hosts.contains(host)
-        {
-            self.hosts.insert(host.clone());
-        }
-        if let Some(namespace) = &node.namespace {
-            self.namespaces.insert((node.host.clone(), namespace.inode.0));
-        }
-    }
+fn columns(seen: &Seen) -> Vec<Column> {
+    let mut columns = vec![Column::Node];
+    columns.extend(seen.has_udp().then_some(Column::Protocol));
+    columns.extend([
+        Column::Connections,
+        Column::Failed,
+        Column::ToServer,
+        Column::ToClient,
+        Column::Rtt,
+        Column::LastSeen,
+    ]);
+    columns.extend(seen.has_several_namespaces().then_some(Column::Namespace));
+    columns.extend(seen.has_several_hosts().then_some(Column::Host));
+    columns
+}
 
-    fn add_all(&mut self, branches: &[Branch<'_>]) {
-        for branch in branches {
-            self.add(branch.node, Some(branch.protocol));
-            self.add_all(&branch.branches);
-        }
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        let mut columns = vec![Column::Node];
-        columns.extend(self.udp.then_some(Column::Protocol));
-        columns.extend([
-            Column::Connections,
-            Column::Failed,
-            Column::ToServer,
-            Column::ToClient,
-            Column::Rtt,
-            Column::LastSeen,
-        ]);
-        let hosts_with_namespace =
-            self.namespaces.iter().map(|(host, _)| host).collect::<BTreeSet<_>>().len();
-        columns.extend((self.namespaces.len() > hosts_with_namespace).then_some(Column::Namespace));
-        columns.extend((self.hosts.len() > 1).then_some(Column::Host));
-        columns
+fn add_all(seen: &mut Seen, branches: &[Branch<'_>]) {
+    for branch in branches {
+        seen.add(branch.node, Some(branch.protocol));
+        add_all(seen, &branch.branches);
     }
 }
 
@@ -263,7 +202,7 @@ pub(crate) fn host_name(id: &HostId, hosts: &[Host]) -> String {
 }
 
 /// `512 B`, `1.5 KiB`, `12.0 MiB`.
-fn show_bytes(count: u64) -> String {
+pub(super) fn show_bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
         return format!("{count} B");

@@ -22,15 +22,37 @@ pub(crate) enum LedgerFormat {
 }
 
 #[derive(Serialize)]
-struct Record<'a> {
+struct Record {
     version: u32,
     kind: &'static str,
+    #[serde(flatten)]
+    ledger: LedgerObject,
+}
+
+/// A ledger for programs: every reason and every lack is there, also with 0.
+#[derive(Serialize)]
+pub(crate) struct LedgerObject {
     seen: u64,
     stored: u64,
     spooled: u64,
     pending: u64,
-    skipped: BTreeMap<&'a str, u64>,
-    lacking: BTreeMap<&'a str, u64>,
+    skipped: BTreeMap<&'static str, u64>,
+    lacking: BTreeMap<&'static str, u64>,
+}
+
+impl LedgerObject {
+    pub(crate) fn of(ledger: &Ledger) -> Self {
+        let skipped = |reason| ledger.skipped.get(&reason).copied().unwrap_or_default();
+        let lacking = |what| ledger.lacking.get(&what).copied().unwrap_or_default();
+        Self {
+            seen: ledger.seen,
+            stored: ledger.stored,
+            spooled: ledger.spooled,
+            pending: ledger.pending,
+            skipped: Skip::ALL.map(|reason| (reason.name(), skipped(reason))).into(),
+            lacking: Lack::ALL.map(|what| (what.name(), lacking(what))).into(),
+        }
+    }
 }
 
 /// Prints the ledger on standard output.
@@ -42,18 +64,8 @@ fn write(ledger: &Ledger, format: LedgerFormat, out: &mut impl Write) -> io::Res
     match format {
         LedgerFormat::Text => writeln!(out, "ledger: {ledger}")?,
         LedgerFormat::Json => {
-            let skipped = |reason| ledger.skipped.get(&reason).copied().unwrap_or_default();
-            let lacking = |what| ledger.lacking.get(&what).copied().unwrap_or_default();
-            let record = Record {
-                version: VERSION,
-                kind: "ledger",
-                seen: ledger.seen,
-                stored: ledger.stored,
-                spooled: ledger.spooled,
-                pending: ledger.pending,
-                skipped: Skip::ALL.map(|reason| (reason.name(), skipped(reason))).into(),
-                lacking: Lack::ALL.map(|what| (what.name(), lacking(what))).into(),
-            };
+            let ledger = LedgerObject::of(ledger);
+            let record = Record { version: VERSION, kind: "ledger", ledger };
             serde_json::to_writer(&mut *out, &record)?;
             writeln!(out)?;
         }
@@ -76,7 +88,7 @@ mod tests {
         write(&ledger, LedgerFormat::Json, &mut out).unwrap();
         write(&ledger, LedgerFormat::Text, &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
-        {"version":1,"kind":"ledger","seen":7,"stored":5,"spooled":0,"pending":0,"skipped":{"database":0,"filter":2,"loopback":0,"malformed":0,"map_busy":0,"map_full":0,"no_peer":0,"spool_damaged":0,"spool_full":0,"table_full":0,"unaccounted":0,"untracked":0},"lacking":{"process_buffer_full":0,"process_forgotten":0,"process_vanished":3}}
+        {"version":1,"kind":"ledger","seen":7,"stored":5,"spooled":0,"pending":0,"skipped":{"database":0,"filter":2,"loopback":0,"malformed":0,"map_busy":0,"map_full":0,"no_peer":0,"spool_damaged":0,"spool_full":0,"table_full":0,"unaccounted":0,"untracked":0},"lacking":{"process_buffer_full":0,"process_forgotten":0,"process_vanished":3,"translation_events_lost":0,"translation_table_full":0}}
         ledger: 7 sightings = 5 stored + 2 skipped (2 filter); lacking 3 process_vanished
         "#);
     }

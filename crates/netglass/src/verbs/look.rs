@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::SystemTime,
 };
 
@@ -16,7 +15,7 @@ use crate::{
     database::DatabaseArguments,
     host::this_host_id,
     output::{self, Format},
-    query::{Query, Subject},
+    query::{Query, QueryArguments},
     text::printable,
     time::{Moment, rfc3339},
     tree::{Extent, Tree},
@@ -38,22 +37,8 @@ Examples:
   netglass look web-1 --since 2h --until 1h  a host, as it was
   netglass look --format dot | dot -Tsvg > map.svg")]
 pub(crate) struct Arguments {
-    /// An address; a host by its name or machine-id; or a process by its name
-    #[arg(value_name = "ADDRESS|HOST|PROCESS NAME")]
-    subject: Option<Subject>,
-
-    /// Only nodes at this IPv4 address
-    #[arg(long, env = "NETGLASS_IPV4", value_name = "ADDRESS", conflicts_with = "ipv6")]
-    ipv4: Option<Ipv4Addr>,
-
-    /// Only nodes at this IPv6 address
-    #[arg(long, env = "NETGLASS_IPV6", value_name = "ADDRESS")]
-    ipv6: Option<Ipv6Addr>,
-
-    /// Only dependencies on services at this port
-    #[arg(long, env = "NETGLASS_PORT", value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
+    #[command(flatten)]
+    query: QueryArguments,
 
     /// How many steps are followed from each node
     #[arg(long, env = "NETGLASS_DEPTH", value_name = "N", default_value = "1")]
@@ -84,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let url = database.url()?;
     let mut opened = database.open_to_read()?;
     let hosts = opened.hosts(window)?;
-    let mut query = arguments.query(&hosts);
+    let mut query = arguments.query.query(&hosts);
     let has_conditions = query != Query::default();
     if !has_conditions {
         query = Query::host(shown_host(&hosts, &url.to_string())?);
@@ -117,16 +102,6 @@ impl Arguments {
             )));
         }
         Ok(window)
-    }
-
-    fn query(&self, hosts: &[Host]) -> Query {
-        let mut query = Query { port: self.port, ..Query::default() };
-        query.addresses.extend(self.ipv4.map(IpAddr::V4));
-        query.addresses.extend(self.ipv6.map(|address| IpAddr::V6(address).to_canonical()));
-        if let Some(subject) = &self.subject {
-            query.restrict(subject, hosts);
-        }
-        query
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
         if arguments.once { prober.look() } else { watch(&mut prober, signals, arguments) };
     let stored = prober.finish();
     tell(&prober.take_notes());
-    print_ledger(prober.ledger(), arguments.format)?;
+    print_ledger(&prober.ledger(), arguments.format)?;
     probed.and(stored)
 }
 
@@ -81,7 +81,7 @@ fn watch(prober: &mut Prober, signals: Signals, arguments: &Arguments) -> anyhow
             Event::Flush => {
                 prober.flush();
             }
-            Event::Report => print_ledger(prober.ledger(), arguments.format)?,
+            Event::Report => print_ledger(&prober.ledger(), arguments.format)?,
             Event::End => return Ok(()),
         }
         tell(&prober.take_notes());

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use netglass_kernel::{Needs, Sightings};
 use netglass_model::Timestamp;
-use netglass_store::{Database, Window, dependencies};
+use netglass_store::{Database, Error, SpoolError, Window, dependencies};
 
 use crate::{
     database::{DatabaseArguments, StorageArguments},
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let stored = prober.finish();
     screen.note(prober.take_notes());
     screen.close();
-    print_ledger(prober.ledger(), LedgerFormat::Text)?;
+    print_ledger(&prober.ledger(), LedgerFormat::Text)?;
     shown.and(stored)
 }
 
@@ -97,23 +97,29 @@ impl Source {
             Err(error) if is_claimed(&error) => {
                 let opened = database.open_to_read()?;
                 let needs = Needs { foreign_files: database.is_foreign()?, ..Needs::default() };
-                let dropped = drop_privileges(needs, || true);
+                let dropped = drop_privileges(needs, || true, || true);
                 Ok((Self::Stored(opened), dropped.into_iter().collect()))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn database(&mut self) -> &mut dyn Database {
-        match self {
-            Self::Probe(prober) => prober.database(),
-            Self::Stored(database) => database.as_mut(),
-        }
+    /// Reads what was stored; none where the database is away for our own probe.
+    fn read<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Database) -> Result<T, Error>,
+    ) -> anyhow::Result<Option<T>> {
+        let read = match self {
+            Self::Probe(prober) => prober.read(ask),
+            Self::Stored(database) => ask(database.as_mut()).map(Some),
+        };
+        read.context("reading the dependencies")
     }
 }
 
 fn is_claimed(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(netglass_store::Error::Claimed { .. }))
+    matches!(error.downcast_ref(), Some(Error::Claimed { .. }))
+        || matches!(error.downcast_ref(), Some(SpoolError::Locked { .. }))
 }
 
 fn show(
@@ -148,8 +154,8 @@ fn draw(source: &mut Source, screen: &mut Screen, arguments: &Arguments) -> anyh
     let window = Window { since: now.saturating_sub(arguments.linger), until: now };
     let query = Query::host(this_host_id());
     let interest = query.interest(arguments.depth);
-    let known = dependencies(source.database(), window, interest.as_ref())
-        .context("reading the dependencies")?;
+    let known = source.read(|database| dependencies(database, window, interest.as_ref()))?;
+    let Some(known) = known else { return Ok(()) };
     let extent = Extent { depth: arguments.depth, listening: false };
     let mut map = Vec::new();
     output::tree::render(&Tree::build(&known, &query, extent), now, &mut map)?;

@@ -21,4 +21,5 @@ mod sources;
 mod streaming;
 mod streaming_existing;
 mod support;
+mod translation;
 mod up;

@@ -19,11 +19,18 @@ const NOBODY: u32 = 65_534;
 const CHOWN: u64 = 1 << 0;
 const DAC_OVERRIDE: u64 = 1 << 1;
 const DAC_READ_SEARCH: u64 = 1 << 2;
+const NET_ADMIN: u64 = 1 << 12;
 const SYS_PTRACE: u64 = 1 << 19;
 const SYS_ADMIN: u64 = 1 << 21;
 const BPF: u64 = 1 << 39;
 
 const PROCESSES: u64 = DAC_READ_SEARCH | SYS_PTRACE;
+
+/// What is kept to ask for tracked connections, which takes that there can be any.
+fn net_admin() -> u64 {
+    let is_tracked = Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists();
+    if is_tracked { NET_ADMIN } else { 0 }
+}
 
 /// The sets of capabilities, and `NoNewPrivs`, of one thread.
 type Privileges = BTreeMap<String, u64>;
@@ -121,7 +128,7 @@ fn every_thread_keeps_what_is_needed_and_no_more() {
         let database = Database::new();
         let probe = Probing::start(&database, &host, &[&way, options].concat());
         probe.wait_until_seen(2);
-        assert_keeps(probe.id(), kept);
+        assert_keeps(probe.id(), kept | net_admin());
         assert!(probe.end(Signal::TERM).status.success());
     }
 }
@@ -138,7 +145,7 @@ fn a_probe_that_streams_keeps_no_more() {
         let status = PathBuf::from(format!("/proc/{}/status", probe.id()));
         // As below.
         let wanted = privileges(&status).unwrap()["CapEff"] & BPF;
-        assert_keeps(probe.id(), kept | wanted);
+        assert_keeps(probe.id(), kept | net_admin() | wanted);
         assert!(probe.end(Signal::TERM).status.success());
     }
 }
@@ -154,7 +161,7 @@ fn kernel_programs_are_used_with_what_the_kernel_wants_for_it() {
     let status = PathBuf::from(format!("/proc/{}/status", probe.id()));
     // Some kernels want it from whoever uses a kernel program (docs/probe.md).
     let wanted = privileges(&status).unwrap()["CapEff"] & BPF;
-    assert_keeps(probe.id(), PROCESSES | wanted);
+    assert_keeps(probe.id(), PROCESSES | net_admin() | wanted);
     assert!(probe.end(Signal::TERM).status.success());
 }
 
@@ -212,7 +219,7 @@ fn a_database_in_another_user_s_directory_is_made_anew_where_it_is_removed() {
     let options = ["--owners", "procfs", "--flush-interval", "10ms"];
     let probe = Probing::start(&database, &host, &options);
     probe.wait_until_seen(2);
-    assert_keeps(probe.id(), PROCESSES | DAC_OVERRIDE | CHOWN);
+    assert_keeps(probe.id(), PROCESSES | DAC_OVERRIDE | CHOWN | net_admin());
     for path in [database.path(), log(&database)] {
         fs::remove_file(path).unwrap();
     }

@@ -103,7 +103,7 @@ impl<'a> Watch<'a> {
 
 /// Tells a load to start, and waits until it has done `count`.
 #[track_caller]
-fn run_load(load: &mut Running, count: usize) {
+pub(crate) fn run_load(load: &mut Running, count: usize) {
     load.write_stdin(b"\n");
     load.wait_for_line(&format!("done {count}"));
 }
@@ -120,7 +120,7 @@ fn tcp_counter(namespace: &Namespace, name: &str) -> u64 {
 
 /// Waits until no TCP connection of the namespace is open any more, in either direction.
 #[track_caller]
-fn wait_until_closed(namespace: &Namespace) {
+pub(crate) fn wait_until_closed(namespace: &Namespace) {
     // LISTEN and TIME_WAIT.
     const OVER: [&str; 2] = ["0A", "06"];
     let is_over = |line: &str| line.split_whitespace().nth(3).is_some_and(|it| OVER.contains(&it));

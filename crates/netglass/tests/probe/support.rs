@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netglass_testing::{Finished, Namespace, Running, Signal, load_command};
+use netglass_testing::{Finished, Namespace, Running, Signal, directory_in_memory, load_command};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,7 +19,7 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir_in(folder()).unwrap();
+        let directory = directory_in_memory();
         fs::write(directory.path().join("empty.toml"), "").unwrap();
         Self { directory }
     }
@@ -62,7 +62,7 @@ impl Database {
         let output = self.netglass(namespace, &arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| Edge(serde_json::from_str(line).unwrap())).collect()
+        text.lines().map(Edge::read).collect()
     }
 
     /// What `look` shows.
@@ -72,13 +72,6 @@ impl Database {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
-}
-
-/// In memory where that can be had: a disk that is busy makes each write wait for seconds, and with
-/// it the probe.
-fn folder() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() { memory } else { std::env::temp_dir() }
 }
 
 /// Asks again and again: what is waited for is done by another process, which tells nobody.
@@ -203,6 +196,12 @@ fn catches_usr1(status: &str) -> bool {
 pub(crate) struct Edge(Value);
 
 impl Edge {
+    /// One line of the answer.
+    #[track_caller]
+    pub(crate) fn read(line: &str) -> Self {
+        Self(serde_json::from_str(line).unwrap())
+    }
+
     /// The value at a path such as `client/process/pid`.
     pub(crate) fn get(&self, path: &str) -> &Value {
         self.0.pointer(&format!("/{path}")).unwrap_or(&Value::Null)
@@ -250,7 +249,8 @@ impl Ledger {
         assert_eq!(ledger.0["kind"], "ledger");
         assert_eq!(
             ledger.count("seen"),
-            ledger.count("stored") + ledger.count("pending") + ledger.skipped_total(),
+            ["stored", "spooled", "pending"].map(|name| ledger.count(name)).iter().sum::<u64>()
+                + ledger.skipped_total(),
             "the ledger balances"
         );
         ledger

@@ -75,6 +75,11 @@ impl<'s> Directory<'s> {
         }
     }
 
+    /// Whether `address` is one of this place.
+    pub(super) fn has(&self, address: IpAddr, place: Place) -> bool {
+        self.owners.get(&address).is_some_and(|owners| owners.contains(&place))
+    }
+
     /// Who listens at `place` for what comes to `server` between `first` and `last`.
     ///
     /// As in the kernel, a socket bound to the very address comes before one bound to the wildcard

@@ -8,7 +8,7 @@ use std::{
 
 use netglass_model::{
     Attribution, Direction, Endpoint, FlowCounters, Host, HostFlow, HostId, Listener,
-    NamespaceInode, NetworkNamespace, Port, Process, Protocol, Timestamp,
+    NamespaceInode, NetworkNamespace, Port, Process, Protocol, Route, Timestamp, Translation,
 };
 
 use super::processes::{self, GroupId, Groups};
@@ -62,6 +62,16 @@ pub(super) struct Listening {
     pub(super) last_seen: Timestamp,
 }
 
+/// What a place did to the addresses of connections, over the whole window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Translating {
+    pub(super) place: Place,
+    pub(super) protocol: Protocol,
+    pub(super) original: Route,
+    pub(super) translated: Route,
+    pub(super) connections: u64,
+}
+
 /// All that was seen within a window.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -77,6 +87,8 @@ pub(super) struct Seen {
     pub(super) flows: Vec<Flow>,
     /// The listeners.
     pub(super) listeners: Vec<Listening>,
+    /// The translations of addresses, in an order of their own.
+    pub(super) translations: Vec<Translating>,
 }
 
 impl Seen {
@@ -91,6 +103,7 @@ pub(super) fn read(database: &mut dyn Database, window: Window) -> Result<Seen, 
     let mut reading = Reading::default();
     reading.read_flows(database, window, None)?;
     reading.read_listeners(database, window, None)?;
+    reading.read_translations(database, window)?;
     // Last, so that every host that is named above is among them.
     let hosts = database.hosts(window)?;
     finish(reading, database, hosts)
@@ -156,6 +169,7 @@ pub(super) struct Reading {
     listeners: HashMap<ListenerKey<Option<usize>>, (Timestamp, Timestamp)>,
     /// The processes that listen, by port.
     listening: HashMap<(Protocol, Port), Vec<usize>>,
+    translations: HashMap<(Place, Protocol, Route, Route), Translation>,
 }
 
 impl Reading {
@@ -186,6 +200,22 @@ impl Reading {
         wanted: Option<&Selection>,
     ) -> Result<(), Error> {
         database.listeners(window, wanted, &mut |host, listener| self.add_listener(host, &listener))
+    }
+
+    /// Reads all translations.
+    pub(super) fn read_translations(
+        &mut self,
+        database: &mut dyn Database,
+        window: Window,
+    ) -> Result<(), Error> {
+        database.translations(window, &mut |host, it| self.add_translation(host, it))
+    }
+
+    /// Who translates, and which addresses, as far as it was read.
+    pub(super) fn translations(&self) -> impl Iterator<Item = (&HostId, Protocol, [Route; 2])> {
+        self.translations.keys().map(|(place, protocol, original, translated)| {
+            (self.host(place.host), *protocol, [*original, *translated])
+        })
     }
 
     /// The host with this number.
@@ -255,6 +285,15 @@ impl Reading {
         seen.1 = seen.1.max(listener.last_seen);
     }
 
+    fn add_translation(&mut self, host: &HostId, translation: Translation) {
+        let place = Place { host: self.hosts.index(host), namespace: translation.namespace };
+        let Translation { protocol, original, translated, .. } = translation;
+        self.translations
+            .entry((place, protocol, original, translated))
+            .and_modify(|known| known.append(translation.connections, translation.opened))
+            .or_insert(translation);
+    }
+
     /// Numbers hosts and processes in an order of their own, and puts the flows of one group of
     /// processes together.
     fn finish(self) -> Seen {
@@ -300,9 +339,22 @@ impl Reading {
             let sum = listeners.entry((place_of(place), protocol, local, process)).or_insert(seen);
             *sum = (sum.0.min(seen.0), sum.1.max(seen.1));
         }
+        let mut translations: Vec<_> = self
+            .translations
+            .into_iter()
+            .map(|((place, protocol, original, translated), told)| Translating {
+                place: place_of(place),
+                protocol,
+                original,
+                translated,
+                connections: told.connections,
+            })
+            .collect();
+        translations.sort_unstable();
         Seen {
             ids,
             groups,
+            translations,
             flows: flows.into_iter().map(|(key, counted)| Flow { key, counted }).collect(),
             listeners: listeners
                 .into_iter()

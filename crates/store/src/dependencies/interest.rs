@@ -2,7 +2,10 @@
 //! step by step, those of the processes at the other ends.
 //!
 //! The answer is the one that all flows would give. For that, what both ends saw of a service is
-//! read whole, and so are the members of each family, as the oldest one stands for it.
+//! read whole, and so are the members of each family, as the oldest one stands for it. Services that
+//! translations lead to or from each other ([`related`]) are read together.
+
+mod related;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -12,6 +15,7 @@ use std::{
 
 use netglass_model::{Direction, Host, HostId};
 
+use self::related::Related;
 use super::fold::{self, FlowKey, Reading, Seen};
 use crate::{Database, Error, Family, Selection, Server, Service, Window};
 
@@ -43,12 +47,15 @@ pub(super) fn read(
     interest: &Interest,
 ) -> Result<Seen, Error> {
     let hosts = database.hosts(window)?;
+    let mut reading = Reading::default();
+    reading.read_translations(database, window)?;
     let mut search = Search {
+        related: Related::new(reading.translations()),
         database,
         window,
         owners: owners(&hosts),
         hosts: &hosts,
-        reading: Reading::default(),
+        reading,
         services: HashSet::new(),
         families: HashSet::new(),
         listening: HashSet::new(),
@@ -86,6 +93,7 @@ struct Search<'d> {
     hosts: &'d [Host],
     owners: HashMap<IpAddr, Vec<HostId>>,
     reading: Reading,
+    related: Related,
     /// The services of which everything is read.
     services: HashSet<Service>,
     /// The families of which everything is read.
@@ -148,9 +156,9 @@ impl Search<'_> {
     fn advance(&mut self, wanted: &Selection) -> Result<(), Error> {
         self.families.extend(wanted.families.iter().cloned());
         let mut met = self.reading.read_flows(self.database, self.window, Some(wanted))?;
-        let services: BTreeSet<Service> = met
-            .iter()
-            .map(|key| self.service(key))
+        let named = met.iter().map(|key| self.service(key)).chain(self.related.touched(wanted));
+        let services: BTreeSet<Service> = named
+            .flat_map(|service| self.related.to(&service))
             .filter(|service| !self.services.contains(service))
             .collect();
         let wanted =
@@ -191,6 +199,11 @@ impl Search<'_> {
                 let owners = self.owners.get(&key.peer.address.to_canonical());
                 hosts.extend(owners.into_iter().flatten().cloned());
             }
+            for service in self.related.to(&self.service(key)) {
+                let owners = self.owners.get(&service.server.address);
+                hosts.extend(owners.into_iter().flatten().cloned());
+                hosts.extend(service.host);
+            }
         }
         hosts.retain(|host| !self.listening.contains(host));
         let wanted = Selection { hosts: hosts.into_iter().collect(), ..Selection::default() };
@@ -207,17 +220,27 @@ impl Search<'_> {
             self.frontier.insert(self.reading.family(process));
         }
         let here = self.reading.host(key.place.host);
-        let (server, owners) = match key.direction {
-            Direction::Active if key.peer.address.is_loopback() => (key.peer, None),
-            Direction::Active => (key.peer, self.owners.get(&key.peer.address.to_canonical())),
-            Direction::Passive => (key.local, None),
-        };
-        for process in self.reading.listening_at(key.protocol, server.port) {
-            let family = self.reading.family(process);
-            if family.host == *here || owners.is_some_and(|hosts| hosts.contains(&family.host)) {
-                self.frontier.insert(family);
+        // A server at a loopback address, and one whose own end was seen, is on that very host.
+        let elsewhere = |address: IpAddr| self.owners.get(&address.to_canonical());
+        let servers = self.related.to(&self.service(key)).into_iter().map(|service| {
+            let is_here = service.server.address.is_loopback()
+                || (key.direction == Direction::Passive && service.server == key.local);
+            let owners = if is_here { None } else { elsewhere(service.server.address) };
+            (service.protocol, service.server.port, service.host, owners)
+        });
+        let mut met = Vec::new();
+        for (protocol, port, host, owners) in servers {
+            for process in self.reading.listening_at(protocol, port) {
+                let family = self.reading.family(process);
+                if family.host == *here
+                    || host.as_ref() == Some(&family.host)
+                    || owners.is_some_and(|hosts| hosts.contains(&family.host))
+                {
+                    met.push(family);
+                }
             }
         }
+        self.frontier.extend(met);
     }
 
     /// What the next step starts from: the families that were met, and those to which their members

@@ -2,87 +2,45 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use netglass_model::{Attribution, Direction, Edge, Endpoint, Failures, Node, Port, Protocol};
+use netglass_model::{Attribution, Edge, Endpoint, Failures, Node, Port, Protocol};
 
 use super::{
     directory::{Directory, Whereabouts},
-    fold::{Counted, Place, Seen},
+    fold::{Place, Seen},
     pair::{Pair, pair_places, pair_processes},
     processes::GroupId,
+    service::{Crossing, Ends, Row, Rows, Service, services},
     tally::{Tally, unite_whole},
 };
 
-/// Connections that may be the same, seen from either end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Service {
-    protocol: Protocol,
-    server: Endpoint,
-    client: IpAddr,
-    /// Where they are, if they cannot leave it.
-    confined: Option<Place>,
-}
-
-/// What one place saw from one end, by process.
-type Rows = BTreeMap<Option<GroupId>, Row>;
-
-/// What one end saw of the connections of a process.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    attribution: Attribution,
-    tally: Tally,
-}
-
-/// Both ends of a service.
-#[derive(Debug, Default)]
-struct Ends {
-    clients: BTreeMap<Place, Rows>,
-    servers: BTreeMap<Place, Rows>,
-}
-
 /// The edges of all that was seen, in no particular order.
 pub(super) fn edges(seen: &Seen) -> Vec<Edge> {
-    let mut services: BTreeMap<Service, Ends> = BTreeMap::new();
-    for flow in &seen.flows {
-        let (key, Counted { attribution, counters, first_seen, last_seen }) =
-            (&flow.key, flow.counted);
-        let (client, server) = match key.direction {
-            Direction::Active => (key.local, key.peer),
-            Direction::Passive => (key.peer, key.local),
-        };
-        let confined = client.address.is_loopback() || server.address.is_loopback();
-        let service = Service {
-            protocol: key.protocol,
-            server,
-            client: client.address,
-            confined: confined.then_some(key.place),
-        };
-        let ends = services.entry(service).or_default();
-        let side = match key.direction {
-            Direction::Active => &mut ends.clients,
-            Direction::Passive => &mut ends.servers,
-        };
-        let tally = Tally::new(key.direction, &counters, first_seen, last_seen);
-        side.entry(key.place)
-            .or_default()
-            .entry(key.process)
-            .and_modify(|row| row.merge(attribution, &tally))
-            .or_insert(Row { attribution, tally });
-    }
-
     let directory = Directory::new(seen);
-    let mut edges = Vec::new();
+    let (services, crossings) = services(seen, &directory);
+    // The same two processes may have connections whose addresses are translated, and others.
+    let mut edges: BTreeMap<(Protocol, Endpoint, IpAddr, EdgeKey), Joined> = BTreeMap::new();
     for (service, ends) in services {
         let mut joining = Joining {
-            seen,
             directory: &directory,
             service,
+            crossing: service.way.and_then(|way| crossings.get(way)),
             joined: BTreeMap::new(),
             total: Total::default(),
         };
         joining.join(&ends);
-        edges.extend(joining.joined.values().map(|joined| joining.edge(joined)));
+        for (key, joined) in joining.joined {
+            edges
+                .entry((service.protocol, service.server, service.client, key))
+                .and_modify(|known| known.merge(&joined))
+                .or_insert(joined);
+        }
     }
     edges
+        .into_iter()
+        .map(|((protocol, server, client, _), joined)| {
+            edge(seen, protocol, Endpoint::new(client, Port::Many), server, &joined)
+        })
+        .collect()
 }
 
 /// The listeners of all that was seen, in no particular order.
@@ -94,15 +52,6 @@ pub(super) fn listeners(seen: &Seen) -> Vec<(Protocol, Node)> {
             (one.protocol, node(seen, one.place.into(), one.local, one.process, exact))
         })
         .collect()
-}
-
-impl Row {
-    /// Adds what the same place saw of other connections: those whose ephemeral ports were not
-    /// collapsed.
-    fn merge(&mut self, attribution: Attribution, tally: &Tally) {
-        self.attribution = self.attribution.max(attribution);
-        self.tally.add(tally);
-    }
 }
 
 /// What is left to count of sockets that nobody holds. The other end of such a socket may be one
@@ -187,12 +136,30 @@ impl End {
 /// What makes an edge of a service itself: where its ends are, and whose they are.
 type EdgeKey = [(Whereabouts, Option<GroupId>); 2];
 
+/// An edge, but for its addresses.
+#[derive(Debug, Clone, Copy)]
+struct Joined {
+    client: End,
+    server: End,
+    tally: Tally,
+}
+
+impl Joined {
+    /// Adds what is between the same ends besides.
+    fn merge(&mut self, other: &Self) {
+        self.client = self.client.at_best(other.client.attribution);
+        self.server = self.server.at_best(other.server.attribution);
+        self.tally.add(&other.tally);
+    }
+}
+
 /// Joins what both ends saw of the connections of one service.
 struct Joining<'a> {
-    seen: &'a Seen,
     directory: &'a Directory<'a>,
     service: Service,
-    joined: BTreeMap<EdgeKey, (End, End, Tally)>,
+    /// The way on which their addresses are translated.
+    crossing: Option<&'a Crossing>,
+    joined: BTreeMap<EdgeKey, Joined>,
     total: Total,
 }
 
@@ -237,9 +204,11 @@ impl Joining<'_> {
     /// The server of what only the client's end saw. Nothing is concluded where somebody did see
     /// the server's end of such connections, but it is open whose they were.
     fn unseen_server(&self, near: Place, row: &Row, unclaimed: bool) -> End {
-        if !unclaimed {
+        if !unclaimed || self.crossing.is_some_and(|crossing| crossing.servers_open) {
             return End::unseen(Whereabouts::default());
         }
+        // The server's address means what it says behind the last translation.
+        let near = self.crossing.map_or(near, |crossing| crossing.way.last);
         let whereabouts = self.directory.locate(self.service.server.address, near);
         match whereabouts.place {
             Some(place) => self.listening_server(place, row),
@@ -264,11 +233,11 @@ impl Joining<'_> {
     }
 
     fn unseen_client(&self, near: Place, unclaimed: bool) -> End {
-        End::unseen(if unclaimed {
-            self.directory.locate(self.service.client, near)
-        } else {
-            Whereabouts::default()
-        })
+        if !unclaimed || self.crossing.is_some_and(|crossing| crossing.clients_open) {
+            return End::unseen(Whereabouts::default());
+        }
+        let near = self.crossing.map_or(near, |crossing| crossing.way.first);
+        End::unseen(self.directory.locate(self.service.client, near))
     }
 
     /// Joins what the two places at either end of the same connections saw.
@@ -340,34 +309,33 @@ impl Joining<'_> {
         self.total.connections = self.total.connections.saturating_add(tally.connections);
         self.total.failed.merge(&tally.failed);
         let key = [client, server].map(|end| (end.whereabouts, end.process));
-        self.joined
-            .entry(key)
-            .and_modify(|(of_client, of_server, sum)| {
-                *of_client = of_client.at_best(client.attribution);
-                *of_server = of_server.at_best(server.attribution);
-                sum.add(&tally);
-            })
-            .or_insert((client, server, tally));
+        let joined = Joined { client, server, tally };
+        self.joined.entry(key).and_modify(|known| known.merge(&joined)).or_insert(joined);
     }
+}
 
-    fn edge(&self, (client, server, tally): &(End, End, Tally)) -> Edge {
-        let node = |end: &End, endpoint| {
-            node(self.seen, end.whereabouts, endpoint, end.process, end.attribution)
-        };
-        Edge {
-            client: node(client, Endpoint::new(self.service.client, Port::Many)),
-            server: node(server, self.service.server),
-            protocol: self.service.protocol,
-            connections: tally.connections,
-            failed: tally.failed,
-            bytes_sent: tally.bytes_sent,
-            bytes_received: tally.bytes_received,
-            segments_sent: tally.segments_sent,
-            segments_received: tally.segments_received,
-            retransmits: tally.retransmits,
-            rtt: tally.rtt,
-            first_seen: tally.first_seen,
-            last_seen: tally.last_seen,
-        }
+fn edge(
+    seen: &Seen,
+    protocol: Protocol,
+    client: Endpoint,
+    server: Endpoint,
+    Joined { client: client_end, server: server_end, tally }: &Joined,
+) -> Edge {
+    let node =
+        |end: &End, endpoint| node(seen, end.whereabouts, endpoint, end.process, end.attribution);
+    Edge {
+        client: node(client_end, client),
+        server: node(server_end, server),
+        protocol,
+        connections: tally.connections,
+        failed: tally.failed,
+        bytes_sent: tally.bytes_sent,
+        bytes_received: tally.bytes_received,
+        segments_sent: tally.segments_sent,
+        segments_received: tally.segments_received,
+        retransmits: tally.retransmits,
+        rtt: tally.rtt,
+        first_seen: tally.first_seen,
+        last_seen: tally.last_seen,
     }
 }

@@ -6,7 +6,7 @@ use netglass_model::Failures;
 
 use super::{
     fold::Place,
-    share::matrix,
+    share::{matrix, shares},
     tally::{Precedence, Tally, unite},
 };
 
@@ -65,19 +65,9 @@ pub(super) fn pair_processes(clients: &[Tally], servers: &[Tally]) -> Vec<Pair> 
             matrix(&of_clients, &of_servers)
         }
     };
-    let mut cells: BTreeMap<(usize, usize), (u64, [u64; Failures::KINDS])> = BTreeMap::new();
-    for (cell, connections) in share(&|tally| tally.connections) {
-        cells.entry(cell).or_default().0 = connections;
-    }
-    for kind in 0..Failures::KINDS {
-        for (cell, failed) in share(&|tally| tally.failed.counts()[kind]) {
-            cells.entry(cell).or_default().1[kind] = failed;
-        }
-    }
-    let cells: BTreeMap<(usize, usize), (u64, Failures)> = cells
-        .into_iter()
-        .map(|(cell, (connections, failed))| (cell, (connections, Failures::from_counts(failed))))
-        .collect();
+    let cells = cells(share(&|tally| tally.connections), |kind| {
+        share(&|tally| tally.failed.counts()[kind])
+    });
 
     let client_parts = split_rows(clients, cells.iter().map(|(cell, n)| (cell.0, *n)));
     let server_parts = split_rows(servers, cells.iter().map(|(cell, n)| (cell.1, *n)));
@@ -101,6 +91,74 @@ pub(super) fn pair_processes(clients: &[Tally], servers: &[Tally]) -> Vec<Pair> 
             Pair { client, server, tally }
         })
         .collect()
+}
+
+/// Connections and failures by row and column.
+type Cells = BTreeMap<(usize, usize), (u64, Failures)>;
+
+/// Puts connections and each kind of failures into one table.
+fn cells(
+    connections: BTreeMap<(usize, usize), u64>,
+    failed: impl Fn(usize) -> BTreeMap<(usize, usize), u64>,
+) -> Cells {
+    let mut cells: BTreeMap<(usize, usize), (u64, [u64; Failures::KINDS])> = BTreeMap::new();
+    for (cell, connections) in connections {
+        cells.entry(cell).or_default().0 = connections;
+    }
+    for kind in 0..Failures::KINDS {
+        for (cell, failed) in failed(kind) {
+            cells.entry(cell).or_default().1[kind] = failed;
+        }
+    }
+    cells
+        .into_iter()
+        .map(|(cell, (connections, failed))| (cell, (connections, Failures::from_counts(failed))))
+        .collect()
+}
+
+/// A part of a row, by their places in the lists; `column` is `None` for what is left.
+pub(super) struct Part {
+    pub(super) row: usize,
+    pub(super) column: Option<usize>,
+    pub(super) tally: Tally,
+}
+
+/// Shares out what each row counted over columns that had as many connections, attempts included,
+/// as `weights` say: in proportion, at most as many as those, and what is more is left.
+pub(super) fn distribute(rows: &[Tally], weights: &[u64]) -> Vec<Part> {
+    let sum = |counts: &[u64]| counts.iter().copied().fold(0, u64::saturating_add);
+    let counts = |count: &dyn Fn(&Tally) -> u64| rows.iter().map(count).collect::<Vec<_>>();
+    let offered = sum(weights);
+    // The columns of a total of which `offered` at most are not left.
+    let columns = |total: u64, offered: u64| {
+        let taken = total.min(offered);
+        let mut columns = if taken == 0 { vec![0; weights.len()] } else { shares(taken, weights) };
+        columns.push(total - taken);
+        columns
+    };
+    let connections = counts(&|row| row.connections);
+    let of_connections = columns(sum(&connections), offered);
+    let attempts = counts(&|row| row.failed.total());
+    let of_attempts = columns(sum(&attempts), offered.saturating_sub(sum(&connections)));
+    let cells = cells(matrix(&connections, &of_connections), |kind| {
+        let failed = counts(&|row| row.failed.counts()[kind]);
+        let total = sum(&failed);
+        if total == 0 { BTreeMap::new() } else { matrix(&failed, &shares(total, &of_attempts)) }
+    });
+    let column = |index| (index < weights.len()).then_some(index);
+    let mut parts: Vec<Part> = split_rows(rows, cells.iter().map(|(cell, n)| (cell.0, *n)))
+        .into_iter()
+        .zip(&cells)
+        .map(|(tally, (&(row, index), &(connections, failed)))| Part {
+            row,
+            column: column(index),
+            tally: Tally { connections, failed, ..tally },
+        })
+        .collect();
+    // What has neither connections nor attempts has no share.
+    let idle = rows.iter().enumerate().filter(|(row, _)| !cells.keys().any(|it| it.0 == *row));
+    parts.extend(idle.map(|(row, tally)| Part { row, column: None, tally: *tally }));
+    parts
 }
 
 /// Splits what each row counted among its cells, of which `cells` gives, in order, the row and the

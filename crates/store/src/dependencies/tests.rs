@@ -3,6 +3,7 @@
 mod interest;
 mod properties;
 mod rules;
+mod translations;
 
 use std::{net::IpAddr, sync::Arc};
 

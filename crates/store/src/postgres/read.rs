@@ -1,6 +1,6 @@
 //! Reading what is kept.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
@@ -40,11 +40,12 @@ async fn snapshot<'s>(session: &'s mut Session, kinds: &[Kind]) -> Result<Transa
         .read_only(true)
         .start();
     let transaction = within(READ_PATIENCE, begin).await?;
-    within(READ_PATIENCE, transaction.batch_execute(&lock)).await?;
+    // Compiling a statement costs more than running it does where a few flows are read.
+    let prepare = format!("SET LOCAL jit = off; {lock}");
+    within(READ_PATIENCE, transaction.batch_execute(&prepare)).await?;
     Ok(transaction)
 }
 
-/// The answer to a query.
 pub(super) async fn ask(
     transaction: &Transaction<'_>,
     text: &str,
@@ -76,7 +77,7 @@ async fn bounds(transaction: &Transaction<'_>, window: Window) -> Result<[Moment
 const EARLIEST: i64 = -(1 << 54);
 const LATEST: i64 = 1 << 54;
 
-fn parameters(bounds: &[Moment; 8]) -> Vec<&(dyn ToSql + Sync)> {
+pub(super) fn parameters(bounds: &[Moment; 8]) -> Vec<&(dyn ToSql + Sync)> {
     bounds.iter().map(|moment| moment as &(dyn ToSql + Sync)).collect()
 }
 
@@ -156,17 +157,8 @@ struct Dimensions<T> {
 }
 
 impl<T> Dimensions<T> {
-    async fn new(transaction: &Transaction<'_>) -> Result<Self, Fault> {
-        let mut places = HashMap::new();
-        let mut hosts: HashMap<Uuid, Arc<HostId>> = HashMap::new();
-        let text = "SELECT namespace_id, inode, host_id, machine_id, hostname
-                    FROM namespace JOIN host USING (host_id)";
-        for row in &ask(transaction, text, &[]).await? {
-            let id = Arc::new(host_id(row, 3)?);
-            let host = Arc::clone(hosts.entry(row.try_get(2)?).or_insert(id));
-            places.insert(row.try_get(0)?, (host, codec::inode(row, 1)?));
-        }
-        Ok(Self { places, processes: HashMap::new(), known: HashMap::new() })
+    fn new() -> Self {
+        Self { places: HashMap::new(), processes: HashMap::new(), known: HashMap::new() }
     }
 
     fn place(&self, row: &Row, column: usize) -> Result<Place, Fault> {
@@ -181,7 +173,8 @@ impl<T> Dimensions<T> {
     }
 
     /// Reads those rows of `text`, whose parameter is an array of ids, that `rows` refer to in their
-    /// first column, and the processes that those refer to in the column `process`.
+    /// first column, and the namespaces that those refer to in their second one, and the processes in
+    /// the column `process`.
     async fn learn(
         &mut self,
         transaction: &Transaction<'_>,
@@ -203,12 +196,36 @@ impl<T> Dimensions<T> {
         missing.sort_unstable();
         missing.dedup();
         let found = ask(transaction, text, &[&missing]).await?;
+        self.learn_places(transaction, &found).await?;
         if let Some(column) = process {
             self.learn_processes(transaction, &found, column).await?;
         }
         for row in &found {
             let one = read(self, row)?;
             self.known.insert(row.try_get(0)?, one);
+        }
+        Ok(())
+    }
+
+    async fn learn_places(
+        &mut self,
+        transaction: &Transaction<'_>,
+        rows: &[Row],
+    ) -> Result<(), Fault> {
+        let mut missing = Vec::new();
+        for row in rows {
+            let id: Uuid = row.try_get(1)?;
+            if !self.places.contains_key(&id) {
+                missing.push(id);
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let text = "SELECT namespace_id, inode, machine_id, hostname
+                    FROM namespace JOIN host USING (host_id) WHERE namespace_id = ANY ($1)";
+        for row in &ask(transaction, text, &[&missing]).await? {
+            let place = (Arc::new(host_id(row, 2)?), codec::inode(row, 1)?);
+            self.places.insert(row.try_get(0)?, place);
         }
         Ok(())
     }
@@ -245,29 +262,71 @@ async fn next(transaction: &Transaction<'_>, portal: &Portal) -> Result<Vec<Row>
     within(READ_PATIENCE, transaction.query_portal(portal, BATCH)).await
 }
 
-/// Observations of a kind within the window, in order of time: of these ids, or all.
+/// Observations of a kind within the window, in order of time.
 async fn observed(
     transaction: &Transaction<'_>,
     kind: Kind,
     window: Window,
-    wanted: Option<Vec<Uuid>>,
 ) -> Result<Portal, Fault> {
     let bounds = bounds(transaction, window).await?;
     let (columns, observed) = (kind.columns(), observations(kind));
-    let mut parameters = parameters(&bounds);
-    let text = if let Some(ids) = &wanted {
-        parameters.push(ids);
-        // An expression, so that no index by time is used for the order: that one would go through
-        // what all others have done in the window.
-        let id = kind.name();
-        format!(
-            "SELECT {columns} FROM {observed} WHERE {id}_id = ANY ($9)
-             ORDER BY bucket + interval '0'"
-        )
-    } else {
-        format!("SELECT {columns} FROM {observed} ORDER BY bucket")
-    };
-    within(READ_PATIENCE, transaction.bind(&text, &parameters)).await
+    let text = format!("SELECT {columns} FROM {observed} ORDER BY bucket");
+    within(READ_PATIENCE, transaction.bind(&text, &parameters(&bounds))).await
+}
+
+/// What was observed of each of these within the bounds, put together: its id, times, and, where it
+/// is counted, the connections and those that were opened of each observation in order of time, and
+/// the sum of each counter.
+///
+/// Connections are no sum; the server's own way to go through them in order is slower than ours.
+async fn folded(
+    transaction: &Transaction<'_>,
+    kind: Kind,
+    bounds: &[Moment; 8],
+    ids: &[Uuid],
+) -> Result<Vec<Row>, Fault> {
+    let (name, counters) = (kind.name(), kind.counters());
+    let mut sums = String::new();
+    if !counters.is_empty() {
+        sums.push_str(", array_agg(connections), array_agg(opened)");
+    }
+    for counter in counters {
+        // Writing to a String cannot fail.
+        let _ = write!(sums, ", least(sum({counter}), 9223372036854775807)::bigint");
+    }
+    let columns = kind.columns();
+    let mut parts = Vec::new();
+    for resolution in Resolution::ALL {
+        let first = resolution.number() * 2 + 1;
+        let (table, last) = (resolution.table(kind), first + 1);
+        parts.push(format!(
+            "SELECT w.id, o.* FROM unnest($9::uuid[]) w (id) CROSS JOIN LATERAL (
+                SELECT min(first_seen) AS first_seen, max(last_seen) AS last_seen{sums}
+                FROM (
+                    SELECT {columns} FROM {table}
+                    WHERE {name}_id = w.id AND bucket BETWEEN ${first} AND ${last}
+                        AND first_seen <= $8 AND last_seen >= $7
+                    ORDER BY bucket) each) o
+             WHERE o.first_seen IS NOT NULL"
+        ));
+    }
+    // What is coarser is older.
+    parts.reverse();
+    let mut parameters = parameters(bounds);
+    parameters.push(&ids);
+    ask(transaction, &parts.join(" UNION ALL "), &parameters).await
+}
+
+/// The connections of observations in order of time: an array of how many each had, and one of how
+/// many of them were opened in it.
+fn connections(row: &Row, column: usize) -> Result<u64, Fault> {
+    let (all, opened): (Vec<i64>, Vec<i64>) = (row.try_get(column)?, row.try_get(column + 1)?);
+    let mut total = FlowCounters::default();
+    for (connections, opened) in all.into_iter().zip(opened) {
+        let [connections, opened] = [connections, opened].map(i64::cast_unsigned);
+        total.append(&FlowCounters { connections, opened, ..FlowCounters::default() });
+    }
+    Ok(total.connections)
 }
 
 /// The processes of these families that have a flow or a listener within the window, and what else
@@ -280,34 +339,30 @@ pub(super) async fn members(
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Flow, Kind::Listener]).await?;
     let bounds = bounds(&transaction, window).await?;
+    let of_families = select::Families::new(families);
+    let mut parameters = parameters(&bounds);
+    parameters.extend(of_families.parameters());
     let seen = [Kind::Flow, Kind::Listener].map(|kind| {
         let (name, observed) = (kind.name(), observations(kind));
         format!(
-            "EXISTS (SELECT FROM {name} d WHERE d.process_id = same.process_id
-                AND EXISTS (SELECT FROM {observed} WHERE o.{name}_id = d.{name}_id))"
+            "EXISTS (SELECT FROM {name} d JOIN {observed} USING ({name}_id)
+                WHERE d.process_id = p.process_id)"
         )
     });
     let text = format!(
-        "SELECT DISTINCT same.process_id, same.pid, same.start_time, same.pgid, same.ppid,
-            same.family, same.uid, same.gid, same.comm, same.exe, same.cgroup, same.container,
-            same.command_line, w.number
-         FROM unnest($9::uuid[], $10::bigint[], $11::bigint[], $12::text[])
-            WITH ORDINALITY w (host, family, pgid, comm, number)
-         JOIN process member ON member.host_id = w.host AND member.family = w.family
-            AND member.pgid = w.pgid AND member.comm = w.comm
-         JOIN process same ON same.host_id = member.host_id AND same.pid = member.pid
-            AND same.start_time = member.start_time
-         WHERE {} OR {}",
-        seen[0], seen[1]
+        "SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup,
+            container, command_line, machine_id, hostname
+         FROM process p JOIN host USING (host_id)
+         WHERE (host_id, pid, start_time) IN (
+                SELECT m.host_id, m.pid, m.start_time FROM process m JOIN {} ON {})
+            AND ({} OR {})",
+        select::Families::table(9),
+        select::Families::condition("m"),
+        seen[0],
+        seen[1],
     );
-    let columns = select::FamilyColumns::new(families);
-    let mut parameters = parameters(&bounds);
-    parameters.extend(columns.parameters());
     for row in &ask(&transaction, &text, &parameters).await? {
-        let number = usize::try_from(row.try_get::<_, i64>(13)?).unwrap_or_default();
-        let family = families.get(number.wrapping_sub(1));
-        let family = family.ok_or_else(|| dangling("a process", "family"))?;
-        visit(&family.host, Arc::new(process_of(row)?));
+        visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
     }
     Ok(transaction.commit().await?)
 }
@@ -320,21 +375,33 @@ pub(super) async fn flows(
     visit: &mut dyn FnMut(&HostId, HostFlow),
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Flow]).await?;
-    let mut dimensions = Dimensions::new(&transaction).await?;
-    let wanted = match wanted {
-        Some(wanted) => Some(select::flows(&transaction, wanted).await?),
-        None => None,
-    };
-    let portal = observed(&transaction, Kind::Flow, window, wanted).await?;
-    let find = "SELECT flow_id, namespace_id, process_id, protocol, direction, local_address,
-                    local_port, peer_address, peer_port, attribution
-                FROM flow WHERE flow_id = ANY ($1)";
+    let mut dimensions = Dimensions::new();
+    if let Some(wanted) = wanted {
+        let bounds = bounds(&transaction, window).await?;
+        let ids = select::flows(&transaction, &bounds, wanted).await?;
+        let rows = folded(&transaction, Kind::Flow, &bounds, &ids).await?;
+        dimensions.learn(&transaction, &rows, FLOW, Some(2), flow_of).await?;
+        for row in &rows {
+            let (host, flow) = dimensions.known(row, "flow")?;
+            let mut columns = 5..;
+            let counters = counters_from(|| codec::count(row, columns.next().unwrap_or_default()))?;
+            let observed = HostFlow {
+                counters: FlowCounters { connections: connections(row, 3)?, ..counters },
+                first_seen: codec::timestamp(row, 1)?,
+                last_seen: codec::timestamp(row, 2)?,
+                ..flow.clone()
+            };
+            visit(host, observed);
+        }
+        return Ok(transaction.commit().await?);
+    }
+    let portal = observed(&transaction, Kind::Flow, window).await?;
     loop {
         let rows = next(&transaction, &portal).await?;
         if rows.is_empty() {
             break;
         }
-        dimensions.learn(&transaction, &rows, find, Some(2), flow_of).await?;
+        dimensions.learn(&transaction, &rows, FLOW, Some(2), flow_of).await?;
         for row in &rows {
             let (host, flow) = dimensions.known(row, "flow")?;
             let mut columns = 4..;
@@ -349,6 +416,11 @@ pub(super) async fn flows(
     }
     Ok(transaction.commit().await?)
 }
+
+const FLOW: &str = "
+    SELECT flow_id, namespace_id, process_id, protocol, direction, local_address, local_port,
+        peer_address, peer_port, attribution
+    FROM flow WHERE flow_id = ANY ($1)";
 
 fn flow_of(dimensions: &Dimensions<HostFlow>, row: &Row) -> Result<(Arc<HostId>, HostFlow), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
@@ -375,20 +447,30 @@ pub(super) async fn listeners(
     visit: &mut dyn FnMut(&HostId, Listener),
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Listener]).await?;
-    let mut dimensions = Dimensions::new(&transaction).await?;
-    let wanted = match wanted {
-        Some(wanted) => Some(select::owned(&transaction, "listener", wanted).await?),
-        None => None,
-    };
-    let portal = observed(&transaction, Kind::Listener, window, wanted).await?;
-    let find = "SELECT listener_id, namespace_id, process_id, protocol, local_address, local_port
-                FROM listener WHERE listener_id = ANY ($1)";
+    let mut dimensions = Dimensions::new();
+    if let Some(wanted) = wanted {
+        let bounds = bounds(&transaction, window).await?;
+        let ids = select::listeners(&transaction, &bounds, wanted).await?;
+        let rows = folded(&transaction, Kind::Listener, &bounds, &ids).await?;
+        dimensions.learn(&transaction, &rows, LISTENER, Some(2), listener_of).await?;
+        for row in &rows {
+            let (host, listener) = dimensions.known(row, "listener")?;
+            let observed = Listener {
+                first_seen: codec::timestamp(row, 1)?,
+                last_seen: codec::timestamp(row, 2)?,
+                ..listener.clone()
+            };
+            visit(host, observed);
+        }
+        return Ok(transaction.commit().await?);
+    }
+    let portal = observed(&transaction, Kind::Listener, window).await?;
     loop {
         let rows = next(&transaction, &portal).await?;
         if rows.is_empty() {
             break;
         }
-        dimensions.learn(&transaction, &rows, find, Some(2), listener_of).await?;
+        dimensions.learn(&transaction, &rows, LISTENER, Some(2), listener_of).await?;
         for row in &rows {
             let (host, listener) = dimensions.known(row, "listener")?;
             let observed = Listener {
@@ -401,6 +483,10 @@ pub(super) async fn listeners(
     }
     Ok(transaction.commit().await?)
 }
+
+const LISTENER: &str = "
+    SELECT listener_id, namespace_id, process_id, protocol, local_address, local_port
+    FROM listener WHERE listener_id = ANY ($1)";
 
 fn listener_of(
     dimensions: &Dimensions<Listener>,
@@ -425,8 +511,8 @@ pub(super) async fn translations(
     visit: &mut dyn FnMut(&HostId, Translation),
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Translation]).await?;
-    let mut dimensions = Dimensions::new(&transaction).await?;
-    let portal = observed(&transaction, Kind::Translation, window, None).await?;
+    let mut dimensions = Dimensions::new();
+    let portal = observed(&transaction, Kind::Translation, window).await?;
     let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
                     original_port, translated_client, translated_server, translated_port
                 FROM translation WHERE translation_id = ANY ($1)";

@@ -2,172 +2,285 @@
 
 use std::net::IpAddr;
 
+use netglass_model::Protocol;
 use tokio_postgres::{Transaction, types::ToSql};
 use uuid::Uuid;
 
 use super::{
-    codec::{escaped, port},
+    codec::{Moment, escaped},
     fault::Fault,
     identity,
     read::ask,
 };
 use crate::{Family, Selection, Server, Service};
 
-/// Families as the columns of a table.
-pub(super) struct FamilyColumns {
+type Parameter<'p> = &'p (dyn ToSql + Sync);
+
+/// By how much a dimension's `last_bucket` may lag behind what is observed, in microseconds.
+const LAG: i64 = 2 * 60 * 60 * 1_000_000;
+
+/// The flows that are wanted, of those that may have been observed within the bounds.
+pub(super) async fn flows(
+    transaction: &Transaction<'_>,
+    bounds: &[Moment; 8],
+    wanted: &Selection,
+) -> Result<Vec<Uuid>, Fault> {
+    let owners = Owners::new(wanted);
+    let addresses: Vec<IpAddr> = wanted.addresses.iter().map(IpAddr::to_canonical).collect();
+    let servers = Servers::new(&wanted.servers);
+    let (numbered, many): (Vec<&Service>, Vec<&Service>) =
+        wanted.services.iter().partition(|service| service.server.port.number().is_some());
+    let (numbered, many) = (Services::new(&numbered), Services::new(&many));
+
+    let mut question = Question::new("flow", bounds);
+    owners.ask(&mut question);
+    if !addresses.is_empty() {
+        let addresses = question.parameter(&addresses);
+        question.any(&format!("local_address = ANY (${addresses})"));
+        question.any(&format!("peer_address = ANY (${addresses})"));
+    }
+    servers.ask(&mut question);
+    numbered.ask(&mut question, "= s.port");
+    many.ask(&mut question, "IS NULL");
+    question.answer(transaction).await
+}
+
+/// The listeners that are wanted, of those that may have been observed within the bounds.
+pub(super) async fn listeners(
+    transaction: &Transaction<'_>,
+    bounds: &[Moment; 8],
+    wanted: &Selection,
+) -> Result<Vec<Uuid>, Fault> {
+    let owners = Owners::new(wanted);
+    let mut question = Question::new("listener", bounds);
+    owners.ask(&mut question);
+    question.answer(transaction).await
+}
+
+/// A statement that finds the rows of a dimension table for which any of several things is true.
+struct Question<'p> {
+    table: &'static str,
+    since: Moment,
+    parts: Vec<String>,
+    parameters: Vec<Parameter<'p>>,
+}
+
+impl<'p> Question<'p> {
+    fn new(table: &'static str, bounds: &[Moment; 8]) -> Self {
+        let since = Moment(bounds[0].0.saturating_sub(LAG));
+        Self { table, since, parts: Vec::new(), parameters: Vec::new() }
+    }
+
+    /// The number of a parameter; the first one is the time.
+    fn parameter(&mut self, parameter: Parameter<'p>) -> usize {
+        self.parameters.push(parameter);
+        self.parameters.len() + 1
+    }
+
+    /// Adds the rows of which this is true.
+    fn any(&mut self, condition: &str) {
+        self.joined("", condition);
+    }
+
+    /// The same, with rows that are joined.
+    fn joined(&mut self, join: &str, condition: &str) {
+        let table = self.table;
+        self.parts.push(format!(
+            "SELECT d.{table}_id FROM {table} d {join} WHERE d.last_bucket >= $1 AND {condition}"
+        ));
+    }
+
+    async fn answer(self, transaction: &Transaction<'_>) -> Result<Vec<Uuid>, Fault> {
+        if self.parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut parameters: Vec<Parameter<'_>> = vec![&self.since];
+        parameters.extend(self.parameters);
+        let rows = ask(transaction, &self.parts.join(" UNION "), &parameters).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+}
+
+/// Hosts, names and families.
+struct Owners {
+    hosts: Vec<Uuid>,
+    names: Vec<String>,
+    families: Families,
+}
+
+impl Owners {
+    fn new(wanted: &Selection) -> Self {
+        Self {
+            hosts: wanted.hosts.iter().map(identity::host).collect(),
+            names: wanted.names.iter().map(|name| escaped(name).into_owned()).collect(),
+            families: Families::new(&wanted.families),
+        }
+    }
+
+    fn ask<'p>(&'p self, question: &mut Question<'p>) {
+        if !self.hosts.is_empty() {
+            let hosts = question.parameter(&self.hosts);
+            question.any(&format!(
+                "d.namespace_id IN (SELECT namespace_id FROM namespace WHERE host_id = ANY (${hosts}))"
+            ));
+        }
+        if !self.names.is_empty() {
+            let names = question.parameter(&self.names);
+            question.any(&format!(
+                "d.process_id IN (SELECT process_id FROM process WHERE comm = ANY (${names}))"
+            ));
+        }
+        if !self.families.hosts.is_empty() {
+            let first = question.parameters.len() + 2;
+            question.parameters.extend(self.families.parameters());
+            let (table, condition) = (Families::table(first), Families::condition("m"));
+            question.joined(
+                &format!("JOIN process m USING (process_id) JOIN {table} ON {condition}"),
+                "true",
+            );
+        }
+    }
+}
+
+/// Families as columns.
+pub(super) struct Families {
     hosts: Vec<Uuid>,
     families: Vec<i64>,
     groups: Vec<i64>,
     names: Vec<String>,
 }
 
-impl FamilyColumns {
+impl Families {
     pub(super) fn new(families: &[Family]) -> Self {
         Self {
-            hosts: families.iter().map(|one| identity::host(&one.host)).collect(),
-            families: families.iter().map(|one| one.family.into()).collect(),
-            groups: families.iter().map(|one| one.pgid.into()).collect(),
-            names: families.iter().map(|one| escaped(&one.comm).into_owned()).collect(),
+            hosts: families.iter().map(|family| identity::host(&family.host)).collect(),
+            families: families.iter().map(|family| i64::from(family.family)).collect(),
+            groups: families.iter().map(|family| i64::from(family.pgid)).collect(),
+            names: families.iter().map(|family| escaped(&family.comm).into_owned()).collect(),
         }
     }
 
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
+    pub(super) fn parameters(&self) -> [Parameter<'_>; 4] {
         [&self.hosts, &self.families, &self.groups, &self.names]
     }
+
+    /// The table of these, whose parameters are numbered from `first` on.
+    pub(super) fn table(first: usize) -> String {
+        format!(
+            "unnest(${first}::uuid[], ${}::bigint[], ${}::bigint[], ${}::text[])
+                AS of_family (host, family, pgid, comm)",
+            first + 1,
+            first + 2,
+            first + 3
+        )
+    }
+
+    /// That the process `of` belongs to one of them.
+    pub(super) fn condition(of: &str) -> String {
+        format!(
+            "{of}.host_id = of_family.host AND {of}.family = of_family.family
+                AND {of}.pgid = of_family.pgid AND {of}.comm = of_family.comm"
+        )
+    }
 }
 
-/// The rows of a dimension table that belong to hosts, process names and families.
-pub(super) async fn owned(
-    transaction: &Transaction<'_>,
-    table: &str,
-    wanted: &Selection,
-) -> Result<Vec<Uuid>, Fault> {
-    let hosts: Vec<_> = wanted.hosts.iter().map(identity::host).collect();
-    let names: Vec<_> = wanted.names.iter().map(|name| escaped(name).into_owned()).collect();
-    let families = FamilyColumns::new(&wanted.families);
-    let mut ids = Ids { transaction, table, found: Vec::new() };
-    if !hosts.is_empty() {
-        ids.add("JOIN namespace USING (namespace_id) WHERE host_id = ANY ($1)", &[&hosts]).await?;
-    }
-    if !names.is_empty() {
-        ids.add("JOIN process USING (process_id) WHERE comm = ANY ($1)", &[&names]).await?;
-    }
-    if !wanted.families.is_empty() {
-        let condition = "JOIN process p USING (process_id)
-            JOIN unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[])
-                w (host, family, pgid, comm)
-            ON p.host_id = w.host AND p.family = w.family AND p.pgid = w.pgid AND p.comm = w.comm";
-        ids.add(condition, &families.parameters()).await?;
-    }
-    Ok(ids.finish())
+/// Servers as columns.
+struct Servers {
+    protocols: Vec<i16>,
+    ports: Vec<i32>,
+    addresses: Vec<Option<IpAddr>>,
+    hosts: Vec<Option<Uuid>>,
 }
 
-/// The flows that are wanted.
-pub(super) async fn flows(
-    transaction: &Transaction<'_>,
-    wanted: &Selection,
-) -> Result<Vec<Uuid>, Fault> {
-    let found = owned(transaction, "flow", wanted).await?;
-    let mut ids = Ids { transaction, table: "flow", found };
-    let addresses: Vec<_> = wanted.addresses.iter().map(IpAddr::to_canonical).collect();
-    if !addresses.is_empty() {
-        for end in ["local", "peer"] {
-            ids.add(&format!("WHERE {end}_address = ANY ($1)"), &[&addresses]).await?;
+impl Servers {
+    fn new(servers: &[Server]) -> Self {
+        Self {
+            protocols: servers.iter().map(|server| number(server.protocol)).collect(),
+            ports: servers.iter().map(|server| i32::from(server.port)).collect(),
+            addresses: servers
+                .iter()
+                .map(|server| server.address.map(|address| address.to_canonical()))
+                .collect(),
+            hosts: servers.iter().map(|server| server.host.as_ref().map(identity::host)).collect(),
         }
     }
-    let (anywhere, somewhere): (Vec<_>, Vec<_>) =
-        wanted.servers.iter().partition(|server| server.address.is_none());
-    for (servers, has_address) in [(anywhere, false), (somewhere, true)] {
-        ids.add_servers(&servers, has_address).await?;
+
+    fn ask<'p>(&'p self, question: &mut Question<'p>) {
+        if self.ports.is_empty() {
+            return;
+        }
+        let protocols = question.parameter(&self.protocols);
+        let ports = question.parameter(&self.ports);
+        let addresses = question.parameter(&self.addresses);
+        let hosts = question.parameter(&self.hosts);
+        let join = format!(
+            "JOIN namespace n USING (namespace_id)
+             JOIN unnest(${protocols}::smallint[], ${ports}::integer[], ${addresses}::inet[],
+                ${hosts}::uuid[]) AS s (protocol, port, address, host)
+                ON d.protocol = s.protocol AND (s.host IS NULL OR s.host = n.host_id)"
+        );
+        for (end, direction) in [("peer", 0), ("local", 1)] {
+            // With an address it is found by that, without by the host.
+            for address in [format!("d.{end}_address = s.address"), "s.address IS NULL".to_owned()]
+            {
+                question.joined(
+                    &join,
+                    &format!("d.direction = {direction} AND d.{end}_port = s.port AND {address}"),
+                );
+            }
+        }
     }
-    let (numbered, many): (Vec<_>, Vec<_>) =
-        wanted.services.iter().partition(|service| port(service.server).is_some());
-    for (services, has_port) in [(numbered, true), (many, false)] {
-        ids.add_services(&services, has_port).await?;
-    }
-    Ok(ids.finish())
 }
 
-/// Where the service is, by direction.
-const ENDS: [(&str, &str, i16); 2] = [("peer", "local", 0), ("local", "peer", 1)];
-
-/// Ids that were found so far.
-struct Ids<'t, 'c> {
-    transaction: &'t Transaction<'c>,
-    table: &'t str,
-    found: Vec<Uuid>,
+/// Services as columns.
+struct Services {
+    protocols: Vec<i16>,
+    servers: Vec<IpAddr>,
+    ports: Vec<Option<i32>>,
+    clients: Vec<IpAddr>,
+    hosts: Vec<Option<Uuid>>,
 }
 
-impl Ids<'_, '_> {
-    async fn add(
-        &mut self,
-        condition: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<(), Fault> {
-        let table = self.table;
-        let text = format!("SELECT {table}_id FROM {table} {condition}");
-        for row in &ask(self.transaction, &text, parameters).await? {
-            self.found.push(row.try_get(0)?);
+impl Services {
+    fn new(services: &[&Service]) -> Self {
+        let all = || services.iter();
+        Self {
+            protocols: all().map(|service| number(service.protocol)).collect(),
+            servers: all().map(|service| service.server.address.to_canonical()).collect(),
+            ports: all().map(|service| service.server.port.number().map(i32::from)).collect(),
+            clients: all().map(|service| service.client.to_canonical()).collect(),
+            hosts: all().map(|service| service.host.as_ref().map(identity::host)).collect(),
         }
-        Ok(())
     }
 
-    async fn add_servers(&mut self, servers: &[&Server], has_address: bool) -> Result<(), Fault> {
-        if servers.is_empty() {
-            return Ok(());
+    /// `port` is what holds of the service's port.
+    fn ask<'p>(&'p self, question: &mut Question<'p>, port: &str) {
+        if self.servers.is_empty() {
+            return;
         }
-        let protocols: Vec<_> =
-            servers.iter().map(|one| i16::from(one.protocol.number())).collect();
-        let ports: Vec<_> = servers.iter().map(|one| i32::from(one.port)).collect();
-        let addresses: Vec<_> =
-            servers.iter().map(|one| one.address.map(|address| address.to_canonical())).collect();
-        let hosts: Vec<_> =
-            servers.iter().map(|one| one.host.as_ref().map(identity::host)).collect();
-        for (end, _, direction) in ENDS {
-            let place =
-                if has_address { format!("AND {end}_address = w.address") } else { String::new() };
-            let condition = format!(
-                "f JOIN namespace n USING (namespace_id)
-                 JOIN unnest($1::smallint[], $2::integer[], $3::inet[], $4::uuid[])
-                    w (protocol, port, address, host)
-                 ON f.protocol = w.protocol AND {end}_port = w.port {place}
-                    AND direction = {direction} AND (w.host IS NULL OR w.host = n.host_id)"
+        let protocols = question.parameter(&self.protocols);
+        let servers = question.parameter(&self.servers);
+        let ports = question.parameter(&self.ports);
+        let clients = question.parameter(&self.clients);
+        let hosts = question.parameter(&self.hosts);
+        for (server, client, direction) in [("peer", "local", 0), ("local", "peer", 1)] {
+            let join = format!(
+                "JOIN unnest(${protocols}::smallint[], ${servers}::inet[], ${ports}::integer[],
+                    ${clients}::inet[], ${hosts}::uuid[]) AS s (protocol, server, port, client, host)
+                    ON d.protocol = s.protocol AND d.{server}_address = s.server
+                        AND d.{server}_port {port} AND d.{client}_address = s.client"
             );
-            self.add(&condition, &[&protocols, &ports, &addresses, &hosts]).await?;
-        }
-        Ok(())
-    }
-
-    async fn add_services(&mut self, services: &[&Service], has_port: bool) -> Result<(), Fault> {
-        if services.is_empty() {
-            return Ok(());
-        }
-        let protocols: Vec<_> =
-            services.iter().map(|one| i16::from(one.protocol.number())).collect();
-        let servers: Vec<_> =
-            services.iter().map(|one| one.server.address.to_canonical()).collect();
-        let ports: Vec<_> = services.iter().map(|one| port(one.server)).collect();
-        let clients: Vec<_> = services.iter().map(|one| one.client.to_canonical()).collect();
-        let hosts: Vec<_> =
-            services.iter().map(|one| one.host.as_ref().map(identity::host)).collect();
-        for (end, other, direction) in ENDS {
-            let at = if has_port { "= w.port" } else { "IS NULL" };
-            let condition = format!(
-                "f JOIN namespace n USING (namespace_id)
-                 JOIN unnest($1::smallint[], $2::inet[], $3::integer[], $4::inet[], $5::uuid[])
-                    w (protocol, server, port, client, host)
-                 ON f.protocol = w.protocol AND {end}_address = w.server AND {end}_port {at}
-                    AND {other}_address = w.client AND direction = {direction}
-                    AND (w.host IS NULL OR w.host = n.host_id)"
+            question.joined(
+                &join,
+                &format!(
+                    "d.direction = {direction} AND (s.host IS NULL OR d.namespace_id IN (
+                        SELECT namespace_id FROM namespace WHERE host_id = s.host))"
+                ),
             );
-            self.add(&condition, &[&protocols, &servers, &ports, &clients, &hosts]).await?;
         }
-        Ok(())
     }
+}
 
-    fn finish(mut self) -> Vec<Uuid> {
-        self.found.sort_unstable();
-        self.found.dedup();
-        self.found
-    }
+fn number(protocol: Protocol) -> i16 {
+    i16::from(protocol.number())
 }

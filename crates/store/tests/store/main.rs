@@ -9,4 +9,5 @@ mod history;
 mod read_only;
 mod same;
 mod server;
+mod spool;
 mod support;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use netglass_model::Node;
 use proptest::prelude::*;
 
-use super::{properties::any_memory, *};
+use super::{properties::any_translated_memory, *};
 
 fn any_interest() -> impl Strategy<Value = Interest> {
     let hosts = prop::sample::subsequence(vec!["a", "b", "c"], 0..=1);
@@ -55,7 +55,7 @@ fn reached(joined: &Dependencies, interest: &Interest) -> BTreeSet<usize> {
 proptest! {
     #[test]
     fn a_narrow_reading_has_the_edges_of_the_whole_one(
-        memory in any_memory(),
+        memory in any_translated_memory(),
         interest in any_interest(),
     ) {
         let mut memory = memory;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use netglass_model::{Node, Port};
+use netglass_model::{Node, Port, Route, Translation};
 use proptest::prelude::*;
 
 use super::*;
@@ -38,7 +38,7 @@ fn any_flow() -> impl Strategy<Value = (usize, HostFlow)> {
     )
 }
 
-pub(super) fn any_memory() -> impl Strategy<Value = Memory> {
+fn any_memory() -> impl Strategy<Value = Memory> {
     let listener = (0..3_usize, 1_u64..3, 0..ADDRESSES.len(), 0_u32..3);
     (
         prop::collection::vec(any_flow(), 0..25),
@@ -72,6 +72,55 @@ pub(super) fn any_memory() -> impl Strategy<Value = Memory> {
             }
             memory
         })
+}
+
+/// The same with translations between any of these addresses, each once.
+pub(super) fn any_translated_memory() -> impl Strategy<Value = Memory> {
+    let route = || (0..ADDRESSES.len(), 0..ADDRESSES.len(), 80_u16..82);
+    let translation = (0..3_usize, 1_u64..3, route(), route(), 0_u64..20);
+    (any_memory(), prop::collection::vec(translation, 0..12)).prop_map(|(mut memory, made)| {
+        let route = |(client, server, port): (usize, usize, u16)| Route {
+            client: ip(ADDRESSES[client]),
+            server: Endpoint::numbered(ip(ADDRESSES[server]), port),
+        };
+        let mut met = HashSet::new();
+        for (host_index, inode, original, translated, connections) in made {
+            if original != translated && met.insert((host_index, inode, original, translated)) {
+                let translation = Translation {
+                    namespace: NamespaceInode(inode),
+                    protocol: Protocol::Tcp,
+                    original: route(original),
+                    translated: route(translated),
+                    connections,
+                    opened: connections,
+                    first_seen: at(10),
+                    last_seen: at(20),
+                };
+                memory.translations.push((host(HOSTS[host_index]), translation));
+            }
+        }
+        memory
+    })
+}
+
+/// Connections, failures and bytes of all edges.
+fn sum_of_edges(memory: &mut Memory) -> [u64; 3] {
+    let edges = memory.join().edges;
+    let sum = |count: &dyn Fn(&Edge) -> u64| edges.iter().map(count).sum();
+    [sum(&|it| it.connections), sum(&|it| it.failed.total()), sum(&|it| it.bytes_sent)]
+}
+
+/// Connections, failures and bytes that clients sent, of all flows.
+fn sum_of_flows(memory: &Memory) -> [u64; 3] {
+    let sum = |count: &dyn Fn(&HostFlow) -> u64| memory.flows.iter().map(|it| count(&it.1)).sum();
+    [
+        sum(&|it| it.counters.connections),
+        sum(&|it| it.counters.failed.total()),
+        sum(&|it| match it.direction {
+            Direction::Active => it.counters.bytes_sent,
+            Direction::Passive => it.counters.bytes_received,
+        }),
+    ]
 }
 
 const HOSTS: [&str; 3] = ["a", "b", "c"];
@@ -108,14 +157,17 @@ fn identity(node: &Node) -> impl Eq + std::hash::Hash + use<> {
 proptest! {
     #[test]
     fn the_answer_does_not_depend_on_the_order_of_rows(
-        (memory, shuffled) in any_memory().prop_flat_map(|memory| {
+        (memory, shuffled) in any_translated_memory().prop_flat_map(|memory| {
+            let translations = Just(memory.translations.clone()).prop_shuffle();
             let flows = Just(memory.flows.clone()).prop_shuffle();
             let listeners = Just(memory.listeners.clone()).prop_shuffle();
             let hosts = Just(memory.hosts.clone()).prop_shuffle();
             let names = memory.names.clone();
-            let shuffled = (flows, listeners, hosts).prop_map(move |(flows, listeners, hosts)| {
-                Memory { hosts, names: names.clone(), flows, listeners, translations: Vec::new() }
-            });
+            let shuffled = (flows, listeners, hosts, translations).prop_map(
+                move |(flows, listeners, hosts, translations)| {
+                    Memory { hosts, names: names.clone(), flows, listeners, translations }
+                },
+            );
             (Just(memory), shuffled)
         }),
     ) {
@@ -124,13 +176,31 @@ proptest! {
     }
 
     #[test]
-    fn no_edge_is_told_twice(memory in any_memory()) {
+    fn no_edge_is_told_twice(memory in any_translated_memory()) {
         let mut memory = memory;
         let mut met = HashSet::new();
         for edge in memory.join().edges {
             let key = (edge.protocol, identity(&edge.client), identity(&edge.server));
             prop_assert!(met.insert(key), "{} is told twice", show(&edge));
         }
+    }
+
+    #[test]
+    fn what_one_end_saw_is_shared_out_without_loss(
+        memory in any_translated_memory(),
+        active in any::<bool>(),
+    ) {
+        let mut memory = memory;
+        memory.flows.retain(|(_, flow)| (flow.direction == Direction::Active) == active);
+        prop_assert_eq!(sum_of_edges(&mut memory), sum_of_flows(&memory));
+    }
+
+    #[test]
+    fn translation_invents_no_connections(memory in any_translated_memory()) {
+        let mut memory = memory;
+        let [connections, failed, _] = sum_of_edges(&mut memory);
+        let [most, most_failed, _] = sum_of_flows(&memory);
+        prop_assert!(connections <= most && failed <= most_failed);
     }
 
     #[test]

@@ -58,10 +58,10 @@ CREATE TABLE process (
     command_line text,
     last_bucket timestamptz NOT NULL
 );
-CREATE INDEX process_last_bucket ON process (last_bucket);
 CREATE INDEX process_name ON process (comm);
 CREATE INDEX process_family ON process (host_id, family);
-CREATE INDEX process_same ON process (host_id, pid);
+CREATE INDEX process_pid ON process (host_id, pid, start_time);
+CREATE INDEX process_last_bucket ON process (last_bucket);
 
 CREATE TABLE flow (
     flow_id uuid PRIMARY KEY,
@@ -79,7 +79,6 @@ CREATE TABLE flow (
     attribution smallint NOT NULL CHECK (attribution IN (0, 1, 2)),
     last_bucket timestamptz NOT NULL
 );
--- What finds the flows of a few nodes.
 CREATE INDEX flow_peer ON flow (peer_address, peer_port, local_address);
 CREATE INDEX flow_local ON flow (local_address, local_port, peer_address);
 CREATE INDEX flow_process ON flow (process_id);
