@@ -58,7 +58,7 @@ pub(super) async fn write(
     let row = ProbeRow::new(flush)?;
     let client = &session.client;
     // Sent together, in this order; the answers are awaited together, too.
-    let begun = session.within(async {
+    let begun = session.within(Box::pin(async {
         let values = row.values(&host_id);
         let own: [&(dyn ToSql + Sync); 1] = [&flush.probe.id.0];
         let (begin, arrived, duplicate, copy) = tokio::join!(
@@ -70,7 +70,7 @@ pub(super) async fn write(
         );
         begin?;
         Ok((arrived?, duplicate?, copy?))
-    });
+    }));
     let done = async {
         let (arrived, duplicate, copy) = begun.await?;
         if arrived == 0 {
