@@ -21,6 +21,10 @@
 
 #include "stream/flow.h"
 
+#include "stream/listening.h"
+
+#include "stream/connection.h"
+
 #include "stream/tcp.h"
 
 #include "stream/udp.h"
