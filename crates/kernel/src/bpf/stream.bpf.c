@@ -27,6 +27,9 @@
 
 #include "stream/tcp.h"
 
+#include "stream/attempt.h"
+#include "stream/claim.h"
+
 #include "stream/udp.h"
 
 #include "stream/address.h"

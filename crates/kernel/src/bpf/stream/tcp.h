@@ -146,102 +146,6 @@ static __always_inline struct tracked_socket *track(void *sk)
 }
 
 /*
- * The process that works with an accepted connection is the one it belongs to, and not the one
- * that listened, where these are two. Nor is it known of what was there before us and nobody was
- * seen to hold. Once counted, a connection stays where it was counted.
- */
-static __always_inline void claim_tracked(struct sock *sk, struct tracked_socket *tracked)
-{
-	__u32 process;
-
-	if (tracked->role != ROLE_LISTENER && !(tracked->flags & SOCKET_UNHELD))
-		return;
-	if (tracked->counted_in && tracked->counted_in != EPOCH_BEFORE)
-		return;
-	process = current_process();
-	if (!process)
-		return;
-	tracked->process = process;
-	tracked->flags &= ~SOCKET_UNHELD;
-	if (tracked->role == ROLE_LISTENER)
-		tracked->role = ROLE_PASSIVE;
-}
-
-/*
- * The peer may reset a connection at the moment in which somebody begins to work with it. Whoever
- * comes first to what is tracked of the socket then says where it is counted.
- */
-static __always_inline bool is_settled(struct tracked_socket *tracked, __u32 as)
-{
-	return __sync_val_compare_and_swap(&tracked->counted_in, 0, as) != 0;
-}
-
-static __always_inline void settle_claim(struct sock *sk)
-{
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	struct connection *connection;
-
-	if (!tracked || !is_settled(tracked, EPOCH_BEFORE))
-		return;
-	connection = connection_of(sk);
-	if (connection)
-		__sync_fetch_and_or(&connection->state, CONNECTION_ENDED);
-}
-
-/*
- * Nothing is done when a connection is accepted: it is known from when somebody works with it. One
- * that was there before us is not taken for it, unless the iterators over what was there could not
- * come by it although they came by its listener.
- */
-static __noinline void claim_unknown(struct sock *sk)
-{
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	struct connection accepted = {};
-	__u64 address = (__u64)sk;
-	__u32 phase = current_phase();
-	const __u32 *listener;
-
-	if (!is_wanted(sk))
-		return;
-	if (tracked) {
-		claim_tracked(sk, tracked);
-		return;
-	}
-	if (phase != PHASE_FOUND_ALL && phase != PHASE_FOUND_SOME)
-		return;
-	accepted.role = ROLE_PASSIVE;
-	accepted.process = current_process();
-	if (phase == PHASE_FOUND_SOME || !accepted.process) {
-		listener = listener_of(sk, sk->__sk_common.skc_num);
-		if (!listener)
-			return;
-		if (!accepted.process) {
-			accepted.process = *listener;
-			accepted.role = ROLE_LISTENER;
-		}
-	}
-	accepted.state = bpf_get_socket_cookie(sk) << CONNECTION_COOKIE_SHIFT;
-	if (!bpf_map_update_elem(&connections, &address, &accepted, BPF_NOEXIST)) {
-		settle_claim(sk);
-		return;
-	}
-	/* Another thread may have been faster. */
-	if (connection_of(sk))
-		return;
-	tracked = track(sk);
-	if (tracked && tracked->role == ROLE_NONE && !tracked->counted_in) {
-		tracked->process = accepted.process;
-		tracked->role = accepted.role;
-	}
-}
-
-static __always_inline void claim(struct sock *sk)
-{
-	if (!connection_of(sk))
-		claim_unknown(sk);
-}
-
-/*
  * A connection has ended, or an attempt has failed. Several programs may say so of the same one: it
  * counts once.
  */
@@ -279,6 +183,15 @@ static __always_inline void end_connection(struct sock *sk, struct connection *c
 		add_rtt(&more, tcp->srtt_us);
 	}
 	add_to_flow(&key, &more, epoch);
+}
+
+/*
+ * The peer may reset a connection at the moment in which somebody begins to work with it. Whoever
+ * comes first to what is tracked of the socket then says where it is counted.
+ */
+static __always_inline bool is_settled(struct tracked_socket *tracked, __u32 as)
+{
+	return __sync_val_compare_and_swap(&tracked->counted_in, 0, as) != 0;
 }
 
 /* An accepted connection has ended that nobody ever worked with: it is who listened that had it. */
@@ -436,104 +349,6 @@ int BPF_PROG(observe_reset, struct sock *sk)
 	if (sk && sk->__sk_common.skc_state == TCP_CLOSE && sk->sk_protocol == IPPROTO_TCP &&
 	    is_wanted(sk))
 		ended(sk, 0);
-	return 0;
-}
-
-/*
- * An attempt begins, in the context of whoever called connect(2). The socket may have been
- * connected before.
- */
-static __always_inline void connecting(struct tracked_socket *tracked,
-				       const struct connection *attempt)
-{
-	__builtin_memset(tracked, 0, sizeof(*tracked));
-	tracked->process = attempt->process;
-	tracked->peer_port = attempt->peer_port;
-	__builtin_memcpy(tracked->peer_address, attempt->peer_address, ADDRESS_LENGTH);
-	tracked->role = ROLE_ACTIVE;
-}
-
-/* An attempt before this one, which ended without a segment. */
-static __noinline void never_left(struct sock *sk, __u32 process, __u16 port, const __u8 *address)
-{
-	struct flow_counters more = { .sightings = 1 };
-	struct flow_key key = {};
-
-	__builtin_memcpy(key.peer_address, address, ADDRESS_LENGTH);
-	if (*(__u32 *)&key.peer_address[8] == bpf_htonl(0xffff))
-		map_address(key.local_address, 0);
-	key.network_namespace = sk->__sk_common.skc_net.net->ns.inum;
-	key.process = process;
-	key.service_port = port;
-	key.protocol = IPPROTO_TCP;
-	more.failed[FAILURE_UNREACHABLE] = 1;
-	add_to_flow(&key, &more, current_epoch());
-}
-
-/*
- * The same socket may try one address after the other. Where that is told by calls of connect(2),
- * an attempt of which nothing more was seen never left.
- */
-static __always_inline void attempt_connection(struct sock *sk, struct connection *attempt,
-					       bool is_call)
-{
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	struct connection *before;
-	__u64 address = (__u64)sk;
-	long error;
-
-	if (!tracked) {
-		error = bpf_map_update_elem(&connections, &address, attempt, BPF_NOEXIST);
-		if (!error)
-			return;
-		before = error == -EEXIST ? bpf_map_lookup_elem(&connections, &address) : 0;
-		if (before) {
-			__u64 state = before->state;
-
-			if (is_call && before->role == ROLE_ACTIVE &&
-			    !(state & (CONNECTION_ENDED | CONNECTION_COUNTED)))
-				never_left(sk, before->process, before->peer_port,
-					   before->peer_address);
-			attempt->state |= (state + CONNECTION_ATTEMPT) & CONNECTION_ATTEMPTS;
-			if (!bpf_map_update_elem(&connections, &address, attempt, BPF_ANY))
-				return;
-			__sync_fetch_and_or(&before->state, CONNECTION_ENDED | CONNECTION_GONE);
-		}
-		tracked = track(sk);
-		if (!tracked)
-			return;
-	}
-	if (is_call && tracked->role == ROLE_ACTIVE && !tracked->counted_in)
-		never_left(sk, tracked->process, tracked->peer_port, tracked->peer_address);
-	connecting(tracked, attempt);
-}
-
-/*
- * Who connects and who listens, where cgroup/connect and cgroup/post_bind cannot tell. Both are
- * calls of a process, which no interrupt makes while this runs.
- */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(observe_state, struct sock *sk, int before, int after)
-{
-	struct connection attempt = {};
-	struct tracked_socket *tracked;
-
-	if ((after != TCP_SYN_SENT && after != TCP_LISTEN) || sk->sk_protocol != IPPROTO_TCP ||
-	    !is_wanted(sk))
-		return 0;
-	attempt.process = current_process();
-	if (after == TCP_LISTEN) {
-		tracked = track(sk);
-		if (!tracked)
-			return 0;
-		connecting(tracked, &attempt);
-		tracked->role = ROLE_LISTENER;
-		note_listening(sk, tracked->process);
-		return 0;
-	}
-	attempt.role = ROLE_ACTIVE;
-	attempt.state = bpf_get_socket_cookie(sk) << CONNECTION_COOKIE_SHIFT;
-	attempt_connection(sk, &attempt, false);
 	return 0;
 }
 
