@@ -21,7 +21,14 @@
 
 #include "stream/flow.h"
 
+#include "stream/listening.h"
+
+#include "stream/connection.h"
+
 #include "stream/tcp.h"
+
+#include "stream/attempt.h"
+#include "stream/claim.h"
 
 #include "stream/udp.h"
 

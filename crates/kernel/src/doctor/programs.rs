@@ -46,8 +46,8 @@ const TYPES_REMEDY: &str =
     "a kernel built with CONFIG_DEBUG_INFO_BTF, and its /sys mounted (in a container: the host's)";
 
 const MEMORY_REMEDY: &str = "more memory, or smaller tables: --max-kernel-flows, \
-                             --max-conversations, --process-buffer; before Linux 5.11 a higher \
-                             limit of locked memory (ulimit -l)";
+                             --max-kernel-connections, --max-conversations, --process-buffer; \
+                             before Linux 5.11 a higher limit of locked memory (ulimit -l)";
 
 fn types() -> Finding {
     finding(

@@ -17,6 +17,8 @@ use crate::{
 /// `enum phase` of `bpf/stream/records.h`: who listens is found before who is connected, whose
 /// direction that tells.
 const PHASES: [u32; 2] = [1, 2];
+const FOUND_ALL: u32 = 3;
+const FOUND_SOME: u32 = 4;
 
 /// `PROC_PID_INIT_INO` (`linux/proc_ns.h`), which never changes: the host's own pid namespace.
 const HOST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -34,22 +36,26 @@ pub(super) struct Existing {
 }
 
 impl Existing {
-    /// Finds them in `wanted`, the namespace of the calling thread, or in all.
+    /// Finds them in `wanted`, the namespace of the calling thread, or in all. In the end
+    /// `set_phase` is told whether these are all.
     pub(super) fn find(
         &self,
         wanted: Option<NamespaceInode>,
-        set_phase: impl Fn(u32) -> Result<(), Error>,
+        mut set_phase: impl FnMut(u32) -> Result<(), Error>,
         degraded: &mut dyn FnMut(Degradation),
     ) -> Result<(), Error> {
+        let mut is_all = !self.in_namespaces.is_empty();
         let namespaces = match wanted {
-            None if !self.in_namespaces.is_empty() => Namespaces::find()?,
+            None if is_all => Namespaces::find()?,
             _ => Namespaces::default(),
         };
         if namespaces.denied > 0 {
+            is_all = false;
             degraded(degradation("the namespaces of some processes may not be read".to_owned()));
         }
         let pid_namespace = fs::metadata("/proc/self/ns/pid").map(|it| it.ino());
         if pid_namespace.is_ok_and(|inode| inode != HOST_PID_NAMESPACE) {
+            is_all &= wanted.is_some();
             degraded(secluded());
         }
         let own = namespace::own()?;
@@ -61,11 +67,14 @@ impl Existing {
             for namespace in namespaces.iter().filter(|it| it.identity.inode != own) {
                 match namespace.run(|| read_all(&self.in_namespaces)) {
                     Ok(done) => done.unwrap_or(Ok(()))?,
-                    Err(error) => degraded(degradation(error.to_string())),
+                    Err(error) => {
+                        is_all = false;
+                        degraded(degradation(error.to_string()));
+                    }
                 }
             }
         }
-        Ok(())
+        set_phase(if is_all { FOUND_ALL } else { FOUND_SOME })
     }
 }
 
@@ -115,6 +124,8 @@ mod tests {
     fn the_phases_are_those_of_the_header() {
         assert!(HEADER.contains(&format!("PHASE_LISTENERS = {},", PHASES[0])));
         assert!(HEADER.contains(&format!("PHASE_CONNECTIONS = {},", PHASES[1])));
+        assert!(HEADER.contains(&format!("PHASE_FOUND_ALL = {FOUND_ALL},")));
+        assert!(HEADER.contains(&format!("PHASE_FOUND_SOME = {FOUND_SOME},")));
     }
 
     #[test]
@@ -166,7 +177,12 @@ mod tests {
     }
 
     fn start_in(selection: Selection, unavailable: &[&str]) -> Streamer {
-        let sizes = Sizes { flows: 16_384, conversations: 1024, process_buffer: 1 << 20 };
+        let sizes = Sizes {
+            flows: 16_384,
+            connections: 1024,
+            conversations: 1024,
+            process_buffer: 1 << 20,
+        };
         Streamer::without(StreamOptions { selection, sizes }, unavailable).unwrap()
     }
 

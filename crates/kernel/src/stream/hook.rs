@@ -15,21 +15,22 @@ pub(super) enum Attachment {
     Iterator,
     /// It is run by reading in a network namespace, over the sockets of that one.
     NamespaceIterator,
-    /// The same, over the sockets that are followed.
-    SocketIterator,
+    /// The same, over what is in a map.
+    MapIterator { map: &'static str },
 }
 
 impl Attachment {
     pub(super) const fn is_iterator(self) -> bool {
-        matches!(self, Self::Iterator | Self::NamespaceIterator | Self::SocketIterator)
+        matches!(self, Self::Iterator | Self::NamespaceIterator | Self::MapIterator { .. })
     }
 
     /// The capabilities that it takes to load and attach such a program.
     pub(super) const fn needed(self) -> CapabilitySet {
         match self {
-            Self::Tracepoint | Self::Iterator | Self::NamespaceIterator | Self::SocketIterator => {
-                CapabilitySet::BPF.union(CapabilitySet::PERFMON)
-            }
+            Self::Tracepoint
+            | Self::Iterator
+            | Self::NamespaceIterator
+            | Self::MapIterator { .. } => CapabilitySet::BPF.union(CapabilitySet::PERFMON),
             Self::Cgroup => {
                 CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::NET_ADMIN)
             }
@@ -170,12 +171,13 @@ const fn hook(program: &'static str, attachment: Attachment, feature: Feature) -
 pub(super) const OPENS_INSTEAD: &str = "observe_state";
 
 /// Every program of `bpf/stream.bpf.c`.
-pub(super) const HOOKS: [Hook; 20] = [
+pub(super) const HOOKS: [Hook; 21] = [
     hook("observe_end", Attachment::Tracepoint, Feature::Connections),
     // Behind the first one: the kernel calls programs in the order in which they were attached.
     hook("observe_end_again", Attachment::Tracepoint, Feature::Connections),
     hook(OPENS_INSTEAD, Attachment::Tracepoint, Feature::Connections),
-    hook("look_at_living", Attachment::SocketIterator, Feature::Living),
+    hook("look_at_sockets", Attachment::MapIterator { map: "sockets" }, Feature::Living),
+    hook("look_at_connections", Attachment::MapIterator { map: "connections" }, Feature::Living),
     hook("observe_error", Attachment::Tracepoint, Feature::Errors),
     hook("observe_error_again", Attachment::Tracepoint, Feature::Errors),
     hook("observe_reset", Attachment::Tracepoint, Feature::Resets),

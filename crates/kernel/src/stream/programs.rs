@@ -58,12 +58,13 @@ impl Counts {
 pub(super) struct Programs {
     // Before the object, whose maps they read.
     links: Vec<Link>,
-    living: Link,
+    living: Vec<Link>,
     process_records: RingBuffer<'static>,
     /// What was read of them.
     records: Rc<RefCell<Vec<u8>>>,
     object: Object,
     epoch: u32,
+    phase: u32,
     buffer: Vec<u8>,
 }
 
@@ -90,12 +91,9 @@ impl Programs {
         }
         let (object, loaded) = load_what_can_be(namespace, sizes, &wanted, &mut shortfall)?;
         let mut starting =
-            Starting { object: &object, living: None, existing: Existing::default() };
+            Starting { object: &object, living: Vec::new(), existing: Existing::default() };
         starting.attach_iterators(&loaded, &mut shortfall)?;
         let Starting { living, existing, .. } = starting;
-        let Some(living) = living else {
-            return Err(failure("attach", format!("{} is missing", Feature::Living.name())));
-        };
         let records = Rc::default();
         let process_records = ring_buffer(&object, Rc::clone(&records))?;
         let mut programs = Self {
@@ -105,6 +103,7 @@ impl Programs {
             records,
             object,
             epoch: 0,
+            phase: 0,
             buffer: vec![0; BUFFER_LENGTH],
         };
         programs.begin(programs.epoch + 1)?;
@@ -143,7 +142,8 @@ impl Programs {
         Ok(())
     }
 
-    fn set_phase(&self, phase: u32) -> Result<(), Error> {
+    fn set_phase(&mut self, phase: u32) -> Result<(), Error> {
+        self.phase = phase;
         set_control(&self.object, self.epoch, phase)
     }
 
@@ -153,11 +153,14 @@ impl Programs {
         &mut self,
         visit: &mut dyn FnMut(Option<ListenerRecord>),
     ) -> Result<(), Error> {
-        read_iterator(&self.living, &mut self.buffer, |bytes| {
-            let records = bytes.chunks_exact(LISTENER_LENGTH);
-            let left = records.remainder().len();
-            records.for_each(|record| visit(ListenerRecord::parse(record)));
-            bytes.len() - left
+        let Self { living, buffer, .. } = self;
+        living.iter().try_for_each(|iterator| {
+            read_iterator(iterator, buffer, |bytes| {
+                let records = bytes.chunks_exact(LISTENER_LENGTH);
+                let left = records.remainder().len();
+                records.for_each(|record| visit(ListenerRecord::parse(record)));
+                bytes.len() - left
+            })
         })
     }
 
@@ -167,7 +170,7 @@ impl Programs {
         let control = find_map(&self.object, "control").map(|map| MapHandle::try_from(&map));
         move || {
             let reads = matches!(control, Ok(Ok(map)) if is_readable(&map));
-            reads && Iter::new(living).is_ok()
+            reads && living.iter().all(|iterator| Iter::new(iterator).is_ok())
         }
     }
 
@@ -180,7 +183,7 @@ impl Programs {
     }
 
     fn begin(&mut self, epoch: u32) -> Result<(), Error> {
-        set_control(&self.object, epoch, 0)?;
+        set_control(&self.object, epoch, self.phase)?;
         self.epoch = epoch;
         let content = find_map(&self.object, "barrier_content")?;
         // Returns when all programs that began before have ended.
@@ -320,9 +323,9 @@ fn attach(object: &Object, hook: &Hook) -> Result<Link, Obstacle> {
         Attachment::Tracepoint | Attachment::Iterator | Attachment::NamespaceIterator => {
             program::attempt(needed, || program.attach())
         }
-        Attachment::SocketIterator => {
-            let sockets = find_map(object, "sockets").map_err(missing)?;
-            program::attempt(needed, || program.attach_iter(sockets.as_fd()))
+        Attachment::MapIterator { map } => {
+            let map = find_map(object, map).map_err(missing)?;
+            program::attempt(needed, || program.attach_iter(map.as_fd()))
         }
         Attachment::Cgroup => {
             let root = cgroup_root::open().map_err(missing)?;
@@ -334,7 +337,7 @@ fn attach(object: &Object, hook: &Hook) -> Result<Link, Obstacle> {
 /// The iterators while they are attached.
 struct Starting<'a> {
     object: &'a Object,
-    living: Option<Link>,
+    living: Vec<Link>,
     existing: Existing,
 }
 
@@ -347,7 +350,7 @@ impl Starting<'_> {
         for hook in loaded.iter().filter(|hook| hook.attachment.is_iterator()) {
             match attach(self.object, hook) {
                 Ok(link) => match hook.attachment {
-                    Attachment::SocketIterator => self.living = Some(link),
+                    Attachment::MapIterator { .. } => self.living.push(link),
                     Attachment::NamespaceIterator => self.existing.in_namespaces.push(link),
                     _ => self.existing.in_files.push(link),
                 },
@@ -409,6 +412,7 @@ fn configure(
     for mut map in object.maps_mut() {
         match map.name().to_str() {
             Some("flows_even" | "flows_odd") => map.set_max_entries(sizes.flows)?,
+            Some("connections") => map.set_max_entries(sizes.connections)?,
             Some("conversations") => map.set_max_entries(sizes.conversations)?,
             Some("processes") => map.set_max_entries(Sizes::PROCESSES)?,
             Some("process_records") => map.set_max_entries(sizes.process_buffer())?,

@@ -5,6 +5,9 @@
 pub struct Sizes {
     /// Flows between two collections; there are two such tables, of 256 bytes for each flow.
     pub flows: u32,
+    /// TCP connections that live at the same time, 152 bytes for each; what is known of others hangs
+    /// on their sockets, which takes longer.
+    pub connections: u32,
     /// Conversations of unconnected UDP sockets that are told apart.
     pub conversations: u32,
     /// Bytes for the details of processes between two collections, 1,088 and a few for each. The
@@ -17,7 +20,8 @@ impl Sizes {
     pub(super) const PROCESSES: u32 = 32_768;
 
     /// For a program that is only to be tried.
-    pub(super) const SMALLEST: Self = Self { flows: 1, conversations: 1, process_buffer: 1 };
+    pub(super) const SMALLEST: Self =
+        Self { flows: 1, connections: 1, conversations: 1, process_buffer: 1 };
 
     /// Sizes that suit this host: more where there is more memory, within bounds.
     #[must_use]
@@ -34,6 +38,7 @@ impl Sizes {
         Self {
             // At most a thousandth of the memory.
             flows: share(512 * 1024, 4096, 65_536),
+            connections: share(256 * 1024, 8192, 131_072),
             conversations: share(256 * 1024, 8192, 131_072),
             process_buffer: share(4096, 512 * 1024, 4 * 1024 * 1024).next_power_of_two(),
         }

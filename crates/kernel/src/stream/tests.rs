@@ -17,7 +17,7 @@ const OPTIONS: StreamOptions = StreamOptions {
         loopback: true,
         scope: netglass_model::AddressScope::All,
     },
-    sizes: Sizes { flows: 64, conversations: 64, process_buffer: 64 * 1024 },
+    sizes: Sizes { flows: 64, connections: 64, conversations: 64, process_buffer: 64 * 1024 },
 };
 
 /// Starts without some programs, looks once, and gives the features that were told to be missing.

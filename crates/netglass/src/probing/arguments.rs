@@ -57,6 +57,12 @@ pub(crate) struct ScanArguments {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     max_kernel_flows: Option<u32>,
 
+    /// Most TCP connections at a time that streaming follows in the fastest way [default: by this
+    /// host's memory]
+    #[arg(long, env = "NETGLASS_MAX_KERNEL_CONNECTIONS", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    max_kernel_connections: Option<u32>,
+
     /// Most conversations of unconnected UDP sockets told apart when streaming [default: by this
     /// host's memory]
     #[arg(long, env = "NETGLASS_MAX_CONVERSATIONS", value_name = "N")]
@@ -152,6 +158,7 @@ impl ScanArguments {
         let of_host = Sizes::of_host();
         let sizes = Sizes {
             flows: self.max_kernel_flows.unwrap_or(of_host.flows),
+            connections: self.max_kernel_connections.unwrap_or(of_host.connections),
             conversations: self.max_conversations.unwrap_or(of_host.conversations),
             process_buffer: self.process_buffer.unwrap_or(of_host.process_buffer),
         };

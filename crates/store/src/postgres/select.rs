@@ -145,7 +145,7 @@ impl Owners {
 /// Families as columns.
 pub(super) struct Families {
     hosts: Vec<Uuid>,
-    numbers: Vec<i64>,
+    members: Vec<i64>,
     groups: Vec<i64>,
     names: Vec<String>,
 }
@@ -154,14 +154,14 @@ impl Families {
     pub(super) fn new(families: &[Family]) -> Self {
         Self {
             hosts: families.iter().map(|family| identity::host(&family.host)).collect(),
-            numbers: families.iter().map(|family| i64::from(family.family)).collect(),
+            members: families.iter().map(|family| i64::from(family.family)).collect(),
             groups: families.iter().map(|family| i64::from(family.pgid)).collect(),
             names: families.iter().map(|family| escaped(&family.comm).into_owned()).collect(),
         }
     }
 
     pub(super) fn parameters(&self) -> [Parameter<'_>; 4] {
-        [&self.hosts, &self.numbers, &self.groups, &self.names]
+        [&self.hosts, &self.members, &self.groups, &self.names]
     }
 
     /// The table of these, whose parameters are numbered from `first` on.

@@ -97,23 +97,6 @@ static __always_inline __u32 namespace_of(const struct bpf_sock *socket)
 	return BPF_CORE_READ(*(struct net **)((void *)head + place), ns.inum);
 }
 
-/* An attempt before this one, which ended without a segment. */
-static __always_inline void never_left(const struct sock *sk, struct tracked_socket *tracked)
-{
-	struct flow_counters more = { .sightings = 1 };
-	struct flow_key key = {};
-
-	__builtin_memcpy(key.peer_address, tracked->peer_address, ADDRESS_LENGTH);
-	if (*(__u32 *)&key.peer_address[8] == bpf_htonl(0xffff))
-		map_address(key.local_address, 0);
-	key.network_namespace = sk->__sk_common.skc_net.net->ns.inum;
-	key.process = tracked->process;
-	key.service_port = tracked->peer_port;
-	key.protocol = IPPROTO_TCP;
-	more.failed[FAILURE_UNREACHABLE] = 1;
-	add_to_flow(&key, &more, current_epoch());
-}
-
 static __always_inline int connects(struct bpf_sock_addr *ctx, const __u8 *peer)
 {
 	struct bpf_sock *socket = ctx->sk;
@@ -124,16 +107,17 @@ static __always_inline int connects(struct bpf_sock_addr *ctx, const __u8 *peer)
 		return 1;
 	if (protocol == IPPROTO_TCP) {
 		struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(socket);
+		struct connection attempt = {
+			.role = ROLE_ACTIVE,
+			.peer_port = bpf_ntohs(ctx->user_port),
+		};
 
 		if (!sk || !is_wanted(sk))
 			return 1;
-		tracked = track(socket);
-		if (!tracked)
-			return 1;
-		/* The same socket may try one address after the other. */
-		if (tracked->role == ROLE_ACTIVE && !tracked->counted_in)
-			never_left(sk, tracked);
-		connecting(tracked, peer, bpf_ntohs(ctx->user_port));
+		attempt.state = bpf_get_socket_cookie(ctx) << CONNECTION_COOKIE_SHIFT;
+		attempt.process = current_process();
+		__builtin_memcpy(attempt.peer_address, peer, ADDRESS_LENGTH);
+		attempt_connection(sk, &attempt, true);
 		return 1;
 	}
 	if (wanted_namespace && namespace_of(socket) != wanted_namespace)
@@ -181,8 +165,10 @@ static __always_inline int bound(struct bpf_sock *ctx)
 	if (!tracked)
 		return 1;
 	tracked->process = current_process();
-	if (protocol == IPPROTO_TCP)
+	if (protocol == IPPROTO_TCP) {
 		tracked->role = ROLE_LISTENER;
+		note_listening((struct sock *)ctx, tracked->process);
+	}
 	return 1;
 }
 

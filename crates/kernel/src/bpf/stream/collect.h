@@ -19,7 +19,7 @@ static __always_inline int write_listener(struct seq_file *seq, struct sock *sk,
 	return 0;
 }
 
-static __always_inline void look_at_tcp(struct sock *sk, struct tracked_socket *tracked)
+static __noinline void look_at_tcp(struct sock *sk, struct tracked_socket *tracked)
 {
 	struct flow_counters more = { .sightings = 1 };
 	struct flow_key key = {};
@@ -28,7 +28,8 @@ static __always_inline void look_at_tcp(struct sock *sk, struct tracked_socket *
 
 	if (!tcp)
 		return;
-	fill_key(&key, sk, tracked, IPPROTO_TCP, local_port(tcp));
+	fill_owner(&key, tracked->process, tracked->role);
+	fill_ends(&key, sk, tracked->role, local_port(tcp));
 	count_connection(tracked, &more, epoch);
 	advance_traffic(tracked, tcp, &more);
 	add_to_flow(&key, &more, epoch);
@@ -49,12 +50,14 @@ static __always_inline void look_at_udp(struct sock *sk, struct tracked_socket *
 	count_connection(tracked, &more, epoch);
 	if (!more.connections)
 		return;
-	fill_key(&key, sk, tracked, IPPROTO_UDP, sk->__sk_common.skc_num);
+	fill_owner(&key, tracked->process, tracked->role);
+	fill_ends(&key, sk, tracked->role, sk->__sk_common.skc_num);
+	key.protocol = IPPROTO_UDP;
 	add_to_flow(&key, &more, epoch);
 }
 
 SEC("iter/bpf_sk_storage_map")
-int look_at_living(struct bpf_iter__bpf_sk_storage_map *ctx)
+int look_at_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 	struct sock *sk = ctx->sk;
@@ -72,8 +75,11 @@ int look_at_living(struct bpf_iter__bpf_sk_storage_map *ctx)
 	protocol = sk->sk_protocol;
 	state = sk->__sk_common.skc_state;
 	if (protocol == IPPROTO_TCP) {
-		if (tracked->role == ROLE_LISTENER && state == TCP_LISTEN)
+		if (tracked->role == ROLE_LISTENER && state == TCP_LISTEN) {
+			/* It stays among those that were used of late. */
+			note_listening(sk, tracked->process);
 			return write_listener(seq, sk, protocol, tracked);
+		}
 		if (tracked->role != ROLE_NONE && has_peer(state))
 			look_at_tcp(sk, tracked);
 	} else if (protocol == IPPROTO_UDP) {
@@ -82,6 +88,72 @@ int look_at_living(struct bpf_iter__bpf_sk_storage_map *ctx)
 		else if (state == TCP_CLOSE && sk->__sk_common.skc_num)
 			return write_listener(seq, sk, protocol, tracked);
 	}
+	return 0;
+}
+
+/* What a socket did, which may be gone: what is read is worth something only if it is not. */
+static __always_inline void read_counted(struct counted *now, struct tcp_sock *tcp)
+{
+	struct sock *sk = (struct sock *)tcp;
+
+	now->bytes_sent = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
+	now->bytes_received = BPF_CORE_READ(tcp, bytes_received) -
+			      ((BPF_CORE_READ(sk, __sk_common.skc_flags) >> SOCK_DONE) & 1);
+	now->segments_sent = BPF_CORE_READ(tcp, segs_out);
+	now->segments_received = BPF_CORE_READ(tcp, segs_in);
+	now->retransmits = BPF_CORE_READ(tcp, total_retrans);
+}
+
+static __always_inline void read_ends(struct flow_key *key, struct sock *sk, __u8 role)
+{
+	read_local(key->local_address, sk);
+	read_peer(key->peer_address, sk);
+	key->network_namespace = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	key->service_port =
+		bpf_ntohs(role == ROLE_ACTIVE ? BPF_CORE_READ(sk, __sk_common.skc_dport)
+					      : BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+}
+
+/*
+ * What was counted is written to the place that nobody reads, and becomes true, in one step, if the
+ * connection still lasts: then its socket was there while it was read. Otherwise whoever saw its
+ * end has counted it all.
+ */
+SEC("iter/bpf_map_elem")
+int look_at_connections(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct flow_counters more = { .sightings = 1 };
+	struct connection *connection;
+	struct counted now = {};
+	struct flow_key key = {};
+	__u64 state, after, address;
+	__u64 *found = ctx->key;
+	struct sock *sk;
+
+	if (!found)
+		return 0;
+	address = *found;
+	connection = bpf_map_lookup_elem(&connections, &address);
+	if (!connection)
+		return 0;
+	/* Nothing of what follows is read before. */
+	state = __sync_fetch_and_or(&connection->state, 0);
+	/* A new connection may be about to be written there: then it is in no list yet. */
+	if (state & CONNECTION_ENDED || bpf_map_lookup_elem(&connections, &address) != connection)
+		return 0;
+	sk = (struct sock *)address;
+	if (!has_peer(BPF_CORE_READ(sk, __sk_common.skc_state)))
+		return 0;
+	now.epoch = current_epoch();
+	fill_owner(&key, connection->process, connection->role);
+	read_ends(&key, sk, connection->role);
+	read_counted(&now, (struct tcp_sock *)sk);
+	add_rtt(&more, BPF_CORE_READ((struct tcp_sock *)sk, srtt_us));
+	difference(&now, connection, state, &more);
+	after = (state ^ CONNECTION_PLACE) | CONNECTION_COUNTED;
+	*counted_of(connection, after) = now;
+	if (__sync_val_compare_and_swap(&connection->state, state, after) == state)
+		add_to_flow(&key, &more, now.epoch);
 	return 0;
 }
 

@@ -37,12 +37,15 @@ static __always_inline struct tracked_socket *existing(struct sock *sk, struct t
 	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
 
 	if (!tracked) {
+		/* The other programs know more of it. */
+		if (connection_of(sk))
+			return 0;
 		tracked = track(sk);
 		if (!tracked)
 			return 0;
 		tracked->flags = SOCKET_EXISTED;
 	} else if (!(tracked->flags & SOCKET_EXISTED)) {
-		/* It is new: the other programs know more of it. */
+		/* It is new. */
 		return 0;
 	}
 	if (leader)
@@ -50,62 +53,14 @@ static __always_inline struct tracked_socket *existing(struct sock *sk, struct t
 	return tracked;
 }
 
-static __always_inline void read_local(__u8 *to, struct sock *sk)
-{
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET)
-		map_address(to, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-	else
-		BPF_CORE_READ_INTO(to, sk, __sk_common.skc_v6_rcv_saddr);
-}
-
-static __always_inline void listening_key(struct listening_key *key, struct sock *sk)
-{
-	read_local(key->local_address, sk);
-	key->network_namespace = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	key->port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	key->protocol = BPF_CORE_READ(sk, sk_protocol);
-}
-
-static __always_inline void note_listening(struct sock *sk, const struct tracked_socket *tracked)
-{
-	struct listening_key key = {};
-	__u64 *halves = (__u64 *)key.local_address;
-	__u32 process = tracked->process;
-
-	listening_key(&key, sk);
-	bpf_map_update_elem(&listening, &key, &process, BPF_ANY);
-	/* An IPv6 wildcard takes IPv4 peers too (RFC 3493, section 3.7), unless it says no. */
-	if (!halves[0] && !halves[1] && !BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only)) {
-		map_address(key.local_address, 0);
-		bpf_map_update_elem(&listening, &key, &process, BPF_ANY);
-	}
-}
-
-/* The process that listens for the peer of a connection; null where nobody does. */
-static __always_inline const __u32 *listener_of(struct sock *sk)
-{
-	struct listening_key key = {};
-	__u64 *halves = (__u64 *)key.local_address;
-	const __u32 *process;
-	bool is_v4;
-
-	listening_key(&key, sk);
-	process = bpf_map_lookup_elem(&listening, &key);
-	if (process)
-		return process;
-	is_v4 = !halves[0] && *(__u32 *)&key.local_address[8] == bpf_htonl(0xffff);
-	halves[0] = 0;
-	halves[1] = 0;
-	if (is_v4)
-		map_address(key.local_address, 0);
-	return bpf_map_lookup_elem(&listening, &key);
-}
-
 static __always_inline void found_connection(struct sock *sk, struct tracked_socket *tracked)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	const __u32 *listener = listener_of(sk);
+	struct listening_key key = {};
+	const __u32 *listener;
 
+	read_listening_key(&key, sk);
+	listener = listener_at(&key);
 	tracked->counted_in = EPOCH_BEFORE;
 	tracked->role = listener ? ROLE_PASSIVE : ROLE_ACTIVE;
 	if (!tcp)
@@ -129,14 +84,12 @@ static __always_inline void found(struct sock *sk, struct task_struct *leader)
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	bool is_listener = state == (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
 	struct tracked_socket *tracked;
-	struct control *set;
-	__u32 first = 0;
+	__u32 phase = current_phase();
 
 	if (wanted_namespace &&
 	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != wanted_namespace)
 		return;
-	set = bpf_map_lookup_elem(&control, &first);
-	if (!set || is_listener != (set->phase == PHASE_LISTENERS) ||
+	if (is_listener != (phase == PHASE_LISTENERS) ||
 	    (!is_listener && !has_peer(state) && state != TCP_SYN_SENT))
 		return;
 	tracked = existing(sk, leader);
@@ -145,7 +98,7 @@ static __always_inline void found(struct sock *sk, struct task_struct *leader)
 	if (is_listener) {
 		if (protocol == IPPROTO_TCP)
 			tracked->role = ROLE_LISTENER;
-		note_listening(sk, tracked);
+		note_listening(sk, tracked->process);
 	} else if (tracked->role == ROLE_NONE) {
 		/* The kernel uses its own sockets in the context of any process. */
 		if (!tracked->holder_since && !BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock))

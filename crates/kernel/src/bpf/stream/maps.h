@@ -91,7 +91,7 @@ enum socket_flags {
 /* In counted_in: the connection is older than our watch. */
 #define EPOCH_BEFORE 0xffffffff
 
-/* What is known of a socket; goes when the socket goes. */
+/* What is known of a socket that listens, exchanges datagrams, or is older than our watch. */
 struct tracked_socket {
 	/* What of its traffic was counted. */
 	__u64 bytes_sent;
@@ -112,13 +112,45 @@ struct tracked_socket {
 	__u64 holder_since;
 };
 
-/* An accepted connection gets a copy of what is known of its listener. */
+/* Goes when the socket goes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct tracked_socket);
 } sockets SEC(".maps");
+
+/* What of a connection's traffic was counted, and in which epoch that was. */
+struct counted {
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u32 segments_sent;
+	__u32 segments_received;
+	__u32 retransmits;
+	__u32 epoch;
+};
+
+/* What is known of a TCP connection that began while we watch. */
+struct connection {
+	/* As in connection.h. */
+	__u64 state;
+	/* As in struct process_record. */
+	__u32 process;
+	__u8 role;
+	__u8 reserved;
+	/* To whom connect(2) was to connect it. */
+	__u16 peer_port;
+	__u8 peer_address[ADDRESS_LENGTH];
+	struct counted counted[2];
+};
+
+/* By the address of the socket. Those that find no room are tracked as other sockets are. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct connection);
+} connections SEC(".maps");
 
 /* A process that was told of, by its id in the initial pid namespace. */
 struct known_process {
@@ -180,10 +212,7 @@ struct {
 	__type(value, struct datagram_address);
 } datagram_addresses SEC(".maps");
 
-/*
- * Where sockets listened when we started, and whose they are: to tell the ends of connections that
- * were there.
- */
+/* Where sockets listen, and whose they are: to tell the ends of connections. */
 struct listening_key {
 	__u8 local_address[ADDRESS_LENGTH];
 	__u32 network_namespace;
@@ -204,6 +233,14 @@ static __always_inline __u32 current_epoch(void)
 	struct control *set = bpf_map_lookup_elem(&control, &first);
 
 	return set ? *(volatile __u32 *)&set->epoch : 0;
+}
+
+static __always_inline __u32 current_phase(void)
+{
+	__u32 first = 0;
+	struct control *set = bpf_map_lookup_elem(&control, &first);
+
+	return set ? *(volatile __u32 *)&set->phase : 0;
 }
 
 static __always_inline void count_many(__u32 epoch, enum count what, __u64 number)

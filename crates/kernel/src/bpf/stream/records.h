@@ -139,13 +139,17 @@ struct process_record {
 struct control {
 	/* Counts collections; its lowest bit says which table of flows is in use. */
 	__u32 epoch;
-	/* What the iterator over existing sockets is to do. */
+	/* What the iterator over existing sockets is to do, or how it went. */
 	__u32 phase;
 };
 
 enum phase {
 	PHASE_LISTENERS = 1,
 	PHASE_CONNECTIONS = 2,
+	/* It is done: what nothing is known of came later. */
+	PHASE_FOUND_ALL = 3,
+	/* It is done, but could not find all. */
+	PHASE_FOUND_SOME = 4,
 };
 
 _Static_assert(sizeof(struct flow_key) == 48, "shared with Rust");

@@ -51,21 +51,24 @@ static __always_inline __u64 bytes_received(const struct tcp_sock *tcp)
 	return tcp->bytes_received - ((sk->__sk_common.skc_flags >> SOCK_DONE) & 1);
 }
 
+/* A socket knows it in eighths of a microsecond (include/linux/tcp.h). */
+static __always_inline void add_rtt(struct flow_counters *more, __u32 srtt_us)
+{
+	__u32 rtt = srtt_us >> 3;
+
+	more->rtt_sum_us = rtt;
+	more->rtt_samples = rtt != 0;
+}
+
 static __always_inline void advance_traffic(struct tracked_socket *tracked,
 					    const struct tcp_sock *tcp, struct flow_counters *more)
 {
-	/* In eighths of a microsecond (include/linux/tcp.h). */
-	__u32 rtt = tcp->srtt_us >> 3;
-
 	more->bytes_sent = advance___u64(&tracked->bytes_sent, bytes_sent(tcp));
 	more->bytes_received = advance___u64(&tracked->bytes_received, bytes_received(tcp));
 	more->segments_sent = advance___u32(&tracked->segments_sent, tcp->segs_out);
 	more->segments_received = advance___u32(&tracked->segments_received, tcp->segs_in);
 	more->retransmits = advance___u32(&tracked->retransmits, tcp->total_retrans);
-	if (rtt) {
-		more->rtt_sum_us = rtt;
-		more->rtt_samples = 1;
-	}
+	add_rtt(more, tcp->srtt_us);
 }
 
 /* Counts a connection as such, once in each epoch. */
@@ -78,67 +81,17 @@ static __always_inline void count_connection(struct tracked_socket *tracked,
 	more->opened = !before;
 }
 
-/* Whether the peer ever answered: its acknowledgement of the SYN counts as one byte. */
-static __always_inline bool was_open(const struct tcp_sock *tcp, const struct tracked_socket *tracked)
-{
-	return tcp->bytes_acked || tracked->counted_in || tracked->role != ROLE_ACTIVE;
-}
-
-static __always_inline void fill_key(struct flow_key *key, const struct sock *sk,
-				     const struct tracked_socket *tracked, __u8 protocol,
-				     __u16 local_port)
-{
-	__u16 peer_port = bpf_ntohs(sk->__sk_common.skc_dport);
-
-	local_address(key->local_address, sk);
-	peer_address(key->peer_address, sk);
-	key->network_namespace = sk->__sk_common.skc_net.net->ns.inum;
-	key->process = tracked->process;
-	key->protocol = protocol;
-	if (tracked->role == ROLE_ACTIVE) {
-		key->service_port = peer_port;
-		/* The kernel forgets the peer of an attempt that fails at once. */
-		if (!peer_port) {
-			key->service_port = tracked->peer_port;
-			__builtin_memcpy(key->peer_address, tracked->peer_address, ADDRESS_LENGTH);
-		}
-	} else {
-		key->service_port = local_port;
-		key->flags = FLOW_PASSIVE;
-		if (tracked->role == ROLE_LISTENER)
-			key->flags |= FLOW_BY_LISTENER;
-	}
-}
-
-static __always_inline struct tracked_socket *track(void *sk)
-{
-	return bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-}
-
 /*
- * The process that works with an accepted connection is the one it belongs to, and not the one
- * that listened, where these are two. Nor is it known of what was there before us and nobody was
- * seen to hold. Once counted, a connection stays where it was counted.
- *
- * A connection of which nothing is known is none that was accepted while we watch: it was there,
- * and the iterators over what was there have not come by it yet.
+ * Whether an attempt did not become a connection: the peer never answered, whose acknowledgement of
+ * the SYN counts as one byte. A peer that takes a connection and resets it before it sends anything
+ * refuses it too.
  */
-static __always_inline void claim(struct sock *sk)
+static __always_inline bool is_failure(const struct tcp_sock *tcp, __u8 role, bool was_counted,
+				       int error)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	__u32 process;
-
-	if (!tracked || (tracked->role != ROLE_LISTENER && !(tracked->flags & SOCKET_UNHELD)))
-		return;
-	if ((tracked->counted_in && tracked->counted_in != EPOCH_BEFORE) || !is_wanted(sk))
-		return;
-	process = current_process();
-	if (!process)
-		return;
-	tracked->process = process;
-	tracked->flags &= ~SOCKET_UNHELD;
-	if (tracked->role == ROLE_LISTENER)
-		tracked->role = ROLE_PASSIVE;
+	if (role != ROLE_ACTIVE || was_counted)
+		return false;
+	return !tcp->bytes_acked || (error == ECONNRESET && !bytes_received(tcp));
 }
 
 static __always_inline enum failure failure_of_attempt(int error, const struct tcp_sock *tcp)
@@ -149,51 +102,176 @@ static __always_inline enum failure failure_of_attempt(int error, const struct t
 	return failure_of(error);
 }
 
+static __always_inline void count_failure(struct flow_counters *more, const struct tcp_sock *tcp,
+					  int error)
+{
+	more->failed[failure_of_attempt(error, tcp)] = 1;
+	more->segments_sent = tcp->segs_out;
+	more->segments_received = tcp->segs_in;
+	more->retransmits = tcp->total_retrans;
+}
+
+/* Whose an end of a connection is. */
+static __always_inline void fill_owner(struct flow_key *key, __u32 process, __u8 role)
+{
+	key->process = process;
+	key->protocol = IPPROTO_TCP;
+	if (role != ROLE_ACTIVE)
+		key->flags = FLOW_PASSIVE | (role == ROLE_LISTENER ? FLOW_BY_LISTENER : 0);
+}
+
+static __always_inline void fill_ends(struct flow_key *key, const struct sock *sk, __u8 role,
+				      __u16 local_port)
+{
+	local_address(key->local_address, sk);
+	peer_address(key->peer_address, sk);
+	key->network_namespace = sk->__sk_common.skc_net.net->ns.inum;
+	key->service_port =
+		role == ROLE_ACTIVE ? bpf_ntohs(sk->__sk_common.skc_dport) : local_port;
+}
+
+/* The kernel forgets the peer of an attempt that fails at once. */
+static __always_inline void fill_forgotten_peer(struct flow_key *key, __u16 port,
+						const __u8 *address)
+{
+	if (key->service_port || key->flags & FLOW_PASSIVE)
+		return;
+	key->service_port = port;
+	__builtin_memcpy(key->peer_address, address, ADDRESS_LENGTH);
+}
+
+static __always_inline struct tracked_socket *track(void *sk)
+{
+	return bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
 /*
  * A connection has ended, or an attempt has failed. Several programs may say so of the same one: it
  * counts once.
  */
-static __always_inline void ended(struct sock *sk, int error)
+static __always_inline void end_connection(struct sock *sk, struct connection *connection,
+					   int error, __u64 marks)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	struct flow_counters more = { .sightings = 1 };
 	struct flow_key key = {};
-	struct tcp_sock *tcp;
 	__u32 epoch;
+	__u64 state;
 
-	if (!tracked) {
-		/* One that never had a peer is none. */
-		if (sk->__sk_common.skc_dport)
-			lose(COUNT_UNTRACKED);
+	if (!tcp)
 		return;
-	}
-	tcp = bpf_skc_to_tcp_sock(sk);
-	if (!tcp || tracked->role == ROLE_NONE ||
-	    (tracked->role == ROLE_LISTENER && !sk->__sk_common.skc_dport))
+	state = __sync_fetch_and_or(&connection->state, marks);
+	if (state & CONNECTION_ENDED)
 		return;
 	epoch = current_epoch();
-	fill_key(&key, sk, tracked, IPPROTO_TCP, local_port(tcp));
-	/* A peer that takes a connection and resets it before it sends anything refuses it too. */
-	if (!was_open(tcp, tracked) ||
-	    (error == ECONNRESET && !tracked->counted_in && !bytes_received(tcp) &&
-	     tracked->role == ROLE_ACTIVE)) {
-		more.failed[failure_of_attempt(error, tcp)] = 1;
-		more.segments_sent = tcp->segs_out;
-		more.segments_received = tcp->segs_in;
-		more.retransmits = tcp->total_retrans;
+	fill_owner(&key, connection->process, connection->role);
+	fill_ends(&key, sk, connection->role, local_port(tcp));
+	fill_forgotten_peer(&key, connection->peer_port, connection->peer_address);
+	if (is_failure(tcp, connection->role, state & CONNECTION_COUNTED, error)) {
+		count_failure(&more, tcp, error);
 	} else {
-		count_connection(tracked, &more, epoch);
+		struct counted now = {
+			.bytes_sent = bytes_sent(tcp),
+			.bytes_received = bytes_received(tcp),
+			.segments_sent = tcp->segs_out,
+			.segments_received = tcp->segs_in,
+			.retransmits = tcp->total_retrans,
+			.epoch = epoch,
+		};
+
+		difference(&now, connection, state, &more);
+		add_rtt(&more, tcp->srtt_us);
+	}
+	add_to_flow(&key, &more, epoch);
+}
+
+/*
+ * The peer may reset a connection at the moment in which somebody begins to work with it. Whoever
+ * comes first to what is tracked of the socket then says where it is counted.
+ */
+static __always_inline bool is_settled(struct tracked_socket *tracked, __u32 as)
+{
+	return __sync_val_compare_and_swap(&tracked->counted_in, 0, as) != 0;
+}
+
+/* An accepted connection has ended that nobody ever worked with: it is who listened that had it. */
+static __always_inline struct tracked_socket *track_unclaimed(struct sock *sk,
+							      const struct tcp_sock *tcp)
+{
+	struct tracked_socket *tracked;
+	__u32 phase = current_phase();
+	const __u32 *listener;
+
+	if (phase != PHASE_FOUND_ALL && phase != PHASE_FOUND_SOME)
+		return 0;
+	listener = listener_of(sk, local_port(tcp));
+	if (!listener)
+		return 0;
+	tracked = track(sk);
+	if (tracked) {
+		tracked->process = *listener;
+		tracked->role = ROLE_LISTENER;
+	}
+	return tracked;
+}
+
+/* The same of what is not in the table of connections; returns whether anything is known of it. */
+static __noinline bool end_elsewhere(struct sock *sk, int error)
+{
+	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct flow_counters more = { .sightings = 1 };
+	__u32 epoch = current_epoch();
+	struct connection *connection;
+	struct flow_key key = {};
+	bool is_new = !tracked;
+
+	if (!tcp)
+		return true;
+	if (!tracked) {
+		/* One that never had a peer is none. */
+		if (!sk->__sk_common.skc_dport)
+			return true;
+		tracked = track_unclaimed(sk, tcp);
+		if (!tracked)
+			return false;
+		if (is_settled(tracked, epoch)) {
+			tracked->role = ROLE_NONE;
+			connection = connection_of(sk);
+			if (connection)
+				end_connection(sk, connection, error, CONNECTION_ENDED);
+			return true;
+		}
+		more.connections = 1;
+		more.opened = 1;
+	}
+	if (tracked->role == ROLE_NONE ||
+	    (tracked->role == ROLE_LISTENER && !sk->__sk_common.skc_dport))
+		return true;
+	fill_owner(&key, tracked->process, tracked->role);
+	fill_ends(&key, sk, tracked->role, local_port(tcp));
+	fill_forgotten_peer(&key, tracked->peer_port, tracked->peer_address);
+	if (is_failure(tcp, tracked->role, tracked->counted_in, error)) {
+		count_failure(&more, tcp, error);
+	} else {
+		if (!is_new)
+			count_connection(tracked, &more, epoch);
 		advance_traffic(tracked, tcp, &more);
 	}
 	tracked->role = ROLE_NONE;
 	add_to_flow(&key, &more, epoch);
+	return true;
 }
 
-static __always_inline bool is_followed(struct sock *sk)
+/* Its socket lives on. */
+static __always_inline void ended(struct sock *sk, int error)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct connection *connection = connection_of(sk);
 
-	return tracked && tracked->role != ROLE_NONE;
+	if (connection)
+		end_connection(sk, connection, error, CONNECTION_ENDED);
+	else
+		end_elsewhere(sk, error);
 }
 
 /*
@@ -204,16 +282,40 @@ static __always_inline bool is_followed(struct sock *sk)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(observe_end, struct sock *sk)
 {
-	if (is_wanted(sk))
-		ended(sk, 0);
+	struct connection *connection = connection_of(sk);
+
+	if (connection)
+		end_connection(sk, connection, 0, CONNECTION_ENDED | CONNECTION_GONE);
+	else if (is_wanted(sk) && !end_elsewhere(sk, 0))
+		lose(COUNT_UNTRACKED);
 	return 0;
 }
 
+/*
+ * What the first one leaves in the table tells that it was there. If it is this one that is kept
+ * from its work, an element stays until its address is that of another connection.
+ */
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(observe_end_again, struct sock *sk)
 {
-	if (is_followed(sk) && is_wanted(sk))
-		ended(sk, 0);
+	__u64 address = (__u64)sk;
+	struct connection *connection = bpf_map_lookup_elem(&connections, &address);
+
+	if (connection) {
+		__u64 state = connection->state;
+
+		if (!(state & CONNECTION_GONE)) {
+			end_connection(sk, connection, 0, CONNECTION_ENDED | CONNECTION_GONE);
+			bpf_map_delete_elem(&connections, &address);
+			return 0;
+		}
+		if (state >> CONNECTION_COOKIE_SHIFT == bpf_get_socket_cookie(sk)) {
+			bpf_map_delete_elem(&connections, &address);
+			return 0;
+		}
+	}
+	if (is_wanted(sk))
+		end_elsewhere(sk, 0);
 	return 0;
 }
 
@@ -234,7 +336,7 @@ int BPF_PROG(observe_error, struct sock *sk)
 SEC("tp_btf/inet_sk_error_report")
 int BPF_PROG(observe_error_again, struct sock *sk)
 {
-	if (has_failed(sk) && is_followed(sk) && is_wanted(sk))
+	if (has_failed(sk) && is_wanted(sk))
 		ended(sk, sk->sk_err);
 	return 0;
 }
@@ -243,47 +345,10 @@ int BPF_PROG(observe_error_again, struct sock *sk)
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(observe_reset, struct sock *sk)
 {
-	struct tracked_socket *tracked;
-
 	/* A segment that no socket waits for is answered so too. */
-	if (!sk || sk->__sk_common.skc_state != TCP_CLOSE || sk->sk_protocol != IPPROTO_TCP)
-		return 0;
-	tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (tracked && is_wanted(sk))
+	if (sk && sk->__sk_common.skc_state == TCP_CLOSE && sk->sk_protocol == IPPROTO_TCP &&
+	    is_wanted(sk))
 		ended(sk, 0);
-	return 0;
-}
-
-/* An attempt begins, in the context of whoever called connect(2). */
-static __always_inline void connecting(struct tracked_socket *tracked, const __u8 *peer, __u16 port)
-{
-	/* The socket may have been connected before. */
-	__builtin_memset(tracked, 0, sizeof(*tracked));
-	tracked->process = current_process();
-	tracked->peer_port = port;
-	if (peer)
-		__builtin_memcpy(tracked->peer_address, peer, ADDRESS_LENGTH);
-	tracked->role = ROLE_ACTIVE;
-}
-
-/*
- * Who connects and who listens, where cgroup/connect and cgroup/post_bind cannot tell. Both are
- * calls of a process, which no interrupt makes while this runs.
- */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(observe_state, struct sock *sk, int before, int after)
-{
-	struct tracked_socket *tracked;
-
-	if ((after != TCP_SYN_SENT && after != TCP_LISTEN) || sk->sk_protocol != IPPROTO_TCP ||
-	    !is_wanted(sk))
-		return 0;
-	tracked = track(sk);
-	if (!tracked)
-		return 0;
-	connecting(tracked, 0, 0);
-	if (after == TCP_LISTEN)
-		tracked->role = ROLE_LISTENER;
 	return 0;
 }
 

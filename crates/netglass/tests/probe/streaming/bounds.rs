@@ -2,7 +2,7 @@
 
 use netglass_testing::{Finished, Namespace, Running, Signal, load_command, require, run};
 
-use super::{NEVER, run_load, wait_until_closed};
+use super::{NEVER, assert_processes, run_load, wait_until_closed};
 use crate::support::{Database, Edge, Ledger, Probing, load};
 
 const PROCESSES: u64 = 50;
@@ -91,6 +91,34 @@ fn with_room_for_all_of_them_nothing_is_said() {
     assert_eq!(ledger.skipped_total(), 0, "{ledger:?}");
     assert!(!String::from_utf8(finished.stderr).unwrap().contains("raise "));
     assert_eq!(connections(&edges), FLOWS, "{edges:#?}");
+}
+
+#[test]
+fn without_room_in_the_table_of_connections_all_of_them_are_counted_all_the_same() {
+    require!(root, ebpf);
+    let host = Namespace::new("host");
+    let server = load(&host, "churn-server --listen 127.0.0.1:8001 --answer 11");
+    let database = Database::new();
+    let options = ["--flush-interval", "200ms", "--max-kernel-connections", "3"];
+    let probe = Probing::stream("20ms", &database, &host, &options);
+    let lasting = load(&host, "hold-clients --to 127.0.0.1:8001 --connections 50 --send 1000");
+    let mut short =
+        load(&host, "churn-clients --to 127.0.0.1:8001 --connections 1000 --await-end --send 7");
+    run_load(&mut short, 1000);
+    probe.wait_for_collection();
+    let finished = probe.end(Signal::TERM);
+    let ledger = Ledger::read(&finished.stdout);
+    assert_eq!(ledger.skipped_total(), 0, "{ledger:?}");
+    let edges = database.edges(&host, &["--port", "8001"]);
+    for (client, count, sent) in [(&lasting, 50, 50_000), (&short, 1000, 7000)] {
+        let of_client = |edge: &&Edge| edge.number("client/process/pid") == u64::from(client.id());
+        let edge = edges.iter().find(of_client).unwrap();
+        assert_processes(edge, client.id(), server.id());
+        assert_eq!(edge.text("server/attribution"), "socket");
+        assert_eq!((edge.number("connections"), edge.number("failed")), (count, 0));
+        assert_eq!(edge.number("bytes_sent"), sent);
+    }
+    assert_eq!(edges.len(), 2, "{edges:#?}");
 }
 
 #[test]

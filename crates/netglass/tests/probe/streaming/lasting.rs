@@ -1,14 +1,15 @@
 //! Connections that live through many intervals and flushes.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{Shutdown, TcpStream, UdpSocket},
 };
 
-use netglass_testing::{Namespace, require};
+use netglass_testing::{Namespace, Running, require};
 
 use super::{Watch, assert_processes, wait_until_closed};
-use crate::support::{Database, load, only_edge_to};
+use crate::support::{Database, load, only_edge_to, wait_for};
 
 #[test]
 fn they_count_once_and_their_bytes_are_exact_across_buckets() {
@@ -70,6 +71,17 @@ fn they_count_once_and_their_bytes_are_exact_across_buckets() {
     assert!(buckets > 3, "each flow in {buckets} buckets at least");
 }
 
+/// How many open connections to a port, in hexadecimal digits, have nothing left to be taken by their
+/// server.
+fn connections_read(server: &Running, port: &str) -> usize {
+    let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", server.id())).unwrap();
+    let is_read = |line: &&str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields[1].ends_with(port) && fields[3] == "01" && fields[4].ends_with(":00000000")
+    };
+    sockets.lines().skip(1).filter(is_read).count()
+}
+
 #[test]
 fn those_that_are_open_at_the_end_count_with_all_that_they_did() {
     require!(root, ebpf);
@@ -78,6 +90,8 @@ fn those_that_are_open_at_the_end_count_with_all_that_they_did() {
     let database = Database::new();
     let watch = Watch::new("20ms", &database, &[&host]);
     let clients = load(&host, "hold-clients --to 127.0.0.1:8080 --connections 500 --send 1000");
+    // A server's end is known from when its process has taken something.
+    wait_for(|| (connections_read(&server, "1F90") == 500).then_some(()));
     let (edges, ledgers) = watch.end();
     let edge = only_edge_to(&edges, 8080);
     assert_processes(edge, clients.id(), server.id());

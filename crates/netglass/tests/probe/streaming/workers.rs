@@ -45,6 +45,30 @@ fn a_connection_is_the_workers_and_not_the_ones_who_listened_for_it() {
 }
 
 #[test]
+fn what_nobody_works_with_is_counted_at_its_end_as_the_ones_who_listen() {
+    require!(root, ebpf);
+    let host = Namespace::new("host");
+    let older = load(&host, "churn-server --listen 0.0.0.0:8001");
+    let database = Database::new();
+    let watch = Watch::new("20ms", &database, &[&host]);
+    let newer = load(&host, "churn-server --listen [::]:8002");
+    for port in [8001, 8002] {
+        // Nothing is sent, so there is nothing to be taken.
+        let churn = format!("churn-clients --to 127.0.0.1:{port} --connections 500");
+        run_load(&mut load(&host, &churn), 500);
+    }
+    wait_until_closed(&host);
+    let (edges, _) = watch.end();
+    for (port, server) in [(8001, &older), (8002, &newer)] {
+        let edge = only_edge_to(&edges, port);
+        assert_eq!(edge.number("server/process/pid"), u64::from(server.id()), "{edge:?}");
+        assert_eq!(edge.text("server/attribution"), "listener");
+        assert_eq!((edge.number("connections"), edge.number("failed")), (500, 0));
+    }
+    assert_eq!(edges.len(), 2, "{edges:#?}");
+}
+
+#[test]
 fn a_server_with_workers_is_one_node() {
     require!(root, ebpf, command("nginx"), command("curl"));
     let host = Namespace::new("host");
