@@ -13,6 +13,7 @@ mod chain;
 mod churn;
 mod counting;
 mod direction;
+mod fleet;
 mod ladder;
 mod owners;
 mod privileges;

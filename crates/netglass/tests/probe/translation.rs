@@ -67,7 +67,7 @@ impl Hosts {
 }
 
 /// The same program as on a machine of its own: with a name and a machine-id that no other one has.
-fn as_machine(program: &Command, namespace: &Namespace, database: &Database) -> Command {
+pub(crate) fn as_machine(program: &Command, namespace: &Namespace, database: &Database) -> Command {
     const SCRIPT: &str = r#"
         echo "$1" > /proc/sys/kernel/hostname
         mount --bind "$2" /etc/machine-id

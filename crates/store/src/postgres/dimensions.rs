@@ -24,7 +24,7 @@ use crate::columns::{attribution_number, direction_number};
 pub(super) const PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// How many rows are remembered.
-const CAPACITY: usize = 1 << 20;
+const CAPACITY: usize = 1 << 18;
 
 /// Rows that are known to be in the database.
 #[derive(Debug, Default)]
@@ -40,10 +40,10 @@ struct Kept {
 }
 
 impl Memory {
-    fn holds(&self, id: Uuid, state: Uuid, bucket: Moment) -> bool {
+    fn holds(&self, now: Instant, id: Uuid, state: Uuid, bucket: Moment) -> bool {
         self.0.get(&id).is_some_and(|kept| {
             kept.state == state
-                && kept.written.elapsed() < PERIOD
+                && now.saturating_duration_since(kept.written) < PERIOD
                 && bucket.timestamp() <= kept.bucket.timestamp().saturating_add(PERIOD)
         })
     }
@@ -60,6 +60,19 @@ impl Memory {
     }
 }
 
+/// What is remembered, as of a moment.
+#[derive(Debug, Clone, Copy)]
+struct Known<'m> {
+    memory: &'m Memory,
+    now: Instant,
+}
+
+impl Known<'_> {
+    fn holds(self, id: Uuid, state: Uuid, bucket: Moment) -> bool {
+        self.memory.holds(self.now, id, state, bucket)
+    }
+}
+
 /// What is to be remembered when it has been written.
 #[derive(Debug)]
 pub(super) struct Written(Vec<(Uuid, Kept)>);
@@ -73,13 +86,13 @@ impl<T> Rows<T> {
         Self(BTreeMap::new())
     }
 
-    fn add(&mut self, memory: &Memory, id: Uuid, state: Uuid, bucket: Moment, row: T) {
-        if let Some((known, kept)) = self.0.get_mut(&id) {
-            *known = row;
+    fn add(&mut self, known: Known<'_>, id: Uuid, state: Uuid, bucket: Moment, row: T) {
+        if let Some((present, kept)) = self.0.get_mut(&id) {
+            *present = row;
             kept.state = state;
             kept.bucket = kept.bucket.max(bucket);
-        } else if !memory.holds(id, state, bucket) {
-            self.0.insert(id, (row, Kept { state, written: Instant::now(), bucket }));
+        } else if !known.holds(id, state, bucket) {
+            self.0.insert(id, (row, Kept { state, written: known.now, bucket }));
         }
     }
 
@@ -116,9 +129,10 @@ pub(super) struct Insert {
 
 /// What one flush is about, as far as it has to be written.
 pub(super) struct Dimensions<'m, 'o> {
-    memory: &'m Memory,
+    known: Known<'m>,
     host_id: Uuid,
-    namespace_ids: HashMap<NamespaceInode, Uuid>,
+    /// Each with the bucket in which it was mentioned last.
+    namespace_ids: HashMap<NamespaceInode, (Uuid, Option<Moment>)>,
     process_ids: HashMap<usize, Uuid>,
     hosts: Rows<&'o Host>,
     namespaces: Rows<NamespaceInode>,
@@ -132,12 +146,13 @@ pub(super) struct Dimensions<'m, 'o> {
 
 impl<'m, 'o> Dimensions<'m, 'o> {
     pub(super) fn new(memory: &'m Memory, host: &'o Host, bucket: Moment) -> Self {
+        let known = Known { memory, now: Instant::now() };
         let host_id = identity::host(&host.id);
         let mut hosts = Rows::new();
         let state = identity::namespace(host_id, host.namespace);
-        hosts.add(memory, host_id, state, bucket, host);
+        hosts.add(known, host_id, state, bucket, host);
         Self {
-            memory,
+            known,
             host_id,
             namespace_ids: HashMap::new(),
             process_ids: HashMap::new(),
@@ -154,16 +169,17 @@ impl<'m, 'o> Dimensions<'m, 'o> {
 
     fn namespace_id(&mut self, inode: NamespaceInode) -> Uuid {
         let host_id = self.host_id;
-        *self.namespace_ids.entry(inode).or_insert_with(|| identity::namespace(host_id, inode))
+        let named = || identity::namespace(host_id, inode);
+        self.namespace_ids.entry(inode).or_insert_with(|| (named(), None)).0
     }
 
     fn namespace(&mut self, inode: NamespaceInode, bucket: Moment) -> Uuid {
         let id = self.namespace_id(inode);
-        // Remembered apart from its name: whoever only mentions it does not know that.
-        let key = identity::address(id, IpAddr::from([0; 4]));
-        let memory = self.memory;
-        if !memory.holds(key, Uuid::nil(), bucket) {
-            self.namespaces.add(memory, key, Uuid::nil(), bucket, inode);
+        let mentioned = self.namespace_ids.get_mut(&inode).map(|(_, mentioned)| mentioned);
+        if mentioned.is_some_and(|last| last.replace(bucket) != Some(bucket)) {
+            // Remembered apart from its name: whoever only mentions it does not know that.
+            let key = identity::address(id, IpAddr::from([0; 4]));
+            self.namespaces.add(self.known, key, Uuid::nil(), bucket, inode);
         }
         id
     }
@@ -171,7 +187,7 @@ impl<'m, 'o> Dimensions<'m, 'o> {
     pub(super) fn name(&mut self, inode: NamespaceInode, name: Option<&'o str>, bucket: Moment) {
         let id = self.namespace_id(inode);
         let state = identity::text_state(name);
-        self.names.add(self.memory, id, state, bucket, (inode, name));
+        self.names.add(self.known, id, state, bucket, (inode, name));
     }
 
     pub(super) fn address(
@@ -183,7 +199,7 @@ impl<'m, 'o> Dimensions<'m, 'o> {
         let namespace = self.namespace(inode, bucket);
         let address = address.to_canonical();
         let id = identity::address(namespace, address);
-        self.addresses.add(self.memory, id, Uuid::nil(), bucket, (namespace, address));
+        self.addresses.add(self.known, id, Uuid::nil(), bucket, (namespace, address));
         id
     }
 
@@ -193,7 +209,7 @@ impl<'m, 'o> Dimensions<'m, 'o> {
         let known = self.process_ids.entry(Arc::as_ptr(process).addr());
         let id = *known.or_insert_with(|| identity::process(host_id, process));
         let state = identity::process_state(process);
-        self.processes.add(self.memory, id, state, bucket, process);
+        self.processes.add(self.known, id, state, bucket, process);
         Some(id)
     }
 
@@ -201,7 +217,7 @@ impl<'m, 'o> Dimensions<'m, 'o> {
         let namespace = self.namespace(flow.namespace, bucket);
         let process = self.process(flow.process.as_ref(), bucket);
         let id = identity::flow(namespace, process, flow);
-        self.flows.add(self.memory, id, Uuid::nil(), bucket, (namespace, process, flow));
+        self.flows.add(self.known, id, Uuid::nil(), bucket, (namespace, process, flow));
         id
     }
 
@@ -210,14 +226,14 @@ impl<'m, 'o> Dimensions<'m, 'o> {
         let process = self.process(listener.process.as_ref(), bucket);
         let id = identity::listener(namespace, process, listener);
         let row = (namespace, process, listener);
-        self.listeners.add(self.memory, id, Uuid::nil(), bucket, row);
+        self.listeners.add(self.known, id, Uuid::nil(), bucket, row);
         id
     }
 
     pub(super) fn translation(&mut self, translation: &'o Translation, bucket: Moment) -> Uuid {
         let namespace = self.namespace(translation.namespace, bucket);
         let id = identity::translation(namespace, translation);
-        self.translations.add(self.memory, id, Uuid::nil(), bucket, (namespace, translation));
+        self.translations.add(self.known, id, Uuid::nil(), bucket, (namespace, translation));
         id
     }
 

@@ -1,6 +1,6 @@
 //! Which flows and listeners a selection is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netglass_model::{Endpoint, HostId};
 use rusqlite::{Connection, ToSql};
@@ -46,32 +46,34 @@ pub(super) fn flows(connection: &Connection, wanted: &Selection) -> Result<Ids, 
             find(&condition, &rows)?;
         }
     }
-    for Service { protocol, server, client, host } in &wanted.services {
-        let (server, client) = (End::new(*server), AddressColumn::new(*client));
-        let protocol = protocol.number();
-        let mut row: Vec<&dyn ToSql> = vec![&protocol, &server.address, &server.port, &client];
-        let limits = match host {
+    let services: Vec<_> = wanted
+        .services
+        .iter()
+        .map(|Service { protocol, server, client, host }| {
+            (protocol.number(), End::new(*server), AddressColumn::new(*client), host)
+        })
+        .collect();
+    let (mut anywhere, mut confined): (Vec<Vec<&dyn ToSql>>, Vec<_>) = (Vec::new(), Vec::new());
+    for (protocol, server, client, host) in &services {
+        let mut row: Vec<&dyn ToSql> = vec![protocol, &server.address, &server.port, client];
+        match host {
             Some(HostId { machine_id, hostname }) => {
                 row.extend([machine_id as &dyn ToSql, hostname]);
-                format!(" AND {}", on_host(5))
+                confined.push(row);
             }
-            None => String::new(),
-        };
-        let rows = [row];
-        find(
-            &format!(
-                "peer_address = ?2 AND peer_port IS ?3 AND local_address = ?4 AND protocol = ?1
-                    AND direction = 0{limits}"
-            ),
-            &rows,
-        )?;
-        find(
-            &format!(
-                "local_address = ?2 AND local_port IS ?3 AND peer_address = ?4 AND protocol = ?1
-                    AND direction = 1{limits}"
-            ),
-            &rows,
-        )?;
+            None => anywhere.push(row),
+        }
+    }
+    for (rows, limits) in [(anywhere, String::new()), (confined, format!(" AND {}", on_host(5)))] {
+        for (server, client, direction) in [("peer", "local", 0), ("local", "peer", 1)] {
+            find(
+                &format!(
+                    "{server}_address = ?2 AND {server}_port IS ?3 AND {client}_address = ?4
+                        AND protocol = ?1 AND direction = {direction}{limits}"
+                ),
+                &rows,
+            )?;
+        }
     }
     Ok(ids)
 }
@@ -81,21 +83,28 @@ pub(super) fn listeners(connection: &Connection, wanted: &Selection) -> Result<I
     owned(connection, "listener", wanted)
 }
 
-/// The processes of a family, and what else they were.
-pub(super) fn processes(connection: &Connection, family: &Family) -> Result<Ids, Fault> {
-    let mut ids = Ids::new();
-    let rows = [family_row(family)];
-    let same = format!(
-        "(host_id, pid, start_time) IN (
-            SELECT host_id, pid, start_time FROM process WHERE {OF_FAMILY})"
-    );
-    find(connection, "process", &same, &rows, &mut ids)?;
-    Ok(ids)
+/// The processes of these families, and what else they were, each with its host.
+pub(super) fn processes<'f>(
+    connection: &Connection,
+    families: &'f [Family],
+) -> Result<BTreeMap<i64, &'f HostId>, Fault> {
+    let mut statement = connection.prepare(&format!(
+        "SELECT same.process_id FROM process member JOIN process same USING (host_id, pid, start_time)
+         WHERE {OF_FAMILY}"
+    ))?;
+    let mut processes = BTreeMap::new();
+    for family in families {
+        let mut rows = statement.query(family_row(family).as_slice())?;
+        while let Some(row) = rows.next()? {
+            processes.insert(row.get(0)?, &family.host);
+        }
+    }
+    Ok(processes)
 }
 
 const OF_FAMILY: &str =
-    "host_id = (SELECT host_id FROM host WHERE machine_id = ?1 AND hostname = ?2)
-    AND family = ?3 AND pgid = ?4 AND comm = ?5";
+    "member.host_id = (SELECT host_id FROM host WHERE machine_id = ?1 AND hostname = ?2)
+        AND member.family = ?3 AND member.pgid = ?4 AND member.comm = ?5";
 
 fn family_row(family: &Family) -> Vec<&dyn ToSql> {
     let Family { host, family, pgid, comm } = family;
@@ -123,7 +132,8 @@ fn owned(connection: &Connection, table: &str, wanted: &Selection) -> Result<Ids
     find(connection, table, of_name, &names, &mut ids)?;
 
     let families: Vec<_> = wanted.families.iter().map(family_row).collect();
-    let of_family = format!("process_id IN (SELECT process_id FROM process WHERE {OF_FAMILY})");
+    let of_family =
+        format!("process_id IN (SELECT process_id FROM process member WHERE {OF_FAMILY})");
     find(connection, table, &of_family, &families, &mut ids)?;
     Ok(ids)
 }

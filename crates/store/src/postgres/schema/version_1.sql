@@ -163,7 +163,7 @@ CREATE TABLE flow_observation (
     rtt_count bigint NOT NULL,
     PRIMARY KEY (flow_id, bucket)
 ) PARTITION BY RANGE (bucket);
-CREATE INDEX ON flow_observation (bucket);
+CREATE INDEX ON flow_observation USING brin (bucket) WITH (pages_per_range = 16);
 
 CREATE TABLE listener_observation (
     listener_id uuid NOT NULL,
@@ -172,7 +172,7 @@ CREATE TABLE listener_observation (
     last_seen timestamptz NOT NULL,
     PRIMARY KEY (listener_id, bucket)
 ) PARTITION BY RANGE (bucket);
-CREATE INDEX ON listener_observation (bucket);
+CREATE INDEX ON listener_observation USING brin (bucket) WITH (pages_per_range = 16);
 
 CREATE TABLE address_observation (
     address_id uuid NOT NULL,
@@ -181,7 +181,7 @@ CREATE TABLE address_observation (
     last_seen timestamptz NOT NULL,
     PRIMARY KEY (address_id, bucket)
 ) PARTITION BY RANGE (bucket);
-CREATE INDEX ON address_observation (bucket);
+CREATE INDEX ON address_observation USING brin (bucket) WITH (pages_per_range = 16);
 
 CREATE TABLE translation_observation (
     translation_id uuid NOT NULL,
@@ -192,7 +192,7 @@ CREATE TABLE translation_observation (
     opened bigint NOT NULL,
     PRIMARY KEY (translation_id, bucket)
 ) PARTITION BY RANGE (bucket);
-CREATE INDEX ON translation_observation (bucket);
+CREATE INDEX ON translation_observation USING brin (bucket) WITH (pages_per_range = 16);
 
 -- Which partitions there are.
 CREATE TABLE partition (
@@ -238,7 +238,7 @@ BEGIN
         RETURN;
     END IF;
     EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', fallback);
-    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL) WITH (fillfactor = 80)', made, parent);
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL) WITH (fillfactor = 45)', made, parent);
     EXECUTE format('WITH moved AS (
             DELETE FROM %I WHERE bucket >= %L AND bucket < %L RETURNING *)
         INSERT INTO %I SELECT * FROM moved', fallback, first, next, made);

@@ -6,6 +6,7 @@
 //! their processes finds them.
 
 mod activation;
+mod application;
 mod attempts;
 mod churn_clients;
 mod churn_server;
@@ -113,6 +114,14 @@ enum Load {
         #[arg(long)]
         unconnected: bool,
     },
+    /// Serve a page over HTTP, asking a database for each
+    Application {
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: SocketAddr,
+        /// Of a PostgreSQL database
+        #[arg(long, value_name = "URL")]
+        database: String,
+    },
     /// Listen, and leave the connections to another process, which does what churn-server does
     Activate {
         #[arg(long, value_name = "ADDR:PORT")]
@@ -214,6 +223,7 @@ fn start(load: Load) -> Result<()> {
         Load::UdpExchanges { to, count, unconnected } => {
             udp_exchanges::exchange(to, count, unconnected)
         }
+        Load::Application { listen, database } => application::serve(listen, database),
         Load::Activate { listen, comm } => activation::activate(listen, comm),
         Load::ServeActivated => activation::serve(),
         Load::Uring(arguments) => uring::run(&arguments),
