@@ -353,29 +353,42 @@ pub(super) async fn members(
     let transaction = snapshot(session, &[Kind::Flow, Kind::Listener], true).await?;
     let bounds = bounds(&transaction, window).await?;
     let of_families = select::Families::new(families);
-    let mut parameters = parameters(&bounds);
-    parameters.extend(of_families.parameters());
+    let text = format!(
+        "SELECT same.process_id, same.pid, same.start_time, same.pgid, same.ppid, same.family,
+            same.uid, same.gid, same.comm, same.exe, same.cgroup, same.container,
+            same.command_line, machine_id, hostname
+         FROM {} JOIN process m ON {}
+            JOIN process same ON same.host_id = m.host_id AND same.pid = m.pid
+                AND same.start_time = m.start_time
+            JOIN host ON host.host_id = m.host_id",
+        select::Families::table(1),
+        select::Families::condition("m"),
+    );
+    let rows = ask(&transaction, &text, &of_families.parameters()).await?;
+    let mut found = HashMap::new();
+    for row in &rows {
+        found.insert(row.try_get::<_, Uuid>(0)?, row);
+    }
+
+    // One at a time, and no further than to the first that is seen of each.
     let seen = [Kind::Flow, Kind::Listener].map(|kind| {
         let (name, observed) = (kind.name(), observations(kind));
         format!(
-            "EXISTS (SELECT FROM {name} d JOIN {observed} USING ({name}_id)
-                WHERE d.process_id = p.process_id)"
+            "EXISTS (
+                SELECT FROM {name} d CROSS JOIN LATERAL (
+                    SELECT FROM {observed} WHERE o.{name}_id = d.{name}_id LIMIT 1) any_of_it
+                WHERE d.process_id = p.id)"
         )
     });
-    let text = format!(
-        "SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup,
-            container, command_line, machine_id, hostname
-         FROM process p JOIN host USING (host_id)
-         WHERE (host_id, pid, start_time) IN (
-                SELECT m.host_id, m.pid, m.start_time FROM process m JOIN {} ON {})
-            AND ({} OR {})",
-        select::Families::table(9),
-        select::Families::condition("m"),
-        seen[0],
-        seen[1],
-    );
+    let text =
+        format!("SELECT p.id FROM unnest($9::uuid[]) AS p (id) WHERE {} OR {}", seen[0], seen[1]);
+    let ids: Vec<Uuid> = found.keys().copied().collect();
+    let mut parameters = parameters(&bounds);
+    parameters.push(&ids);
     for row in &ask(&transaction, &text, &parameters).await? {
-        visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
+        if let Some(row) = found.get(&row.try_get(0)?) {
+            visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
+        }
     }
     Ok(transaction.commit().await?)
 }
