@@ -70,7 +70,7 @@ impl Fleet {
     fn probe(&self, server: &PostgreSql, files: &Database) -> Vec<Probing> {
         self.machines()
             .map(|machine| {
-                let mut program = self.netglass(files, server, machine, &["probe"]);
+                let mut program = netglass(files, server, machine, &["probe"]);
                 program
                     .args(["--mode", "streaming", "--format", "json"])
                     .args(["--interval", "100ms", "--flush-interval", "200ms", "--spool-dir"])
@@ -80,22 +80,9 @@ impl Fleet {
             .into()
     }
 
-    /// `netglass VERB …` on a machine, with the fleet's database.
-    fn netglass(
-        &self,
-        files: &Database,
-        server: &PostgreSql,
-        machine: &Namespace,
-        arguments: &[&str],
-    ) -> Command {
-        let mut command = files.netglass(machine, arguments);
-        command.env("NETGLASS_DB", server.url_at(DATABASE, 5432, "fleet"));
-        command
-    }
-
     fn look(&self, files: &Database, server: &PostgreSql, arguments: &[&str]) -> String {
         let arguments = [&["look"], arguments].concat();
-        let output = self.netglass(files, server, &self.client, &arguments).output().unwrap();
+        let output = netglass(files, server, &self.client, &arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -107,6 +94,18 @@ impl Fleet {
             .arg(format!("http://{SITE}/[1-{count}]"));
         Running::spawn(curl)
     }
+}
+
+/// `netglass VERB …` on a machine, with the fleet's database.
+fn netglass(
+    files: &Database,
+    server: &PostgreSql,
+    machine: &Namespace,
+    arguments: &[&str],
+) -> Command {
+    let mut command = files.netglass(machine, arguments);
+    command.env("NETGLASS_DB", server.url_at(DATABASE, 5432, "fleet"));
+    command
 }
 
 /// The connections that were counted to a service, over all edges.
