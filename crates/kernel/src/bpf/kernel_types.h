@@ -20,6 +20,11 @@ struct net {
 	struct ns_common ns;
 };
 
+/* include/linux/types.h */
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 /* include/net/net_namespace.h */
 typedef struct {
 	struct net *net;
@@ -45,6 +50,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	atomic64_t skc_cookie;
 };
 
 /* include/net/sock.h */

@@ -142,6 +142,8 @@ int look_at_connections(struct bpf_iter__bpf_map_elem *ctx)
 	if (state & CONNECTION_ENDED || bpf_map_lookup_elem(&connections, &address) != connection)
 		return 0;
 	sk = (struct sock *)address;
+	if (!is_of(state, BPF_CORE_READ(sk, __sk_common.skc_cookie.counter)))
+		return 0;
 	if (!has_peer(BPF_CORE_READ(sk, __sk_common.skc_state)))
 		return 0;
 	now.epoch = current_epoch();

@@ -24,12 +24,25 @@ enum connection_state {
 #define CONNECTION_ATTEMPTS 0xff00
 #define CONNECTION_COOKIE_SHIFT 16
 
+/* Whether it is the connection of a socket with this cookie, and not of one that had its address. */
+static __always_inline bool is_of(__u64 state, __u64 cookie)
+{
+	return state >> CONNECTION_COOKIE_SHIFT == cookie << CONNECTION_COOKIE_SHIFT >>
+						       CONNECTION_COOKIE_SHIFT;
+}
+
 static __always_inline struct connection *connection_of(struct sock *sk)
 {
 	__u64 address = (__u64)sk;
 	struct connection *connection = bpf_map_lookup_elem(&connections, &address);
+	__u64 state;
 
-	return connection && !(connection->state & CONNECTION_GONE) ? connection : 0;
+	if (!connection)
+		return 0;
+	state = connection->state;
+	if (state & CONNECTION_GONE || !is_of(state, sk->__sk_common.skc_cookie.counter))
+		return 0;
+	return connection;
 }
 
 /* Where it says what was counted, if something was. */

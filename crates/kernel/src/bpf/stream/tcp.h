@@ -304,12 +304,10 @@ int BPF_PROG(observe_end_again, struct sock *sk)
 	if (connection) {
 		__u64 state = connection->state;
 
-		if (!(state & CONNECTION_GONE)) {
-			end_connection(sk, connection, 0, CONNECTION_ENDED | CONNECTION_GONE);
-			bpf_map_delete_elem(&connections, &address);
-			return 0;
-		}
-		if (state >> CONNECTION_COOKIE_SHIFT == bpf_get_socket_cookie(sk)) {
+		if (is_of(state, sk->__sk_common.skc_cookie.counter)) {
+			if (!(state & CONNECTION_GONE))
+				end_connection(sk, connection, 0,
+					       CONNECTION_ENDED | CONNECTION_GONE);
 			bpf_map_delete_elem(&connections, &address);
 			return 0;
 		}
