@@ -92,20 +92,32 @@ pub(super) fn flows(
     let mut known: HashMap<i64, (Arc<HostId>, HostFlow)> = HashMap::new();
 
     let wanted = wanted.map(|wanted| select::flows(&transaction, wanted)).transpose()?;
+    // Where a few flows are read, each comes by itself, and what was seen of it is put together.
+    let is_narrow = wanted.is_some();
+    let mut last: Option<(i64, Arc<HostId>, HostFlow)> = None;
     each_observation(&transaction, "flow", &counters::NAMES, window, wanted, |id, row| {
+        let counters = counters::from_row(row, 3)?;
+        let (first_seen, last_seen) = (codec::timestamp(row, 1)?, codec::timestamp(row, 2)?);
+        if let Some((_, _, flow)) = last.as_mut().filter(|(last, ..)| is_narrow && *last == id) {
+            flow.counters.append(&counters);
+            flow.first_seen = flow.first_seen.min(first_seen);
+            flow.last_seen = flow.last_seen.max(last_seen);
+            return Ok(());
+        }
         let (host, flow) = match known.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(flow(&mut find, id, &mut dimensions)?),
         };
-        let observed = HostFlow {
-            counters: counters::from_row(row, 3)?,
-            first_seen: codec::timestamp(row, 1)?,
-            last_seen: codec::timestamp(row, 2)?,
-            ..flow.clone()
-        };
-        visit(host, observed);
+        let observed = HostFlow { counters, first_seen, last_seen, ..flow.clone() };
+        if let Some((_, host, flow)) = last.replace((id, Arc::clone(host), observed)) {
+            visit(&host, flow);
+        }
         Ok(())
-    })
+    })?;
+    if let Some((_, host, flow)) = last {
+        visit(&host, flow);
+    }
+    Ok(())
 }
 
 /// Every observation of a listener that touches the window, in order of time.
