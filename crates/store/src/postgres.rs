@@ -108,8 +108,10 @@ impl Postgres {
                     Ok(done) => return Ok(done),
                     Err(fault) => fault,
                 };
-                if fault.is_lost() {
+                if current.is_spoiled || fault.is_lost() {
                     *session = None;
+                }
+                if fault.is_lost() {
                     if !may_reconnect || matches!(fault, Fault::Silent) || !again() {
                         return Err(fault);
                     }

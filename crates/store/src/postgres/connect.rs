@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) partitions: Partitions,
     /// How far the observations that were written over it reach, in microseconds.
     pub(super) reach: [i64; 2],
+    /// It is not to be used any more: what comes next may be the answer to what came before.
+    pub(super) is_spoiled: bool,
     statements: HashMap<String, Statement>,
     patience: Duration,
     connection: JoinHandle<()>,
@@ -63,6 +65,7 @@ impl Session {
             memory: Memory::default(),
             partitions: Partitions::default(),
             reach: [0; 2],
+            is_spoiled: false,
             statements: HashMap::new(),
             patience,
             connection,

@@ -93,10 +93,8 @@ pub(super) async fn write(
         }
         Ok(false) => session.run("ROLLBACK").await,
         Err(fault) => {
-            if !fault.is_lost() {
-                // What went wrong before says more than that this did too.
-                let _ = session.run("ROLLBACK").await;
-            }
+            // Answers to what was sent behind it may still be under way.
+            session.is_spoiled = true;
             Err(fault)
         }
     }
