@@ -1,13 +1,14 @@
 //! How many flows a second a database takes from a fleet, and how many it takes row by row.
 
 use std::{
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
 use netglass_model::{Flush, Timestamp};
-use netglass_store::{Access, DatabaseUrl, Settings, Window, open};
+use netglass_store::{Access, DatabaseUrl, Maintenance, Settings, Window, open};
 
 use crate::{
     bench::{Bench, Effort},
@@ -95,7 +96,8 @@ fn measure(backend: Backend, hosts: u32) -> Result<Report> {
     Ok(Report { table, notes, failures: Vec::new(), goals })
 }
 
-/// Writes these flushes of every host, and returns how long that took. What the hosts would do, to
+/// Writes these flushes of every host, while somebody maintains the database as a probe does, and
+/// returns how long that took: until all that was written is put away. What the hosts would do, to
 /// make them, is not counted.
 fn write(
     url: &DatabaseUrl,
@@ -104,35 +106,53 @@ fn write(
     start: Timestamp,
     sequences: std::ops::RangeInclusive<u64>,
 ) -> Result<Duration> {
-    let mut databases = (0..writers)
-        .map(|_| open(url, Access::Write, Settings::default()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut took = Duration::ZERO;
+    let settings = Settings::default();
+    let open = || open(url, Access::Write, settings);
+    let mut databases = (0..writers).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
+    let mut maintained = open()?;
+    let mut rounds = Vec::new();
     for sequence in sequences {
-        let flushes: Vec<Vec<Flush>> = (0..writers)
-            .map(|writer| {
-                let hosts = (writer..fleet.hosts()).step_by(writers as usize);
-                hosts.map(|host| fleet.flush(host, sequence, start, INTERVAL)).collect()
-            })
-            .collect();
-        let begin = Instant::now();
-        thread::scope(|scope| {
-            let writing: Vec<_> = flushes
-                .iter()
-                .zip(&mut databases)
-                .map(|(flushes, database)| {
-                    scope.spawn(move || flushes.iter().try_for_each(|flush| database.write(flush)))
-                })
-                .collect();
-            for writer in writing {
-                writer.join().map_err(|_| anyhow!("a writer has panicked"))??;
-            }
-            anyhow::Ok(())
-        })
-        .with_context(|| format!("writing flush {sequence} of each host"))?;
-        took += begin.elapsed();
+        let now = start.saturating_add(INTERVAL * u32::try_from(sequence)?);
+        let of_writer = |writer| -> Vec<Flush> {
+            let hosts = (writer..fleet.hosts()).step_by(writers as usize);
+            hosts.map(|host| fleet.flush(host, sequence, start, INTERVAL)).collect()
+        };
+        rounds.push((now, (0..writers).map(of_writer).collect::<Vec<_>>()));
     }
-    Ok(took)
+    let last = rounds.last().map_or(start, |(now, _)| *now).saturating_add(settings.bucket * 2);
+
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        let (written, to_maintain) = mpsc::channel();
+        let maintaining = scope.spawn(move || {
+            let mut maintenance = Maintenance::new(settings.bucket);
+            to_maintain
+                .into_iter()
+                .try_for_each(|now| maintenance.after_write(maintained.as_mut(), now))?;
+            maintained.maintain(last)
+        });
+        for (now, flushes) in &rounds {
+            thread::scope(|scope| {
+                let writing: Vec<_> = flushes
+                    .iter()
+                    .zip(&mut databases)
+                    .map(|(flushes, database)| {
+                        scope.spawn(|| flushes.iter().try_for_each(|flush| database.write(flush)))
+                    })
+                    .collect();
+                for writer in writing {
+                    writer.join().map_err(|_| anyhow!("a writer has panicked"))??;
+                }
+                anyhow::Ok(())
+            })
+            .with_context(|| format!("writing what the hosts flush at {now:?}"))?;
+            drop(written.send(*now));
+        }
+        drop(written);
+        maintaining.join().map_err(|_| anyhow!("who maintains the database has panicked"))??;
+        anyhow::Ok(())
+    })?;
+    Ok(begin.elapsed())
 }
 
 /// Whether what was written is there, all of it and once.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use netglass_model::Timestamp;
-use netglass_store::{Access, Settings, open};
+use netglass_store::{Access, Maintenance, Settings, open};
 
 use crate::{
     bench::{Bench, Effort},
@@ -96,7 +96,7 @@ fn look(database: &FleetDatabase, fleet: &Fleet, depth: u32) -> Command {
     command
 }
 
-/// Each host reports once a minute, up to now.
+/// Each host reports once a minute, up to now, and one of them maintains the database.
 fn fill(backend: Backend, database: &FleetDatabase, fleet: &Fleet, minutes: u64) -> Result<()> {
     let url = database.url()?;
     let before = MINUTE * u32::try_from(minutes)?;
@@ -107,10 +107,16 @@ fn fill(backend: Backend, database: &FleetDatabase, fleet: &Fleet, minutes: u64)
         let writing: Vec<_> = (0..writers)
             .map(|writer| {
                 scope.spawn(move || -> Result<()> {
-                    let mut database = open(url, Access::Write, Settings::default())?;
+                    let settings = Settings::default();
+                    let mut database = open(url, Access::Write, settings)?;
+                    let mut maintenance = Maintenance::new(settings.bucket);
                     for minute in 1..=minutes {
                         for host in (writer..fleet.hosts()).step_by(writers as usize) {
                             database.write(&fleet.flush(host, minute, start, MINUTE))?;
+                        }
+                        if writer == 0 {
+                            let now = start.saturating_add(MINUTE * u32::try_from(minute)?);
+                            maintenance.after_write(database.as_mut(), now)?;
                         }
                     }
                     Ok(())

@@ -8,6 +8,7 @@ mod dependencies;
 mod error;
 mod maintenance;
 mod postgres;
+mod resolution;
 mod selection;
 mod spool;
 mod sqlite;

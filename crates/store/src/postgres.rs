@@ -8,6 +8,8 @@ mod codec;
 mod connect;
 mod dimensions;
 mod fault;
+mod fold;
+mod history;
 mod identity;
 mod maintain;
 mod migration;
@@ -15,8 +17,9 @@ mod partition;
 mod password;
 mod probe;
 mod read;
+mod recent;
 mod select;
-mod staging;
+
 mod tls;
 mod write;
 

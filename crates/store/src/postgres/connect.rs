@@ -10,7 +10,7 @@ use super::{
     fault::Fault,
     migration::{self, State},
     partition::Partitions,
-    password, staging,
+    password,
     tls::Tls,
 };
 use crate::{Access, PostgresUrl, TlsMode, url::Server};
@@ -31,8 +31,6 @@ pub(super) struct Session {
     pub(super) memory: Memory,
     /// The partitions that are known to be there.
     pub(super) partitions: Partitions,
-    /// How far the observations that were written over it reach, in microseconds.
-    pub(super) reach: [i64; 2],
     /// It is not to be used any more: what comes next may be the answer to what came before.
     pub(super) is_spoiled: bool,
     statements: HashMap<String, Statement>,
@@ -64,7 +62,6 @@ impl Session {
             client,
             memory: Memory::default(),
             partitions: Partitions::default(),
-            reach: [0; 2],
             is_spoiled: false,
             statements: HashMap::new(),
             patience,
@@ -91,9 +88,6 @@ impl Session {
             _ if access == Access::Write => migration::migrate(&mut session, steps).await?,
             State::Version(found) => return Err(Fault::Older { found, known: newest }),
             State::Empty => return Err(Fault::Older { found: 0, known: newest }),
-        }
-        if access == Access::Write {
-            session.run(staging::TABLE).await?;
         }
         Ok(session)
     }

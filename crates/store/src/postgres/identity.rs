@@ -1,4 +1,5 @@
-//! Ids that follow from what makes a row itself: the first 128 bits of SHA-256 (FIPS 180-4).
+//! Ids that follow from what makes a row itself: the first 128 bits of SHA-256 (FIPS 180-4), of which
+//! the first ones are replaced by those of the namespace or host that it is in.
 
 use std::net::IpAddr;
 
@@ -9,6 +10,10 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::columns::{attribution_number, direction_number};
+
+/// How many bytes an id has in common with that of its host or namespace. Those that are left tell
+/// apart all that a host may ever have.
+const SHARED: usize = 4;
 
 /// Takes in the parts of an identity, each so that no other sequence of parts gives the same bytes.
 struct Identity(Sha256);
@@ -66,6 +71,15 @@ impl Identity {
         }
         Uuid::from_bytes(bytes)
     }
+
+    /// An id that begins as `parent` does: what is written together is then found together.
+    fn finish_within(self, parent: Uuid) -> Uuid {
+        let mut bytes = self.finish().into_bytes();
+        for (byte, shared) in bytes.iter_mut().zip(parent.as_bytes()).take(SHARED) {
+            *byte = *shared;
+        }
+        Uuid::from_bytes(bytes)
+    }
 }
 
 pub(super) fn host(host: &HostId) -> Uuid {
@@ -77,7 +91,7 @@ pub(super) fn namespace(host: Uuid, inode: NamespaceInode) -> Uuid {
 }
 
 pub(super) fn address(namespace: Uuid, address: IpAddr) -> Uuid {
-    Identity::of("address").id(namespace).address(address).finish()
+    Identity::of("address").id(namespace).address(address).finish_within(namespace)
 }
 
 pub(super) fn process(host: Uuid, process: &Process) -> Uuid {
@@ -87,7 +101,7 @@ pub(super) fn process(host: Uuid, process: &Process) -> Uuid {
         .number(process.start_time.as_nanoseconds().cast_unsigned())
         .text(&process.comm)
         .maybe(process.exe.as_deref(), Identity::text)
-        .finish()
+        .finish_within(host)
 }
 
 /// Tells apart what may change of a process without making it another one.
@@ -119,7 +133,7 @@ pub(super) fn flow(namespace: Uuid, process: Option<Uuid>, flow: &HostFlow) -> U
         .endpoint(flow.peer)
         .maybe(process, Identity::id)
         .number(attribution_number(flow.attribution).cast_unsigned())
-        .finish()
+        .finish_within(namespace)
 }
 
 pub(super) fn listener(namespace: Uuid, process: Option<Uuid>, listener: &Listener) -> Uuid {
@@ -128,7 +142,7 @@ pub(super) fn listener(namespace: Uuid, process: Option<Uuid>, listener: &Listen
         .number(listener.protocol.number().into())
         .endpoint(listener.local)
         .maybe(process, Identity::id)
-        .finish()
+        .finish_within(namespace)
 }
 
 pub(super) fn translation(namespace: Uuid, translation: &Translation) -> Uuid {
@@ -137,7 +151,7 @@ pub(super) fn translation(namespace: Uuid, translation: &Translation) -> Uuid {
         .number(translation.protocol.number().into())
         .route(translation.original)
         .route(translation.translated)
-        .finish()
+        .finish_within(namespace)
 }
 
 /// The keys of the advisory locks of a host, and of one of its namespaces.
@@ -158,5 +172,9 @@ mod tests {
         assert_eq!(host(&id).to_string(), "44b97299-84bc-5f7b-404c-91e737862de9");
         let other = HostId { machine_id: "ab".to_owned(), hostname: String::new() };
         assert_ne!(host(&id), host(&other));
+        let namespace = namespace(host(&id), NamespaceInode(7));
+        assert_eq!(namespace.to_string(), "ff38523f-eb75-295f-7502-4d78a06ce7cb");
+        let address = address(namespace, IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(address.to_string(), "ff38523f-938a-0268-e4fe-da9c12ff00ec");
     }
 }

@@ -1,28 +1,27 @@
-//! Putting what is old together by hour and by day, and removing what is older than the retention.
+//! Putting away what has arrived, and removing what is not kept any more.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use netglass_model::Timestamp;
-use tokio_postgres::types::ToSql;
 
 use super::{
     codec::Moment,
     connect::{Session, within},
     dimensions::PERIOD,
     fault::Fault,
-    partition::{self, Resolution},
-    staging::Kind,
+    fold,
+    recent::Kind,
 };
-use crate::Settings;
+use crate::{Settings, resolution::Resolution};
 
 /// How many rows of a dimension one transaction removes.
 const CHUNK: i64 = 10_000;
 
-/// How long one step may take; others can write during it, except to what it moves.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How long one step may take; others can write during it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Puts together and removes what is old at the moment `now`, unless another process is at it.
-/// Returns how many observations of flows and listeners were removed.
+/// Puts away what has arrived, and removes what is not kept any more at the moment `now`, unless
+/// another process is at it. Returns of how many days of flows and listeners nothing is left.
 pub(super) async fn maintain(
     session: &mut Session,
     settings: &Settings,
@@ -42,29 +41,27 @@ pub(super) async fn maintain(
 }
 
 async fn all(session: &mut Session, settings: &Settings, now: Timestamp) -> Result<u64, Fault> {
-    let moves = [
-        (Resolution::Written, Resolution::Hour, settings.hourly_after),
-        (Resolution::Hour, Resolution::Day, settings.daily_after),
-    ];
-    for (from, to, after) in moves {
-        let cutoff = now.saturating_sub(after).bucket(to.length());
-        for kind in Kind::ALL {
-            for part in partitions(session, kind, from, Moment::floor(cutoff)).await? {
-                if !part.is_default() {
-                    partition::make(session, to, [part.first]).await?;
-                }
-                let statements = part.move_statements(kind, to);
-                step(session, &part, Moment::floor(cutoff), &statements).await?;
-            }
-        }
-    }
+    fold::fold(session, settings, now).await?;
+    let kept =
+        Resolution::ALL.map(|resolution| Moment::floor(resolution.kept_since(settings, now)));
+    // Before anything is removed, so that nobody looks for it any more.
+    let text = "UPDATE extent SET kept_since = greatest(kept_since, CASE resolution
+                    WHEN 0 THEN $1::timestamptz WHEN 1 THEN $2 ELSE $3 END)";
+    let [written, hour, day] = &kept;
+    session.within(session.client.execute(text, &[written, hour, day])).await?;
+
     let cutoff = now.saturating_sub(settings.retention);
     let mut removed = 0;
     for kind in Kind::ALL {
+        for (resolution, kept) in [(Resolution::Written, *written), (Resolution::Hour, *hour)] {
+            for part in partitions(session, kind, resolution, kept).await? {
+                step(session, &part, kept, "bucket < $1").await?;
+            }
+        }
         for resolution in Resolution::ALL {
             for part in partitions(session, kind, resolution, Moment::floor(cutoff)).await? {
                 let count = remove(session, &part, resolution, Moment::floor(cutoff)).await?;
-                if matches!(kind, Kind::Flow | Kind::Listener) {
+                if resolution == Resolution::Day && matches!(kind, Kind::Flow | Kind::Listener) {
                     removed += count;
                 }
             }
@@ -74,78 +71,11 @@ async fn all(session: &mut Session, settings: &Settings, now: Timestamp) -> Resu
     Ok(removed)
 }
 
-impl Resolution {
-    /// How long a bucket is; nothing where that is up to who writes.
-    const fn length(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Written => 0,
-            Self::Hour => 60 * 60,
-            Self::Day => 24 * 60 * 60,
-        })
-    }
-}
-
 /// A partition that is there.
 struct Part {
     name: String,
-    /// Of the default one, the earliest time.
-    first: Moment,
+    /// Where it ends.
     next: Moment,
-}
-
-impl Part {
-    fn is_default(&self) -> bool {
-        self.next == Moment(i64::MAX)
-    }
-
-    /// The statements that put together what is before `$1` in the table `to`, and then remove it.
-    fn move_statements(&self, kind: Kind, to: Resolution) -> [String; 2] {
-        let (name, columns, table) = (kind.name(), kind.columns(), to.table(kind));
-        let unit = match to {
-            Resolution::Day => "day",
-            Resolution::Hour | Resolution::Written => "hour",
-        };
-        let mut sums = String::new();
-        for &column in kind.counters() {
-            // Sums are of a type that holds any number of them.
-            let value = match column {
-                "connections" => "max(connections + later)".to_owned(),
-                column => format!("sum({column})"),
-            };
-            // Writing to a String cannot fail.
-            let _ = write!(sums, ", least({value}, 9223372036854775807)::bigint");
-        }
-        // What began in the buckets that follow within the same longer one was not there before.
-        let later = format!(
-            ", coalesce(sum(opened) OVER (
-                PARTITION BY {name}_id, date_trunc('{unit}', bucket) ORDER BY bucket DESC
-                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS later"
-        );
-        let later = if kind.counters().is_empty() { "" } else { &later };
-        let merge = kind.merge(&table);
-        let (part, resolution) = (&self.name, to.number());
-        let insert = format!(
-            "WITH moved AS (
-                INSERT INTO {table} ({columns})
-                SELECT {name}_id, date_trunc('{unit}', bucket) AS longer, min(first_seen),
-                    max(last_seen) {sums}
-                FROM (SELECT * {later} FROM {part} WHERE bucket < $1) shorter
-                GROUP BY {name}_id, longer
-                ON CONFLICT ({name}_id, bucket) DO UPDATE SET {merge}
-                RETURNING bucket, first_seen, last_seen),
-             far AS (
-                SELECT extract(epoch FROM max(bucket - first_seen)) * 1000000 AS before,
-                    extract(epoch FROM max(last_seen - bucket)) * 1000000 AS after FROM moved)
-             UPDATE extent SET before = greatest(extent.before, far.before::bigint),
-                after = greatest(extent.after, far.after::bigint)
-             FROM far WHERE resolution = {resolution} AND far.before IS NOT NULL"
-        );
-        [insert, self.delete("bucket < $1")]
-    }
-
-    fn delete(&self, what: &str) -> String {
-        format!("DELETE FROM {} WHERE {what}", self.name)
-    }
 }
 
 /// The partitions that may hold something before `cutoff`.
@@ -155,33 +85,28 @@ async fn partitions(
     resolution: Resolution,
     cutoff: Moment,
 ) -> Result<Vec<Part>, Fault> {
-    let text = "SELECT name, nullif(first_bucket, '-infinity'), nullif(next_bucket, 'infinity')
+    let text = "SELECT name, nullif(next_bucket, 'infinity')
                 FROM partition WHERE parent = $1 AND first_bucket < $2 ORDER BY first_bucket";
     let parent = resolution.table(kind);
     let rows = session.within(session.client.query(text, &[&parent, &cutoff])).await?;
     rows.iter()
         .map(|row| {
-            let (first, next): (Option<Moment>, Option<Moment>) =
-                (row.try_get(1)?, row.try_get(2)?);
-            Ok(Part {
-                name: row.try_get(0)?,
-                first: first.unwrap_or(Moment(i64::MIN)),
-                next: next.unwrap_or(Moment(i64::MAX)),
-            })
+            let next: Option<Moment> = row.try_get(1)?;
+            Ok(Part { name: row.try_get(0)?, next: next.unwrap_or(Moment(i64::MAX)) })
         })
         .collect()
 }
 
-/// Runs the statements, whose parameter is `cutoff`, and drops the partition instead of the last one
-/// where all that it may hold is before that. Returns how many rows the last one was about; nothing
-/// is done where others keep the partition locked.
+/// Removes the rows of which `condition` is true, whose parameter is `cutoff`, and drops the
+/// partition instead where all that it may hold is before that. Returns how many rows that were;
+/// nothing is done where others keep the partition locked.
 async fn step(
     session: &mut Session,
     part: &Part,
     cutoff: Moment,
-    statements: &[String],
+    condition: &str,
 ) -> Result<u64, Fault> {
-    let done = locked_step(session, part, cutoff, statements).await;
+    let done = locked_step(session, part, cutoff, condition).await;
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
     match done {
         Err(fault) if fault.is_lost() => Err(fault),
@@ -197,39 +122,26 @@ async fn step(
 
 async fn locked_step(
     session: &mut Session,
-    part: &Part,
+    Part { name, next }: &Part,
     cutoff: Moment,
-    statements: &[String],
+    condition: &str,
 ) -> Result<u64, Fault> {
     // Nobody adds to it any more, everybody may read it.
     session
         .run(&format!(
             "BEGIN; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = {};
-             LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
+             LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE",
             PATIENCE.as_millis(),
-            part.name
         ))
         .await?;
-    let parameters: [&(dyn ToSql + Sync); 1] = [&cutoff];
-    let whole = part.next <= cutoff;
-    let mut rows = 0;
-    for (index, text) in statements.iter().enumerate() {
-        let last = index + 1 == statements.len();
-        if last && whole {
-            let count = format!("SELECT count(*) FROM {}", part.name);
-            let count = within(PATIENCE, session.client.query_one(&count, &[])).await?;
-            rows = u64::try_from(count.try_get::<_, i64>(0)?).unwrap_or_default();
-            session
-                .run(&format!(
-                    "DROP TABLE {0}; DELETE FROM partition WHERE name = '{0}'",
-                    part.name
-                ))
-                .await?;
-        } else {
-            rows = within(PATIENCE, session.client.execute(text, &parameters)).await?;
-        }
+    if *next > cutoff {
+        let delete = format!("DELETE FROM {name} WHERE {condition}");
+        return within(PATIENCE, session.client.execute(&delete, &[&cutoff])).await;
     }
-    Ok(rows)
+    let count = format!("SELECT count(*) FROM {name}");
+    let count = within(PATIENCE, session.client.query_one(&count, &[])).await?;
+    session.run(&format!("DROP TABLE {name}; DELETE FROM partition WHERE name = '{name}'")).await?;
+    Ok(u64::try_from(count.try_get::<_, i64>(0)?).unwrap_or_default())
 }
 
 /// Removes what ended before `cutoff`.
@@ -242,11 +154,9 @@ async fn remove(
     let text = "SELECT after FROM extent WHERE resolution = $1";
     let after = session.within(session.client.query_one(text, &[&resolution.number()])).await?;
     let after = after.try_get::<_, i64>(0)?;
-    let ends =
-        Part { next: Moment(part.next.0.saturating_add(after)), name: part.name.clone(), ..*part };
+    let ends = Part { name: part.name.clone(), next: Moment(part.next.0.saturating_add(after)) };
     // The start of a bucket may be too old while its end is not; what it holds then stays.
-    let delete = part.delete("bucket < $1 AND last_seen < $1");
-    step(session, &ends, cutoff, &[delete]).await
+    step(session, &ends, cutoff, "bucket < $1 AND last_seen < $1").await
 }
 
 /// Removes the dimensions that no observation names any more, and probes that were heard of last

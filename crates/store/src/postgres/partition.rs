@@ -7,27 +7,10 @@ use std::{
 
 use netglass_model::Timestamp;
 
-use super::{codec::Moment, connect::Session, fault::Fault, staging::Kind};
-
-/// How long the buckets of an observation are; what is older is kept less finely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resolution {
-    Written,
-    Hour,
-    Day,
-}
+use super::{codec::Moment, connect::Session, fault::Fault, recent::Kind};
+use crate::resolution::Resolution;
 
 impl Resolution {
-    pub(super) const ALL: [Self; 3] = [Self::Written, Self::Hour, Self::Day];
-
-    pub(super) const fn number(self) -> i16 {
-        match self {
-            Self::Written => 0,
-            Self::Hour => 1,
-            Self::Day => 2,
-        }
-    }
-
     /// The table of observations.
     pub(super) fn table(self, kind: Kind) -> String {
         let suffix = match self {

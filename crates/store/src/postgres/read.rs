@@ -1,6 +1,6 @@
 //! Reading what is kept.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
@@ -10,53 +10,18 @@ use tokio_postgres::{Portal, Row, Transaction, types::ToSql};
 use uuid::Uuid;
 
 use super::{
-    codec::{self, Moment},
+    codec,
     connect::{READ_PATIENCE, Session, within},
     fault::Fault,
+    history::{Bounds, observations, snapshot},
     identity,
-    partition::Resolution,
+    recent::Kind,
     select,
-    staging::Kind,
 };
 use crate::{Family, Selection, Window, columns::counters_from};
 
 /// How many observations are taken from the server at a time.
 const BATCH: i32 = 10_000;
-
-/// A moment of the database.
-///
-/// The tables are locked (nobody may drop them) before the moment is chosen: the partitions that
-/// are moved to another resolution, and dropped, are then either there or moved.
-async fn snapshot<'s>(
-    session: &'s mut Session,
-    kinds: &[Kind],
-    is_narrow: bool,
-) -> Result<Transaction<'s>, Fault> {
-    let tables: Vec<_> = kinds
-        .iter()
-        .flat_map(|&kind| Resolution::ALL.map(|resolution| resolution.table(kind)))
-        .collect();
-    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
-    let begin = session
-        .client
-        .build_transaction()
-        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start();
-    let transaction = within(READ_PATIENCE, begin).await?;
-    // Compiling a statement costs more than running it does where a few flows are read.
-    let mut prepare = format!("SET LOCAL jit = off; {lock}");
-    if is_narrow {
-        // What is known of tables that grow all the time is always out of date, and a plan that is
-        // made for other sizes may go through all of them. Each row here is found by an index.
-        prepare.push_str(
-            "; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
-             SET LOCAL enable_mergejoin = off",
-        );
-    }
-    within(READ_PATIENCE, transaction.batch_execute(&prepare)).await?;
-    Ok(transaction)
-}
 
 pub(super) async fn ask(
     transaction: &Transaction<'_>,
@@ -64,48 +29,6 @@ pub(super) async fn ask(
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, Fault> {
     within(READ_PATIENCE, transaction.query(text, parameters)).await
-}
-
-/// The first and last bucket that may hold what touches the window, at each resolution, and the
-/// window itself.
-async fn bounds(transaction: &Transaction<'_>, window: Window) -> Result<[Moment; 8], Fault> {
-    let (since, until) = (Moment::floor(window.since), Moment::floor(window.until));
-    let mut bounds = [since; 8];
-    let text = "SELECT before, after FROM extent ORDER BY resolution";
-    let rows = ask(transaction, text, &[]).await?;
-    for (row, pair) in rows.iter().zip(bounds.chunks_exact_mut(2)) {
-        let (before, after): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        pair.copy_from_slice(&[
-            Moment(since.0.saturating_sub(after).max(EARLIEST)),
-            Moment(until.0.saturating_add(before).min(LATEST)),
-        ]);
-    }
-    let [.., first, last] = &mut bounds;
-    (*first, *last) = (since, until);
-    Ok(bounds)
-}
-
-/// What no time that can be held is beyond, and what the server can hold.
-const EARLIEST: i64 = -(1 << 54);
-const LATEST: i64 = 1 << 54;
-
-pub(super) fn parameters(bounds: &[Moment; 8]) -> Vec<&(dyn ToSql + Sync)> {
-    bounds.iter().map(|moment| moment as &(dyn ToSql + Sync)).collect()
-}
-
-/// The observations of a kind that touch the window, at all resolutions; its parameters are the
-/// [`bounds`].
-fn observations(kind: Kind) -> String {
-    let columns = kind.columns();
-    let parts = Resolution::ALL.map(|resolution| {
-        let first = resolution.number() * 2 + 1;
-        let (table, last) = (resolution.table(kind), first + 1);
-        format!(
-            "SELECT {columns} FROM {table}
-             WHERE bucket BETWEEN ${first} AND ${last} AND first_seen <= $8 AND last_seen >= $7"
-        )
-    });
-    format!("({}) o", parts.join(" UNION ALL "))
 }
 
 /// Every host, with its addresses within the window.
@@ -119,14 +42,14 @@ pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<H
             Host { id: host_id(row, 1)?, namespace: codec::inode(row, 3)?, addresses: Vec::new() };
         hosts.insert(row.try_get::<_, Uuid>(0)?, host);
     }
-    let bounds = bounds(&transaction, window).await?;
-    let observed = observations(Kind::Address);
+    let bounds = Bounds::new(&transaction, window).await?;
+    let observed = observations(Kind::Address, Some("a.address_id"));
     let text = format!(
         "SELECT host_id, inode, address
          FROM host_address a JOIN namespace USING (namespace_id)
-         WHERE EXISTS (SELECT FROM {observed} WHERE o.address_id = a.address_id)"
+         WHERE EXISTS (SELECT FROM {observed})"
     );
-    for row in &ask(&transaction, &text, &parameters(&bounds)).await? {
+    for row in &ask(&transaction, &text, &bounds.parameters()).await? {
         let host = hosts.get_mut(&row.try_get(0)?).ok_or_else(|| dangling("an address", "host"))?;
         let address =
             HostAddress { namespace: codec::inode(row, 1)?, address: codec::address(row, 2)? };
@@ -275,71 +198,28 @@ async fn next(transaction: &Transaction<'_>, portal: &Portal) -> Result<Vec<Row>
     within(READ_PATIENCE, transaction.query_portal(portal, BATCH)).await
 }
 
-/// Observations of a kind within the window, in order of time.
+/// Observations of a kind that tell of the window, in order of time, of these ids or of all.
 async fn observed(
     transaction: &Transaction<'_>,
     kind: Kind,
-    window: Window,
+    bounds: &Bounds,
+    ids: Option<&[Uuid]>,
 ) -> Result<Portal, Fault> {
-    let bounds = bounds(transaction, window).await?;
-    let (columns, observed) = (kind.columns(), observations(kind));
-    let text = format!("SELECT {columns} FROM {observed} ORDER BY bucket");
-    within(READ_PATIENCE, transaction.bind(&text, &parameters(&bounds))).await
-}
-
-/// What was observed of each of these within the bounds, put together: its id, times, and, where it
-/// is counted, the connections and those that were opened of each observation in order of time, and
-/// the sum of each counter.
-///
-/// Connections are no sum; the server's own way to go through them in order is slower than ours.
-async fn folded(
-    transaction: &Transaction<'_>,
-    kind: Kind,
-    bounds: &[Moment; 8],
-    ids: &[Uuid],
-) -> Result<Vec<Row>, Fault> {
-    let (name, counters) = (kind.name(), kind.counters());
-    let mut sums = String::new();
-    if !counters.is_empty() {
-        sums.push_str(", array_agg(connections), array_agg(opened)");
-    }
-    for counter in counters {
-        // Writing to a String cannot fail.
-        let _ = write!(sums, ", least(sum({counter}), 9223372036854775807)::bigint");
-    }
     let columns = kind.columns();
-    let mut parts = Vec::new();
-    for resolution in Resolution::ALL {
-        let first = resolution.number() * 2 + 1;
-        let (table, last) = (resolution.table(kind), first + 1);
-        parts.push(format!(
-            "SELECT w.id, o.* FROM unnest($9::uuid[]) w (id) CROSS JOIN LATERAL (
-                SELECT min(first_seen) AS first_seen, max(last_seen) AS last_seen{sums}
-                FROM (
-                    SELECT {columns} FROM {table}
-                    WHERE {name}_id = w.id AND bucket BETWEEN ${first} AND ${last}
-                        AND first_seen <= $8 AND last_seen >= $7
-                    ORDER BY bucket) each) o
-             WHERE o.first_seen IS NOT NULL"
-        ));
-    }
-    // What is coarser is older.
-    parts.reverse();
-    let mut parameters = parameters(bounds);
-    parameters.push(&ids);
-    ask(transaction, &parts.join(" UNION ALL "), &parameters).await
-}
-
-/// The connections of observations in order of time: an array of how many each had, and one of how
-/// many of them were opened in it.
-fn connections(row: &Row, column: usize) -> Result<u64, Fault> {
-    let (all, opened): (Vec<i64>, Vec<i64>) = (row.try_get(column)?, row.try_get(column + 1)?);
-    let mut total = FlowCounters::default();
-    for (connections, opened) in all.into_iter().zip(opened) {
-        let [connections, opened] = [connections, opened].map(i64::cast_unsigned);
-        total.append(&FlowCounters { connections, opened, ..FlowCounters::default() });
-    }
-    Ok(total.connections)
+    let mut parameters = bounds.parameters();
+    let text = match &ids {
+        Some(ids) => {
+            parameters.push(ids);
+            let observed = observations(kind, Some("w.id"));
+            let number = parameters.len();
+            format!(
+                "SELECT {columns} FROM unnest(${number}::uuid[]) w (id) CROSS JOIN LATERAL {observed}"
+            )
+        }
+        None => format!("SELECT {columns} FROM {}", observations(kind, None)),
+    };
+    let text = format!("{text} ORDER BY last_seen, bucket");
+    within(READ_PATIENCE, transaction.bind(&text, &parameters)).await
 }
 
 /// The processes of these families that have a flow or a listener within the window, and what else
@@ -351,7 +231,7 @@ pub(super) async fn members(
     visit: &mut dyn FnMut(&HostId, Arc<Process>),
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Flow, Kind::Listener], true).await?;
-    let bounds = bounds(&transaction, window).await?;
+    let bounds = Bounds::new(&transaction, window).await?;
     let of_families = select::Families::new(families);
     let text = format!(
         "SELECT same.process_id, same.pid, same.start_time, same.pgid, same.ppid, same.family,
@@ -372,19 +252,24 @@ pub(super) async fn members(
 
     // One at a time, and no further than to the first that is seen of each.
     let seen = [Kind::Flow, Kind::Listener].map(|kind| {
-        let (name, observed) = (kind.name(), observations(kind));
+        let name = kind.name();
+        let observed = observations(kind, Some(&format!("of_process.{name}_id")));
         format!(
             "EXISTS (
-                SELECT FROM {name} d CROSS JOIN LATERAL (
-                    SELECT FROM {observed} WHERE o.{name}_id = d.{name}_id LIMIT 1) any_of_it
-                WHERE d.process_id = p.id)"
+                SELECT FROM {name} of_process CROSS JOIN LATERAL (
+                    SELECT FROM {observed} LIMIT 1) any_of_it
+                WHERE of_process.process_id = p.id)"
         )
     });
-    let text =
-        format!("SELECT p.id FROM unnest($9::uuid[]) AS p (id) WHERE {} OR {}", seen[0], seen[1]);
     let ids: Vec<Uuid> = found.keys().copied().collect();
-    let mut parameters = parameters(&bounds);
+    let mut parameters = bounds.parameters();
     parameters.push(&ids);
+    let text = format!(
+        "SELECT p.id FROM unnest(${}::uuid[]) AS p (id) WHERE {} OR {}",
+        parameters.len(),
+        seen[0],
+        seen[1]
+    );
     for row in &ask(&transaction, &text, &parameters).await? {
         if let Some(row) = found.get(&row.try_get(0)?) {
             visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
@@ -393,7 +278,7 @@ pub(super) async fn members(
     Ok(transaction.commit().await?)
 }
 
-/// Every observation of a flow that touches the window, in order of time.
+/// Every flow that was observed within the window, in order of time.
 pub(super) async fn flows(
     session: &mut Session,
     window: Window,
@@ -402,26 +287,12 @@ pub(super) async fn flows(
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Flow], wanted.is_some()).await?;
     let mut dimensions = Dimensions::new();
-    if let Some(wanted) = wanted {
-        let bounds = bounds(&transaction, window).await?;
-        let ids = select::flows(&transaction, &bounds, wanted).await?;
-        let rows = folded(&transaction, Kind::Flow, &bounds, &ids).await?;
-        dimensions.learn(&transaction, &rows, FLOW, Some(2), flow_of).await?;
-        for row in &rows {
-            let (host, flow) = dimensions.known(row, "flow")?;
-            let mut columns = 5..;
-            let counters = counters_from(|| codec::count(row, columns.next().unwrap_or_default()))?;
-            let observed = HostFlow {
-                counters: FlowCounters { connections: connections(row, 3)?, ..counters },
-                first_seen: codec::timestamp(row, 1)?,
-                last_seen: codec::timestamp(row, 2)?,
-                ..flow.clone()
-            };
-            visit(host, observed);
-        }
-        return Ok(transaction.commit().await?);
-    }
-    let portal = observed(&transaction, Kind::Flow, window).await?;
+    let bounds = Bounds::new(&transaction, window).await?;
+    let ids = match wanted {
+        Some(wanted) => Some(select::flows(&transaction, &bounds, wanted).await?),
+        None => None,
+    };
+    let portal = observed(&transaction, Kind::Flow, &bounds, ids.as_deref()).await?;
     loop {
         let rows = next(&transaction, &portal).await?;
         if rows.is_empty() {
@@ -474,23 +345,12 @@ pub(super) async fn listeners(
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Listener], wanted.is_some()).await?;
     let mut dimensions = Dimensions::new();
-    if let Some(wanted) = wanted {
-        let bounds = bounds(&transaction, window).await?;
-        let ids = select::listeners(&transaction, &bounds, wanted).await?;
-        let rows = folded(&transaction, Kind::Listener, &bounds, &ids).await?;
-        dimensions.learn(&transaction, &rows, LISTENER, Some(2), listener_of).await?;
-        for row in &rows {
-            let (host, listener) = dimensions.known(row, "listener")?;
-            let observed = Listener {
-                first_seen: codec::timestamp(row, 1)?,
-                last_seen: codec::timestamp(row, 2)?,
-                ..listener.clone()
-            };
-            visit(host, observed);
-        }
-        return Ok(transaction.commit().await?);
-    }
-    let portal = observed(&transaction, Kind::Listener, window).await?;
+    let bounds = Bounds::new(&transaction, window).await?;
+    let ids = match wanted {
+        Some(wanted) => Some(select::listeners(&transaction, &bounds, wanted).await?),
+        None => None,
+    };
+    let portal = observed(&transaction, Kind::Listener, &bounds, ids.as_deref()).await?;
     loop {
         let rows = next(&transaction, &portal).await?;
         if rows.is_empty() {
@@ -538,7 +398,8 @@ pub(super) async fn translations(
 ) -> Result<(), Fault> {
     let transaction = snapshot(session, &[Kind::Translation], false).await?;
     let mut dimensions = Dimensions::new();
-    let portal = observed(&transaction, Kind::Translation, window).await?;
+    let bounds = Bounds::new(&transaction, window).await?;
+    let portal = observed(&transaction, Kind::Translation, &bounds, None).await?;
     let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
                     original_port, translated_client, translated_server, translated_port
                 FROM translation WHERE translation_id = ANY ($1)";

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     codec::{Moment, escaped},
     fault::Fault,
+    history::Bounds,
     identity,
     read::ask,
 };
@@ -16,13 +17,14 @@ use crate::{Family, Selection, Server, Service};
 
 type Parameter<'p> = &'p (dyn ToSql + Sync);
 
-/// By how much a dimension's `last_bucket` may lag behind what is observed, in microseconds.
-const LAG: i64 = 2 * 60 * 60 * 1_000_000;
+/// By how much a dimension's `last_bucket` may lag behind what is observed, in microseconds: that it
+/// is used is written every two hours, and how far what has just arrived reaches is not known yet.
+const LAG: i64 = 26 * 60 * 60 * 1_000_000;
 
 /// The flows that are wanted, of those that may have been observed within the bounds.
 pub(super) async fn flows(
     transaction: &Transaction<'_>,
-    bounds: &[Moment; 8],
+    bounds: &Bounds,
     wanted: &Selection,
 ) -> Result<Vec<Uuid>, Fault> {
     let owners = Owners::new(wanted);
@@ -48,7 +50,7 @@ pub(super) async fn flows(
 /// The listeners that are wanted, of those that may have been observed within the bounds.
 pub(super) async fn listeners(
     transaction: &Transaction<'_>,
-    bounds: &[Moment; 8],
+    bounds: &Bounds,
     wanted: &Selection,
 ) -> Result<Vec<Uuid>, Fault> {
     let owners = Owners::new(wanted);
@@ -66,8 +68,8 @@ struct Question<'p> {
 }
 
 impl<'p> Question<'p> {
-    fn new(table: &'static str, bounds: &[Moment; 8]) -> Self {
-        let since = Moment(bounds[0].0.saturating_sub(LAG));
+    fn new(table: &'static str, bounds: &Bounds) -> Self {
+        let since = Moment(bounds.first().0.saturating_sub(LAG));
         Self { table, since, parts: Vec::new(), parameters: Vec::new() }
     }
 

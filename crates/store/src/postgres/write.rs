@@ -12,16 +12,10 @@ use super::{
     connect::Session,
     dimensions::Dimensions,
     fault::Fault,
-    identity, partition,
-    partition::Resolution,
-    probe,
-    staging::{self, Kind, Span, Staging},
+    identity, probe,
+    recent::{self, Kind, Recent, Span},
 };
 use crate::columns::count_to_column;
-
-const REACH: &str = "
-    UPDATE extent SET before = greatest(before, $1), after = greatest(after, $2)
-    WHERE resolution = 0 AND (before < $1 OR after < $2)";
 
 /// Adds what `flush` holds in time buckets of length `bucket`: all of it, or none; nothing where it
 /// has arrived before.
@@ -33,25 +27,15 @@ pub(super) async fn write(
     let observations = &flush.observations;
     let whole = whole_span(observations, flush.at, bucket);
     let mut dimensions = Dimensions::new(&session.memory, &observations.host, whole.bucket);
-    let staging = stage(observations, bucket, whole, &mut dimensions);
+    let recent = gather(observations, bucket, whole, &mut dimensions);
     let (inserts, written) = dimensions.finish();
-    let reach = staging.reach;
 
-    partition::make(session, Resolution::Written, staging.buckets()).await?;
     let arrived = session.statement(probe::ARRIVED).await?;
     let duplicate = session.statement(probe::DUPLICATE).await?;
-    let copy = session.statement(staging::COPY).await?;
+    let copy = session.statement(recent::COPY).await?;
     let mut statements = Vec::with_capacity(inserts.len());
     for insert in &inserts {
         statements.push((session.statement(insert.text).await?, parameters(&insert.parameters)));
-    }
-    for kind in staging.kinds() {
-        statements.push((session.statement(&kind.insert()).await?, Vec::new()));
-    }
-    let grown = session.reach.iter().zip(&reach).any(|(known, reach)| known < reach);
-    if grown {
-        let values = reach.iter().map(|reach| reach as &(dyn ToSql + Sync)).collect();
-        statements.push((session.statement(REACH).await?, values));
     }
 
     let host_id = identity::host(&observations.host.id);
@@ -79,16 +63,13 @@ pub(super) async fn write(
         if duplicate.try_get(0)? {
             return Err(Fault::DuplicateHost);
         }
-        session.within(fill(copy, &staging)).await?;
+        session.within(fill(copy, &recent)).await?;
         session.within(finish(client, &statements)).await?;
         Ok(true)
     };
     match done.await {
         Ok(true) => {
             session.memory.remember(written);
-            for (known, reach) in session.reach.iter_mut().zip(reach) {
-                *known = reach.max(*known);
-            }
             Ok(())
         }
         Ok(false) => session.run("ROLLBACK").await,
@@ -104,9 +85,9 @@ fn parameters(parameters: &[Box<dyn ToSql + Sync + Send>]) -> Vec<&(dyn ToSql + 
     parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect()
 }
 
-async fn fill(copy: CopyInSink<Bytes>, staging: &Staging) -> Result<(), tokio_postgres::Error> {
+async fn fill(copy: CopyInSink<Bytes>, recent: &Recent) -> Result<(), tokio_postgres::Error> {
     let mut copy = Box::pin(copy);
-    copy.send(staging.encode()).await?;
+    copy.send(recent.encode()).await?;
     copy.as_mut().finish().await?;
     Ok(())
 }
@@ -189,29 +170,29 @@ fn whole_span(observations: &Observations, at: Timestamp, bucket: Duration) -> S
     Span::new(first, last, bucket)
 }
 
-fn stage<'o>(
+fn gather<'o>(
     observations: &'o Observations,
     bucket: Duration,
     whole: Span,
     dimensions: &mut Dimensions<'_, 'o>,
-) -> Staging {
-    let mut staging = Staging::default();
+) -> Recent {
+    let mut recent = Recent::default();
     for namespace in &observations.namespaces {
         dimensions.name(namespace.inode, namespace.name.as_deref(), whole.bucket);
     }
     for one in &observations.host.addresses {
         let id = dimensions.address(one.namespace, one.address, whole.bucket);
-        staging.add(Kind::Address, id, whole, FlowCounters::default());
+        recent.add(Kind::Address, id, whole, FlowCounters::default());
     }
     for flow in &observations.flows {
         let span = Span::new(flow.first_seen, flow.last_seen, bucket);
         let id = dimensions.flow(flow, span.bucket);
-        staging.add(Kind::Flow, id, span, flow.counters);
+        recent.add(Kind::Flow, id, span, flow.counters);
     }
     for listener in &observations.listeners {
         let span = Span::new(listener.first_seen, listener.last_seen, bucket);
         let id = dimensions.listener(listener, span.bucket);
-        staging.add(Kind::Listener, id, span, FlowCounters::default());
+        recent.add(Kind::Listener, id, span, FlowCounters::default());
     }
     for translation in &observations.translations {
         let span = Span::new(translation.first_seen, translation.last_seen, bucket);
@@ -221,7 +202,7 @@ fn stage<'o>(
             opened: translation.opened,
             ..FlowCounters::default()
         };
-        staging.add(Kind::Translation, id, span, counters);
+        recent.add(Kind::Translation, id, span, counters);
     }
-    staging
+    recent
 }

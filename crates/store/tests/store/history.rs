@@ -11,8 +11,8 @@ use netglass_store::{Database, Interest, Settings, dependencies};
 use netglass_testing::flush;
 
 use crate::support::{
-    ALWAYS, Place, address, at, between, each_backend, flow, flows, host, listeners, observations,
-    process,
+    ALWAYS, Place, address, all_flows, all_translations, at, between, each_backend, flow, flows,
+    host, listeners, observations, process,
 };
 
 each_backend! {
@@ -111,13 +111,16 @@ fn observations_of_one_flow_in_one_bucket_become_one(place: &Place) {
     for (first, last) in [(60, 70), (71, 80), (120, 125)] {
         database.write(&flush(&observations(vec![flow(80, first, last)], vec![]))).unwrap();
     }
-    let read = flows(database.as_mut(), ALWAYS);
-    assert_eq!(read.len(), 2);
+    database.maintain(at(300)).unwrap();
+    let read = flows(database.as_mut(), between(75, 75));
+    assert_eq!(read.len(), 1);
     assert_eq!((read[0].first_seen, read[0].last_seen), (at(60), at(80)));
     let mut expected = flow(80, 0, 0).counters;
     expected.append(&flow(80, 0, 0).counters);
     assert_eq!(read[0].counters, expected);
-    assert_eq!((read[1].first_seen, read[1].last_seen), (at(120), at(125)));
+    let read = flows(database.as_mut(), between(120, 120));
+    assert_eq!((read[0].first_seen, read[0].last_seen), (at(120), at(125)));
+    assert_eq!(read[0].counters, flow(80, 0, 0).counters);
 }
 
 fn flows_that_differ_in_anything_stay_apart(place: &Place) {
@@ -206,9 +209,12 @@ fn observations_of_a_flow_come_in_order_of_time(place: &Place) {
             .write(&flush(&observations(vec![flow(80, minute * 60, minute * 60 + 9)], vec![])))
             .unwrap();
     }
-    let times: Vec<_> =
-        flows(database.as_mut(), ALWAYS).iter().map(|flow| flow.first_seen).collect();
-    assert_eq!(times, [at(0), at(60), at(120), at(180)]);
+    let mut times = Vec::new();
+    database
+        .flows(ALWAYS, None, &mut |_, flow| times.extend([flow.first_seen, flow.last_seen]))
+        .unwrap();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!((times.first(), times.last()), (Some(&at(0)), Some(&at(189))));
 }
 
 fn a_clock_that_is_set_back_hides_nothing(place: &Place) {
@@ -264,8 +270,8 @@ fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
     "clone".clone_into(&mut written.host.id.hostname);
     database.write(&flush(&written)).unwrap();
     assert_eq!(database.hosts(ALWAYS).unwrap().len(), 2);
-    let mut owners = Vec::new();
-    database.flows(ALWAYS, None, &mut |host, _| owners.push(host.hostname.clone())).unwrap();
+    let mut owners: Vec<_> =
+        all_flows(database.as_mut(), ALWAYS).into_iter().map(|(host, _)| host.hostname).collect();
     owners.sort();
     assert_eq!(owners, ["a", "clone"]);
 }
@@ -379,31 +385,40 @@ fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same(place: &Plac
         let seen = observations(vec![flow(80, second, second + 50)], vec![listening]);
         database.write(&flush(&seen)).unwrap();
     }
-    let whole = |database: &mut dyn Database| {
-        let mut total = FlowCounters::default();
-        for flow in flows(database, ALWAYS) {
-            total.append(&flow.counters);
-        }
-        total
+    let told = |database: &mut dyn Database, window| {
+        let read = flows(database, window);
+        assert!(read.len() <= 1);
+        read.first().map(|flow| (flow.counters, flow.first_seen, flow.last_seen))
     };
-    let before = whole(database.as_mut());
+    let (begin, end) = (at(start), at(start + (3 * 24 * 60 - 1) * 60 + 50));
+    let before = told(database.as_mut(), ALWAYS).unwrap();
+    assert_eq!((before.1, before.2), (begin, end));
+    // The last two days and 1,200 seconds are younger than a week at their end.
     let now = at(start + 9 * DAY);
     assert_eq!(database.maintain(now).unwrap(), 0);
-    assert_eq!(whole(database.as_mut()), before);
-    let read = flows(database.as_mut(), ALWAYS);
-    // The last two days and 1,200 seconds are younger than a week at their end.
-    let days = read.iter().filter(|flow| flow.last_seen < at(22 * DAY)).count();
-    assert_eq!((days, read.len()), (2, 2 + 24 + 1), "two whole days, the rest by hour");
-    assert_eq!(read[0].first_seen, at(start));
-    assert_eq!(read[0].last_seen, at(21 * DAY - 10));
-    assert_eq!(listeners(database.as_mut(), ALWAYS).len(), read.len());
-    assert_eq!(flows(database.as_mut(), between(22 * DAY + 60, 22 * DAY + 70)).len(), 1);
+    assert_eq!(told(database.as_mut(), ALWAYS), Some(before));
+    assert_eq!(listeners(database.as_mut(), ALWAYS).len(), 1);
+
+    // A moment is as long as what it is kept in.
+    let span = |database: &mut dyn Database, moment| {
+        told(database, between(moment, moment + 10)).map(|(_, first, last)| (first, last))
+    };
+    let whole_day = Some((begin, at(21 * DAY - 10)));
+    assert_eq!(span(database.as_mut(), 20 * DAY + 5_000), whole_day);
+    let hour = Some((at(22 * DAY), at(22 * DAY + HOUR - 10)));
+    assert_eq!(span(database.as_mut(), 22 * DAY + 2_000), hour);
+    assert_eq!(span(database.as_mut(), 19 * DAY), None);
+    // A window from within a day to within a later one: that day, one day, and hours.
+    let (_, first, last) =
+        told(database.as_mut(), between(20 * DAY + 5_000, 22 * DAY + 5_000)).unwrap();
+    assert_eq!((first, last), (begin, at(22 * DAY + 2 * HOUR - 10)));
 
     // What comes late is added to what is there.
     database.write(&flush(&observations(vec![flow(80, start + 5, start + 6)], vec![]))).unwrap();
     database.maintain(now).unwrap();
-    assert_eq!(flows(database.as_mut(), ALWAYS).len(), read.len());
-    assert_eq!(whole(database.as_mut()).bytes_sent, before.bytes_sent + 100);
+    let after = told(database.as_mut(), ALWAYS).unwrap();
+    assert_eq!(after.0.bytes_sent, before.0.bytes_sent + 100);
+    assert_eq!(span(database.as_mut(), 20 * DAY + 5_000), whole_day);
 }
 
 fn a_few_nodes_are_read_as_all_are(place: &Place) {
@@ -498,8 +513,7 @@ fn translations_and_probes_come_back_as_they_were(place: &Place) {
     let second = Flush { sequence: 2, at: at(9), last: true, ..first.clone() };
     database.write(&second).unwrap();
 
-    let mut read = Vec::new();
-    database.translations(ALWAYS, &mut |host, it| read.push((host.clone(), it))).unwrap();
+    let read = all_translations(database.as_mut(), ALWAYS);
     let both = Translation { connections: 5, opened: 4, ..translation };
     assert_eq!(read, [(host("a"), both)]);
     let status = ProbeStatus {

@@ -10,11 +10,17 @@ use netglass_store::{Database, Settings, Window};
 use netglass_testing::{flush, require};
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use crate::support::{Place, at, flow, host, observations};
+use crate::support::{
+    Place, all_flows, all_listeners, all_translations, at, flow, host, observations,
+};
 
 const HOUR: i64 = 3600;
 /// Everything happens within so many hours, and is looked at when they are over.
 const HOURS: i64 = 30;
+/// How many flushes there may be, and how much of the time each of them is about: a host's arrive in
+/// order of time.
+const STEPS: usize = 12;
+const SPREAD: i64 = HOURS * HOUR / 12;
 
 /// To be written, or time to maintain.
 #[derive(Debug, Clone)]
@@ -33,19 +39,23 @@ fn counters() -> impl Strategy<Value = FlowCounters> {
     })
 }
 
-fn seen() -> impl Strategy<Value = HostFlow> {
-    (1_u16..5, 0..HOURS * HOUR, 0..2 * HOUR, counters()).prop_map(
-        |(port, last, length, counters)| HostFlow {
+fn seen(port: u16, step: usize) -> impl Strategy<Value = HostFlow> {
+    let begin = i64::try_from(step).unwrap() * SPREAD;
+    (begin..begin + SPREAD, 0..2 * HOUR, counters()).prop_map(move |(last, length, counters)| {
+        HostFlow {
             counters,
             // Times as the server keeps them: of whole microseconds.
             first_seen: Timestamp::from_nanoseconds((last - length) * 1_000_000_000 + 7_000),
             ..flow(port, 0, last)
-        },
-    )
+        }
+    })
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let write = (prop::collection::vec(seen(), 0..4), 0..2_u8).prop_map(|(flows, number)| {
+fn step(step: usize) -> impl Strategy<Value = Step> {
+    let flows = prop::sample::subsequence(vec![1, 2, 3, 4], 0..4).prop_flat_map(move |ports| {
+        ports.into_iter().map(|port| seen(port, step)).collect::<Vec<_>>()
+    });
+    let write = (flows, 0..2_u8).prop_map(|(flows, number)| {
         let listeners = flows.iter().map(|flow| Listener {
             namespace: flow.namespace,
             protocol: flow.protocol,
@@ -83,9 +93,9 @@ fn answers(database: &mut dyn Database, window: Window) -> Vec<String> {
     for host in database.hosts(window).unwrap() {
         add(&host);
     }
-    database.flows(window, None, &mut |host, flow| add(&(host, flow))).unwrap();
-    database.listeners(window, None, &mut |host, listener| add(&(host, listener))).unwrap();
-    database.translations(window, &mut |host, one| add(&(host, one))).unwrap();
+    all_flows(database, window).iter().for_each(|flow| add(flow));
+    all_listeners(database, window).iter().for_each(|listener| add(listener));
+    all_translations(database, window).iter().for_each(|translation| add(translation));
     for status in database.probes().unwrap() {
         add(&ProbeStatus { ledger: netglass_model::Ledger::default(), ..status });
     }
@@ -102,12 +112,19 @@ fn whatever_is_written_both_backends_give_the_same_answers() {
         retention: Duration::from_secs(28 * 3600),
         ..Settings::default()
     };
-    let steps = (prop::collection::vec(step(), 1..12), 0..HOURS * HOUR, 0..5 * HOUR);
+    let steps = (1..=STEPS).prop_flat_map(|count| (0..count).map(step).collect::<Vec<_>>());
+    let steps = (steps, 0..HOURS * HOUR, 0..5 * HOUR);
     let mut runner = TestRunner::new(ProptestConfig { cases: 24, ..ProptestConfig::default() });
     let checked = runner.run(&steps, |(steps, since, length)| {
         let places = [Place::sqlite(), Place::postgresql()];
         let mut databases = places.each_ref().map(|place| place.open(settings));
-        for step in steps {
+        // What comes late is told more finely by one of them, until it is put away.
+        let maintained = steps.iter().filter_map(|step| match step {
+            Step::Maintain(now) => Some(*now),
+            Step::Write(_) => None,
+        });
+        let last = maintained.max().map(Step::Maintain);
+        for step in steps.into_iter().chain(last) {
             let flush = match &step {
                 Step::Write(all) => Some(Flush { at: at(HOURS * HOUR), ..flush(all) }),
                 Step::Maintain(_) => None,

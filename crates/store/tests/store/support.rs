@@ -15,7 +15,7 @@ use std::{
 use netglass_model::{
     Attribution, Direction, Endpoint, Failures, FlowCounters, Host, HostAddress, HostFlow, HostId,
     Listener, NamespaceInode, NetworkNamespace, Observations, Process, Protocol, RttSamples,
-    Timestamp,
+    Timestamp, Translation,
 };
 use netglass_store::{Access, Database, DatabaseUrl, Error, Settings, Window, open};
 use netglass_testing::PostgreSql;
@@ -175,16 +175,95 @@ pub(crate) fn observations(flows: Vec<HostFlow>, listeners: Vec<Listener>) -> Ob
     }
 }
 
+/// The flows of a window: what is told of each put together, which a database may do as it reads.
 pub(crate) fn flows(database: &mut dyn Database, window: Window) -> Vec<HostFlow> {
-    let mut flows = Vec::new();
-    database.flows(window, None, &mut |_, flow| flows.push(flow)).unwrap();
+    all_flows(database, window).into_iter().map(|(_, flow)| flow).collect()
+}
+
+/// The same, each with its host.
+pub(crate) fn all_flows(database: &mut dyn Database, window: Window) -> Vec<(HostId, HostFlow)> {
+    let mut flows: Vec<(HostId, HostFlow)> = Vec::new();
+    let same = |a: &HostFlow, b: &HostFlow| {
+        let HostFlow { counters, first_seen, last_seen, .. } = *b;
+        HostFlow { counters, first_seen, last_seen, ..a.clone() } == *b
+    };
+    database
+        .flows(window, None, &mut |host, flow| {
+            let known = flows.iter_mut().find(|(its, known)| its == host && same(known, &flow));
+            match known {
+                Some((_, known)) => {
+                    known.counters.append(&flow.counters);
+                    known.first_seen = known.first_seen.min(flow.first_seen);
+                    known.last_seen = known.last_seen.max(flow.last_seen);
+                }
+                None => flows.push((host.clone(), flow)),
+            }
+        })
+        .unwrap();
     flows
 }
 
+/// How many of the flows that [`flow`] makes were written, in all.
+pub(crate) fn written(database: &mut dyn Database) -> usize {
+    let each = flow(1, 0, 0).counters.bytes_sent;
+    let sent: u64 = flows(database, ALWAYS).iter().map(|flow| flow.counters.bytes_sent).sum();
+    assert_eq!(sent % each, 0);
+    usize::try_from(sent / each).unwrap()
+}
+
+/// The listeners of a window, in the same way.
 pub(crate) fn listeners(database: &mut dyn Database, window: Window) -> Vec<Listener> {
-    let mut listeners = Vec::new();
-    database.listeners(window, None, &mut |_, listener| listeners.push(listener)).unwrap();
+    all_listeners(database, window).into_iter().map(|(_, listener)| listener).collect()
+}
+
+/// The same, each with its host.
+pub(crate) fn all_listeners(
+    database: &mut dyn Database,
+    window: Window,
+) -> Vec<(HostId, Listener)> {
+    let mut listeners: Vec<(HostId, Listener)> = Vec::new();
+    let same = |a: &Listener, b: &Listener| {
+        let Listener { first_seen, last_seen, .. } = *b;
+        Listener { first_seen, last_seen, ..a.clone() } == *b
+    };
+    database
+        .listeners(window, None, &mut |host, listener| {
+            let known =
+                listeners.iter_mut().find(|(its, known)| its == host && same(known, &listener));
+            match known {
+                Some((_, known)) => {
+                    known.first_seen = known.first_seen.min(listener.first_seen);
+                    known.last_seen = known.last_seen.max(listener.last_seen);
+                }
+                None => listeners.push((host.clone(), listener)),
+            }
+        })
+        .unwrap();
     listeners
+}
+
+/// The translations of a window, in the same way, each with its host.
+pub(crate) fn all_translations(
+    database: &mut dyn Database,
+    window: Window,
+) -> Vec<(HostId, Translation)> {
+    let mut translations: Vec<(HostId, Translation)> = Vec::new();
+    let key = |it: &Translation| (it.namespace, it.protocol, it.original, it.translated);
+    database
+        .translations(window, &mut |host, one| {
+            let known =
+                translations.iter_mut().find(|(its, known)| its == host && key(known) == key(&one));
+            match known {
+                Some((_, known)) => {
+                    known.append(one.connections, one.opened);
+                    known.first_seen = known.first_seen.min(one.first_seen);
+                    known.last_seen = known.last_seen.max(one.last_seen);
+                }
+                None => translations.push((host.clone(), one)),
+            }
+        })
+        .unwrap();
+    translations
 }
 
 /// The names of the files in a directory, sorted.
