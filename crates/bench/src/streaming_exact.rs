@@ -161,7 +161,7 @@ fn in_database(path: &Path, namespaces: [u64; 2]) -> Result<Opens> {
     const ROWS: &str = "
         SELECT flow_id, direction, connections, opened
         FROM flow_observation JOIN flow USING (flow_id) JOIN namespace USING (namespace_id)
-        WHERE protocol = 6 AND inode IN (?1, ?2)
+        WHERE resolution = 0 AND protocol = 6 AND inode IN (?1, ?2)
         ORDER BY flow_id, bucket";
     let open = || -> rusqlite::Result<Opens> {
         let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -196,13 +196,16 @@ mod tests {
             .execute_batch(
                 "CREATE TABLE namespace (namespace_id, inode);
                  CREATE TABLE flow (flow_id, namespace_id, protocol, direction);
-                 CREATE TABLE flow_observation (bucket, flow_id, connections, opened);
+                 CREATE TABLE flow_observation
+                    (resolution, bucket, flow_id, connections, opened);
                  INSERT INTO namespace VALUES (1, 11), (2, 22), (3, 33);
                  INSERT INTO flow VALUES (1, 1, 6, 0), (2, 2, 6, 1), (3, 3, 6, 0), (4, 1, 17, 0);
                  -- Two of the ten lived on in the second bucket, in which five were opened.
-                 INSERT INTO flow_observation VALUES (60, 1, 10, 10), (120, 1, 7, 5);
-                 INSERT INTO flow_observation VALUES (60, 2, 20, 0), (120, 2, 1, 1);
-                 INSERT INTO flow_observation VALUES (60, 3, 100, 100), (60, 4, 100, 100);",
+                 INSERT INTO flow_observation VALUES (0, 60, 1, 10, 10), (0, 120, 1, 7, 5);
+                 INSERT INTO flow_observation VALUES (0, 60, 2, 20, 0), (0, 120, 2, 1, 1);
+                 INSERT INTO flow_observation VALUES (0, 60, 3, 100, 100), (0, 60, 4, 100, 100);
+                 -- The hour of the first one once more.
+                 INSERT INTO flow_observation VALUES (1, 0, 1, 15, 15);",
             )
             .unwrap();
         let counted = in_database(&path, [11, 22]).unwrap();

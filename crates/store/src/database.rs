@@ -23,9 +23,9 @@ pub enum Access {
 pub struct Settings {
     /// The length of a time bucket: observations of one flow within it become one row.
     pub bucket: Duration,
-    /// How old observations are that are put together by hour.
+    /// How old observations are of which nothing finer than the hour is kept.
     pub hourly_after: Duration,
-    /// How old those are that are put together by day.
+    /// How old those are of which nothing finer than the day is kept.
     pub daily_after: Duration,
     /// How long observations are kept.
     pub retention: Duration,
@@ -82,11 +82,12 @@ pub trait Database: Send {
     /// [`FlowCounters::append`]: netglass_model::FlowCounters::append
     fn write(&mut self, flush: &Flush) -> Result<(), Error>;
 
-    /// Puts what is old together by hour, what is older by day, and removes what ended before the
-    /// retention began. Returns how many observations of flows and listeners were removed.
+    /// Removes what is kept by hour or by day alone from now on, as it was written or by hour, and
+    /// what ended before the retention began. Returns of how many days of flows and listeners
+    /// nothing is left.
     ///
     /// This goes in small steps between which others can write; an error leaves the steps before
-    /// it done. A moment is at one resolution at any time.
+    /// it done. Nothing is read any more of what remains to be removed.
     fn maintain(&mut self, now: Timestamp) -> Result<u64, Error>;
 
     /// Every run of a probe that is known, by host, the newest one first. Those that ended are
@@ -101,8 +102,8 @@ pub trait Database: Send {
     fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error>;
 
     /// Every observation of a flow that touches the window, of those that are `wanted` or of all, in
-    /// order of time for each flow; several of one flow may come put together. On an error `visit`
-    /// may have seen a part of them.
+    /// order of time for each flow; several of one flow may come put together. What is kept by
+    /// hour or by day alone is one observation. On an error `visit` may have seen a part of them.
     fn flows(
         &mut self,
         window: Window,
@@ -131,7 +132,8 @@ pub trait Database: Send {
     ) -> Result<(), Error>;
 
     /// Every observation of a translation that touches the window, in order of time for each
-    /// translation. On an error `visit` may have seen a part of them.
+    /// translation; several of one may come put together. On an error `visit` may have seen a part
+    /// of them.
     fn translations(
         &mut self,
         window: Window,

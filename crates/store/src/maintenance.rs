@@ -1,4 +1,4 @@
-//! When old observations are put together and removed.
+//! When old observations are removed.
 
 use std::time::Duration;
 

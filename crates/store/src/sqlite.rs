@@ -9,11 +9,11 @@ mod counters;
 mod fault;
 mod files;
 mod migration;
+mod observation;
 mod probe;
 mod prune;
 mod read;
 mod resolution;
-mod rollup;
 mod select;
 mod write;
 
@@ -132,11 +132,8 @@ impl Database for Sqlite {
 
     fn maintain(&mut self, now: Timestamp) -> Result<u64, Error> {
         self.with_write_access(
-            "put old observations of the database together",
-            |connection, settings| {
-                rollup::roll_up(connection, settings, now)?;
-                prune::prune(connection, now.saturating_sub(settings.retention))
-            },
+            "remove old observations from the database",
+            |connection, settings| prune::maintain(connection, settings, now),
         )
     }
 

@@ -124,7 +124,8 @@ fn a_connection_that_was_not_accepted_is_counted_and_its_server_is_the_listener(
         // The server's own end: 1 is passive.
         let stored = rusqlite::Connection::open(database.path()).unwrap();
         let passive = "SELECT process_id, connections
-                       FROM flow JOIN flow_observation USING (flow_id) WHERE direction = 1";
+                       FROM flow JOIN flow_observation USING (flow_id)
+                       WHERE resolution = 0 AND direction = 1";
         let row: (Option<i64>, i64) =
             stored.query_row(passive, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!(row, (None, 3));

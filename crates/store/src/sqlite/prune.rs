@@ -1,35 +1,47 @@
-//! Removing what is older than the retention.
+//! Removing what is older than it is kept.
 
-use std::{thread, time::Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use netglass_model::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{fault::Fault, probe, resolution::Resolution};
+use super::{fault::Fault, probe, resolution::Extent};
+use crate::{Settings, resolution::Resolution};
 
 /// How many rows one transaction removes: some milliseconds, during which others must wait.
 const CHUNK: u32 = 2_000;
 
-/// Removes observations that ended before `cutoff`, then the dimensions that no observation names
-/// any more. Hosts stay. Returns how many observations of flows and listeners that were.
+/// Removes what is older than each resolution is kept, and observations that ended before the
+/// retention began at all of them, then the dimensions that no observation names any more. Hosts
+/// stay. Returns how many days of flows and listeners that were.
 ///
 /// The file gives pages back once more than a quarter of it is free; below that the free pages are
 /// what the next minutes are written to, so that a steady load neither grows nor moves the file.
-pub(super) fn prune(connection: &mut Connection, cutoff: Timestamp) -> Result<u64, Fault> {
+pub(super) fn maintain(
+    connection: &mut Connection,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    keep_since(connection, settings, now)?;
+    let cutoff = now.saturating_sub(settings.retention);
     let mut removed = 0;
-    for resolution in Resolution::ALL {
-        let remove = |connection: &mut Connection, what: &str| {
-            repeat(connection, CHUNK as usize, |transaction| {
-                old(what, transaction, resolution, cutoff)
-            })
-        };
-        removed += remove(connection, "flow")?;
-        removed += remove(connection, "listener")?;
-        remove(connection, "address")?;
-        remove(connection, "translation")?;
+    for (what, counts) in
+        [("flow", true), ("listener", true), ("address", false), ("translation", false)]
+    {
+        for resolution in Resolution::ALL {
+            repeat(connection, |transaction| replaced(what, transaction, resolution))?;
+            let old = repeat(connection, |transaction| old(what, transaction, resolution, cutoff))?;
+            // All that is left of an observation is in its day.
+            if counts && resolution == Resolution::Day {
+                removed += old;
+            }
+        }
     }
     for dimension in DIMENSIONS {
-        repeat(connection, CHUNK as usize, |transaction| unused(dimension, transaction, cutoff))?;
+        repeat(connection, |transaction| unused(dimension, transaction, cutoff))?;
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     probe::forget(&transaction, cutoff)?;
@@ -38,11 +50,40 @@ pub(super) fn prune(connection: &mut Connection, cutoff: Timestamp) -> Result<u6
     Ok(removed)
 }
 
+/// Says from when on each resolution is kept, before anything is removed: a reader must not look
+/// for what is half gone.
+fn keep_since(
+    connection: &mut Connection,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let nothing_kept = Settings {
+        hourly_after: Duration::ZERO,
+        daily_after: Duration::ZERO,
+        retention: Duration::ZERO,
+        ..*settings
+    };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for resolution in Resolution::ALL {
+        // What is gone does not come back. What lies in the future was said by a clock that was
+        // ahead: it must not hide all that is written until then.
+        transaction.execute(
+            "UPDATE extent SET kept_since = max(?2, min(kept_since, ?3)) WHERE resolution = ?1",
+            (
+                resolution,
+                resolution.kept_since(settings, now).as_nanoseconds(),
+                resolution.kept_since(&nothing_kept, now).as_nanoseconds(),
+            ),
+        )?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
 /// Runs `step` in a transaction of its own until it finds less than a full chunk, and says how much
 /// it found in all.
-pub(super) fn repeat(
+fn repeat(
     connection: &mut Connection,
-    chunk: usize,
     step: impl Fn(&Transaction<'_>) -> Result<usize, Fault>,
 ) -> Result<u64, Fault> {
     let mut total = 0;
@@ -52,7 +93,7 @@ pub(super) fn repeat(
         let removed = step(&transaction)?;
         transaction.commit()?;
         total += removed as u64;
-        if removed < chunk {
+        if removed < CHUNK as usize {
             return Ok(total);
         }
         // SQLite knows no queue of writers: whoever asks again at once may keep the others out.
@@ -60,6 +101,20 @@ pub(super) fn repeat(
     }
 }
 
+/// Removes a chunk of what is kept at coarser resolutions alone.
+fn replaced(
+    what: &str,
+    transaction: &Transaction<'_>,
+    resolution: Resolution,
+) -> Result<usize, Fault> {
+    if resolution == Resolution::Day {
+        return Ok(0);
+    }
+    let kept_since = Extent::of(transaction, resolution)?.kept_since;
+    remove(what, transaction, resolution, "bucket < ?2", kept_since)
+}
+
+/// Removes a chunk of what ended before `cutoff`.
 fn old(
     what: &str,
     transaction: &Transaction<'_>,
@@ -67,13 +122,24 @@ fn old(
     cutoff: Timestamp,
 ) -> Result<usize, Fault> {
     // The start of a bucket may be too old while its end is not; what it holds then stays.
+    let condition = "bucket < ?2 AND last_seen < ?2";
+    remove(what, transaction, resolution, condition, cutoff.as_nanoseconds())
+}
+
+fn remove(
+    what: &str,
+    transaction: &Transaction<'_>,
+    resolution: Resolution,
+    condition: &str,
+    moment: i64,
+) -> Result<usize, Fault> {
     let removed = transaction.execute(
         &format!(
             "DELETE FROM {what}_observation WHERE resolution = ?1 AND (bucket, {what}_id) IN (
                 SELECT bucket, {what}_id FROM {what}_observation
-                WHERE resolution = ?1 AND bucket < ?2 AND last_seen < ?2 LIMIT ?3)"
+                WHERE resolution = ?1 AND {condition} LIMIT ?3)"
         ),
-        (resolution, cutoff.as_nanoseconds(), CHUNK),
+        (resolution, moment, CHUNK),
     )?;
     Ok(removed)
 }
@@ -126,11 +192,9 @@ fn unused(
             while old(observed, transaction, resolution, cutoff)? > 0 {}
         }
     }
-    // No observation ends later than its bucket's start and the reach.
-    let mut before = i64::MAX;
-    for resolution in Resolution::ALL {
-        before = before.min(resolution.bucket_before(transaction, cutoff)?);
-    }
+    // No observation ends later than the start of the bucket that it was written in and the reach.
+    let reach = Extent::of(transaction, Resolution::Written)?.reach;
+    let before = cutoff.as_nanoseconds().saturating_sub(reach);
     let removed = transaction.execute(
         &format!(
             "DELETE FROM {table} WHERE rowid IN (

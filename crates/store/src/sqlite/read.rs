@@ -1,7 +1,7 @@
 //! Reading what is kept.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction};
 use super::{
     codec, counters,
     fault::Fault,
-    resolution::Resolution,
+    observation::{FIRST_SEEN, LAST_SEEN, OTHERS, Observations, Visit},
     select::{self, Ids},
 };
 use crate::{Family, Selection, Window};
@@ -31,21 +31,21 @@ pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<H
         hosts.insert(row.get::<_, i64>(0)?, host);
     }
 
+    let mut seen = BTreeSet::new();
+    Observations::new(&transaction, "address", &[], window)?.each(&mut |id, _| {
+        seen.insert(id);
+        Ok(())
+    })?;
     let mut statement = transaction.prepare(
         "SELECT host_id, inode, address FROM host_address JOIN namespace USING (namespace_id)
-         WHERE address_id IN (
-            SELECT address_id FROM address_observation
-            WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
-                AND first_seen <= ?5 AND last_seen >= ?4)",
+         WHERE address_id = ?1",
     )?;
-    for resolution in Resolution::ALL {
-        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
-        while let Some(row) = rows.next()? {
-            let host = hosts.get_mut(&row.get(0)?).ok_or_else(|| dangling("an address", "host"))?;
-            let address =
-                HostAddress { namespace: inode(row, 1)?, address: codec::address(row, 2)? };
-            host.addresses.push(address);
-        }
+    for id in seen {
+        let mut rows = statement.query((id,))?;
+        let row = rows.next()?.ok_or_else(|| dangling("an observation", "address"))?;
+        let host = hosts.get_mut(&row.get(0)?).ok_or_else(|| dangling("an address", "host"))?;
+        host.addresses
+            .push(HostAddress { namespace: inode(row, 1)?, address: codec::address(row, 2)? });
     }
 
     let mut hosts: Vec<_> = hosts.into_values().collect();
@@ -95,9 +95,10 @@ pub(super) fn flows(
     // Where a few flows are read, each comes by itself, and what was seen of it is put together.
     let is_narrow = wanted.is_some();
     let mut last: Option<(i64, Arc<HostId>, HostFlow)> = None;
-    each_observation(&transaction, "flow", &counters::NAMES, window, wanted, |id, row| {
-        let counters = counters::from_row(row, 3)?;
-        let (first_seen, last_seen) = (codec::timestamp(row, 1)?, codec::timestamp(row, 2)?);
+    let mut observations = Observations::new(&transaction, "flow", &counters::NAMES, window)?;
+    visit_wanted(&mut observations, wanted, &mut |id, row| {
+        let counters = counters::from_row(row, OTHERS)?;
+        let (first_seen, last_seen) = times(row)?;
         if let Some((_, _, flow)) = last.as_mut().filter(|(last, ..)| is_narrow && *last == id) {
             flow.counters.append(&counters);
             flow.first_seen = flow.first_seen.min(first_seen);
@@ -136,17 +137,14 @@ pub(super) fn listeners(
     let mut known: HashMap<i64, (Arc<HostId>, Listener)> = HashMap::new();
 
     let wanted = wanted.map(|wanted| select::listeners(&transaction, wanted)).transpose()?;
-    each_observation(&transaction, "listener", &[], window, wanted, |id, row| {
+    let mut observations = Observations::new(&transaction, "listener", &[], window)?;
+    visit_wanted(&mut observations, wanted, &mut |id, row| {
         let (host, listener) = match known.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(listener(&mut find, id, &mut dimensions)?),
         };
-        let observed = Listener {
-            first_seen: codec::timestamp(row, 1)?,
-            last_seen: codec::timestamp(row, 2)?,
-            ..listener.clone()
-        };
-        visit(host, observed);
+        let (first_seen, last_seen) = times(row)?;
+        visit(host, Listener { first_seen, last_seen, ..listener.clone() });
         Ok(())
     })
 }
@@ -161,26 +159,18 @@ pub(super) fn members(
 ) -> Result<(), Fault> {
     let transaction = connection.transaction()?;
     let mut dimensions = Dimensions::new(&transaction)?;
-    let mut seen = Vec::new();
+    let mut kinds = Vec::new();
     for what in ["flow", "listener"] {
-        let index = by_id(what);
-        seen.push(transaction.prepare(&format!(
-            "SELECT EXISTS (
-                SELECT 1 FROM {what} CROSS JOIN {what}_observation {index} USING ({what}_id)
-                WHERE process_id = ?6 AND resolution = ?1 AND bucket BETWEEN ?2 AND ?3
-                    AND first_seen <= ?5 AND last_seen >= ?4)"
-        ))?);
-    }
-    let mut spans = Vec::new();
-    for resolution in Resolution::ALL {
-        spans.push(within(&transaction, resolution, window)?);
+        let owned = format!("SELECT {what}_id FROM {what} WHERE process_id = ?1");
+        let observations = Observations::new(&transaction, what, &[], window)?;
+        kinds.push((transaction.prepare(&owned)?, observations));
     }
     for (id, host) in select::processes(&transaction, families)? {
         let mut is_seen = false;
-        for statement in &mut seen {
-            for &(resolution, first, last, since, until) in &spans {
-                let found = (resolution, first, last, since, until, id);
-                is_seen = is_seen || statement.query_row(found, |row| row.get(0))?;
+        for (owned, observations) in &mut kinds {
+            let mut rows = owned.query((id,))?;
+            while !is_seen && let Some(row) = rows.next()? {
+                is_seen = observations.has(row.get(0)?)?;
             }
         }
         if is_seen {
@@ -190,54 +180,18 @@ pub(super) fn members(
     Ok(())
 }
 
-/// What has the observations of a flow or listener found by its id: without, `SQLite` takes what
-/// others did in the window for the shorter way.
-fn by_id(what: &str) -> String {
-    format!("INDEXED BY {what}_observation_{what}")
+/// Visits the observations of those that are wanted, one after the other, or of all.
+fn visit_wanted(
+    observations: &mut Observations<'_>,
+    wanted: Option<Ids>,
+    visit: &mut Visit<'_>,
+) -> Result<(), Fault> {
+    let Some(wanted) = wanted else { return observations.each(visit) };
+    wanted.into_iter().try_for_each(|id| observations.of_one(id, visit))
 }
 
-/// Visits the observations of flows or listeners that touch the window in order of time, of those
-/// that are wanted or of all: both times stand behind the id, then the columns.
-fn each_observation(
-    transaction: &Transaction<'_>,
-    what: &str,
-    columns: &[&str],
-    window: Window,
-    wanted: Option<Ids>,
-    mut visit: impl FnMut(i64, &Row<'_>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let columns = columns.iter().flat_map(|column| [", ", column]).collect::<String>();
-    let select = |index, condition, order| {
-        format!(
-            "SELECT {what}_id, first_seen, last_seen{columns} FROM {what}_observation {index}
-             WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
-                AND first_seen <= ?5 AND last_seen >= ?4{condition}
-             ORDER BY {order}"
-        )
-    };
-    let Some(wanted) = wanted else {
-        let mut statement =
-            transaction.prepare(&select(String::new(), "", format!("bucket, {what}_id")))?;
-        for resolution in Resolution::ALL {
-            let mut rows = statement.query(within(transaction, resolution, window)?)?;
-            while let Some(row) = rows.next()? {
-                visit(row.get(0)?, row)?;
-            }
-        }
-        return Ok(());
-    };
-    let of_one = format!(" AND {what}_id = ?6");
-    let mut statement = transaction.prepare(&select(by_id(what), &of_one, "bucket".to_owned()))?;
-    for resolution in Resolution::ALL {
-        let (resolution, first, last, since, until) = within(transaction, resolution, window)?;
-        for &id in &wanted {
-            let mut rows = statement.query((resolution, first, last, since, until, id))?;
-            while let Some(row) = rows.next()? {
-                visit(id, row)?;
-            }
-        }
-    }
-    Ok(())
+fn times(row: &Row<'_>) -> Result<(Timestamp, Timestamp), Fault> {
+    Ok((codec::timestamp(row, FIRST_SEEN)?, codec::timestamp(row, LAST_SEEN)?))
 }
 
 /// Every observation of a translation that touches the window, in order of time.
@@ -248,50 +202,29 @@ pub(super) fn translations(
 ) -> Result<(), Fault> {
     let transaction = connection.transaction()?;
     let dimensions = Dimensions::new(&transaction)?;
-    let mut statement = transaction.prepare(
+    let mut find = transaction.prepare(
         "SELECT namespace_id, protocol, original_client, original_server, original_port,
-            translated_client, translated_server, translated_port, connections, opened,
-            first_seen, last_seen
-         FROM translation_observation JOIN translation USING (translation_id)
-         WHERE resolution = ?1 AND bucket BETWEEN ?2 AND ?3
-            AND first_seen <= ?5 AND last_seen >= ?4
-         ORDER BY bucket, translation_id",
+            translated_client, translated_server, translated_port
+         FROM translation WHERE translation_id = ?1",
     )?;
-    for resolution in Resolution::ALL {
-        let mut rows = statement.query(within(&transaction, resolution, window)?)?;
-        while let Some(row) = rows.next()? {
-            let (host, namespace) = dimensions.place(row)?;
-            let route = |column| -> Result<Route, Fault> {
-                Ok(Route {
-                    client: codec::address(row, column)?,
-                    server: codec::endpoint(row, column + 1)?,
-                })
-            };
-            let translation = Translation {
-                namespace,
-                protocol: codec::protocol(row, 1)?,
-                original: route(2)?,
-                translated: route(5)?,
-                connections: codec::count(row, 8)?,
-                opened: codec::count(row, 9)?,
-                first_seen: codec::timestamp(row, 10)?,
-                last_seen: codec::timestamp(row, 11)?,
-            };
-            visit(&host, translation);
-        }
-    }
-    Ok(())
-}
-
-/// What finds the observations of one resolution that touch the window: the resolution, the first
-/// and last bucket, the window.
-fn within(
-    transaction: &Transaction<'_>,
-    resolution: Resolution,
-    window: Window,
-) -> Result<(Resolution, i64, i64, i64, i64), Fault> {
-    let [first, last, since, until] = resolution.bounds(transaction, window)?;
-    Ok((resolution, first, last, since, until))
+    let mut known: HashMap<i64, (Arc<HostId>, Translation)> = HashMap::new();
+    let columns = ["connections", "opened"];
+    Observations::new(&transaction, "translation", &columns, window)?.each(&mut |id, row| {
+        let (host, translation) = match known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(translation(&mut find, id, &dimensions)?),
+        };
+        let (first_seen, last_seen) = times(row)?;
+        let observed = Translation {
+            connections: codec::count(row, OTHERS)?,
+            opened: codec::count(row, OTHERS + 1)?,
+            first_seen,
+            last_seen,
+            ..*translation
+        };
+        visit(host, observed);
+        Ok(())
+    })
 }
 
 /// What flows and listeners refer to, each read once.
@@ -404,6 +337,33 @@ fn listener(
         last_seen: Timestamp::default(),
     };
     Ok((host, listener))
+}
+
+fn translation(
+    find: &mut Statement<'_>,
+    id: i64,
+    dimensions: &Dimensions<'_>,
+) -> Result<(Arc<HostId>, Translation), Fault> {
+    let mut rows = find.query((id,))?;
+    let row = rows.next()?.ok_or_else(|| dangling("an observation", "translation"))?;
+    let (host, namespace) = dimensions.place(row)?;
+    let route = |column| -> Result<Route, Fault> {
+        Ok(Route {
+            client: codec::address(row, column)?,
+            server: codec::endpoint(row, column + 1)?,
+        })
+    };
+    let translation = Translation {
+        namespace,
+        protocol: codec::protocol(row, 1)?,
+        original: route(2)?,
+        translated: route(5)?,
+        connections: 0,
+        opened: 0,
+        first_seen: Timestamp::default(),
+        last_seen: Timestamp::default(),
+    };
+    Ok((host, translation))
 }
 
 fn host_id(row: &Row<'_>, column: usize) -> Result<HostId, Fault> {

@@ -16,8 +16,8 @@ use super::{
     counters,
     fault::Fault,
     probe,
-    resolution::Resolution,
 };
+use crate::resolution::Resolution;
 
 /// Adds what `flush` holds in time buckets of length `bucket`: all of it, or none; nothing where it
 /// has arrived before.
@@ -53,9 +53,26 @@ impl Span {
         }
     }
 
-    /// How far it reaches from the start of its bucket.
-    fn reach(self) -> i64 {
-        self.last.saturating_sub(self.bucket).max(self.bucket.saturating_sub(self.first))
+    /// The bucket of each resolution.
+    fn buckets(self) -> [(Resolution, i64); 3] {
+        Resolution::ALL.map(|resolution| {
+            let written = Timestamp::from_nanoseconds(self.bucket);
+            let bucket = resolution.length().map_or(written, |length| written.bucket(length));
+            (resolution, bucket.as_nanoseconds())
+        })
+    }
+}
+
+/// How far observations reach from the starts of their buckets, at each resolution.
+#[derive(Debug, Default)]
+struct Reach([i64; 3]);
+
+impl Reach {
+    fn add(&mut self, span: Span) {
+        for (reach, (_, bucket)) in self.0.iter_mut().zip(span.buckets()) {
+            let farthest = span.last.saturating_sub(bucket).max(bucket.saturating_sub(span.first));
+            *reach = farthest.max(*reach);
+        }
     }
 }
 
@@ -184,7 +201,8 @@ impl<'c, 'o> Writer<'c, 'o> {
 
     fn write(mut self, observations: &'o Observations, at: Timestamp) -> Result<(), Fault> {
         let whole = self.whole_span(observations, at);
-        let mut reach = whole.reach();
+        let mut reach = Reach::default();
+        reach.add(whole);
         for namespace in &observations.namespaces {
             self.name_namespace(namespace, whole.bucket)?;
         }
@@ -192,18 +210,20 @@ impl<'c, 'o> Writer<'c, 'o> {
             self.write_address(address, whole)?;
         }
         for flow in &observations.flows {
-            reach = reach.max(self.write_flow(flow)?.reach());
+            reach.add(self.write_flow(flow)?);
         }
         for listener in &observations.listeners {
-            reach = reach.max(self.write_listener(listener)?.reach());
+            reach.add(self.write_listener(listener)?);
         }
         for translation in &observations.translations {
-            reach = reach.max(self.write_translation(translation)?.reach());
+            reach.add(self.write_translation(translation)?);
         }
-        self.transaction.execute(
-            "UPDATE extent SET reach = ?1 WHERE resolution = ?2 AND reach < ?1",
-            (reach, Resolution::Written),
-        )?;
+        for (resolution, reach) in Resolution::ALL.into_iter().zip(reach.0) {
+            self.transaction.execute(
+                "UPDATE extent SET reach = ?1 WHERE resolution = ?2 AND reach < ?1",
+                (reach, resolution),
+            )?;
+        }
         Ok(())
     }
 
@@ -241,13 +261,9 @@ impl<'c, 'o> Writer<'c, 'o> {
         let namespace_id = self.namespace_id(address.namespace, span.bucket)?;
         let bytes = AddressColumn::new(address.address);
         let id = self.address.id(&[&namespace_id, &bytes], span.bucket)?;
-        self.address_observation.execute((
-            Resolution::Written,
-            span.bucket,
-            id,
-            span.first,
-            span.last,
-        ))?;
+        for (resolution, bucket) in span.buckets() {
+            self.address_observation.execute((resolution, bucket, id, span.first, span.last))?;
+        }
         Ok(())
     }
 
@@ -279,11 +295,12 @@ impl<'c, 'o> Writer<'c, 'o> {
             ],
             span.bucket,
         )?;
-        let written = Resolution::Written;
-        let seen: [&dyn ToSql; 5] = [&written, &span.bucket, &id, &span.first, &span.last];
         let counters = counters::to_columns(&flow.counters);
-        let counters = counters.iter().map(|counter| counter as &dyn ToSql);
-        self.flow_observation.execute(params_from_iter(seen.into_iter().chain(counters)))?;
+        for (resolution, bucket) in span.buckets() {
+            let seen: [&dyn ToSql; 5] = [&resolution, &bucket, &id, &span.first, &span.last];
+            let counters = counters.iter().map(|counter| counter as &dyn ToSql);
+            self.flow_observation.execute(params_from_iter(seen.into_iter().chain(counters)))?;
+        }
         Ok(span)
     }
 
@@ -301,13 +318,9 @@ impl<'c, 'o> Writer<'c, 'o> {
             ],
             span.bucket,
         )?;
-        self.listener_observation.execute((
-            Resolution::Written,
-            span.bucket,
-            id,
-            span.first,
-            span.last,
-        ))?;
+        for (resolution, bucket) in span.buckets() {
+            self.listener_observation.execute((resolution, bucket, id, span.first, span.last))?;
+        }
         Ok(span)
     }
 
@@ -328,15 +341,17 @@ impl<'c, 'o> Writer<'c, 'o> {
             ],
             span.bucket,
         )?;
-        self.translation_observation.execute((
-            Resolution::Written,
-            span.bucket,
-            id,
-            span.first,
-            span.last,
-            count_to_column(translation.connections),
-            count_to_column(translation.opened),
-        ))?;
+        for (resolution, bucket) in span.buckets() {
+            self.translation_observation.execute((
+                resolution,
+                bucket,
+                id,
+                span.first,
+                span.last,
+                count_to_column(translation.connections),
+                count_to_column(translation.opened),
+            ))?;
+        }
         Ok(span)
     }
 }
@@ -374,7 +389,7 @@ fn seen_again(what: &str) -> String {
 }
 
 /// What a row that is written again keeps of when something was seen.
-pub(super) const MERGED_TIMES: &str = "first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)";
+const MERGED_TIMES: &str = "first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)";
 
 fn host_id(transaction: &Transaction<'_>, host: &Host) -> Result<i64, Fault> {
     let namespace = host.namespace.0.cast_signed();

@@ -165,7 +165,8 @@ fn a_datagram_that_is_looked_at_before_it_is_taken_counts_once() {
     // Each end by itself, which the edge shows one of.
     let stored = rusqlite::Connection::open(database.path()).unwrap();
     let received = "SELECT direction, segments_received, bytes_received
-                    FROM flow JOIN flow_observation USING (flow_id) ORDER BY direction";
+                    FROM flow JOIN flow_observation USING (flow_id)
+                    WHERE resolution = 0 ORDER BY direction";
     let mut statement = stored.prepare(received).unwrap();
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     let rows: Vec<(i64, i64, i64)> = rows.collect::<Result<_, _>>().unwrap();
@@ -189,7 +190,8 @@ fn a_socket_that_is_connected_to_one_peer_after_the_other_is_a_conversation_with
     });
     let (edges, _) = watch.end();
     let client = "SELECT count(*), sum(o.connections), sum(opened)
-                  FROM flow JOIN flow_observation o USING (flow_id) WHERE direction = 0";
+                  FROM flow JOIN flow_observation o USING (flow_id)
+                  WHERE resolution = 0 AND direction = 0";
     let stored = rusqlite::Connection::open(database.path()).unwrap();
     let row = stored.query_row(client, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     let row: (i64, i64, i64) = row.unwrap();
