@@ -53,13 +53,15 @@ impl Resolution {
     }
 
     /// From when on it is kept at the moment `now`: finer ones from the start of a bucket of the
-    /// next coarser one.
-    pub(crate) fn kept_since(self, settings: &Settings, now: Timestamp) -> Timestamp {
-        let from = |age, length| now.saturating_sub(age).bucket(length);
-        match self {
-            Self::Written => from(settings.hourly_after, Duration::from_secs(60 * 60)),
-            Self::Hour => from(settings.daily_after, Duration::from_secs(24 * 60 * 60)),
-            Self::Day => now.saturating_sub(settings.retention),
-        }
+    /// next coarser one. With it the most that was ever right by then: what lies after that was said
+    /// by a clock that was ahead, and must not hide all that is written until then.
+    pub(crate) fn kept_since(self, settings: &Settings, now: Timestamp) -> [Timestamp; 2] {
+        let (age, length) = match self {
+            Self::Written => (settings.hourly_after, Self::Hour.length()),
+            Self::Hour => (settings.daily_after, Self::Day.length()),
+            Self::Day => (settings.retention, None),
+        };
+        [now.saturating_sub(age), now]
+            .map(|since| length.map_or(since, |length| since.bucket(length)))
     }
 }

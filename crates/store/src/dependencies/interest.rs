@@ -13,7 +13,7 @@ use std::{
     net::IpAddr,
 };
 
-use netglass_model::{Direction, Host, HostId};
+use netglass_model::{Direction, Host, HostId, Route};
 
 use self::related::Related;
 use super::fold::{self, FlowKey, Reading, Seen};
@@ -179,13 +179,8 @@ impl Search<'_> {
             Direction::Active => (key.local.address, key.peer),
             Direction::Passive => (key.peer.address, key.local),
         };
-        let confined = client.is_loopback() || server.address.is_loopback();
-        Service {
-            protocol: key.protocol,
-            server,
-            client,
-            host: confined.then(|| self.reading.host(key.place.host).clone()),
-        }
+        let here = self.reading.host(key.place.host);
+        related::service(here, key.protocol, Route { client, server })
     }
 
     /// Reads who listens where a server's process may not be known.

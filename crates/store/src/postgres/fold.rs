@@ -114,9 +114,8 @@ fn statement(kind: Kind) -> String {
         together(kind, "SELECT * FROM hour", "date_trunc('day', bucket)", "bucket DESC"),
     );
     let mut reached = Vec::new();
-    for resolution in Resolution::ALL {
+    for (resolution, from) in Resolution::ALL.into_iter().zip(["written", "hour", "day"]) {
         let (table, number) = (resolution.table(kind), resolution.number());
-        let from = ["written", "hour", "day"][number as usize];
         // Writing to a String cannot fail.
         let _ = write!(
             text,

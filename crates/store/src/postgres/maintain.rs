@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use netglass_model::Timestamp;
+use tokio_postgres::types::ToSql;
 
 use super::{
     codec::Moment,
@@ -42,18 +43,22 @@ pub(super) async fn maintain(
 
 async fn all(session: &mut Session, settings: &Settings, now: Timestamp) -> Result<u64, Fault> {
     fold::fold(session, settings, now).await?;
-    let kept =
-        Resolution::ALL.map(|resolution| Moment::floor(resolution.kept_since(settings, now)));
-    // Before anything is removed, so that nobody looks for it any more.
-    let text = "UPDATE extent SET kept_since = greatest(kept_since, CASE resolution
-                    WHEN 0 THEN $1::timestamptz WHEN 1 THEN $2 ELSE $3 END)";
-    let [written, hour, day] = &kept;
-    session.within(session.client.execute(text, &[written, hour, day])).await?;
+    let mut kept = [Moment(0); 3];
+    for (resolution, kept) in Resolution::ALL.into_iter().zip(&mut kept) {
+        let [since, most] = resolution.kept_since(settings, now).map(Moment::floor);
+        *kept = since;
+        // Before anything is removed, so that nobody looks for it any more.
+        let text = "UPDATE extent SET kept_since = greatest($2, least(kept_since, $3))
+                    WHERE resolution = $1";
+        let values: [&(dyn ToSql + Sync); 3] = [&resolution.number(), &since, &most];
+        session.within(session.client.execute(text, &values)).await?;
+    }
+    let [written, hour, _] = kept;
 
     let cutoff = now.saturating_sub(settings.retention);
     let mut removed = 0;
     for kind in Kind::ALL {
-        for (resolution, kept) in [(Resolution::Written, *written), (Resolution::Hour, *hour)] {
+        for (resolution, kept) in [(Resolution::Written, written), (Resolution::Hour, hour)] {
             for part in partitions(session, kind, resolution, kept).await? {
                 step(session, &part, kept, "bucket < $1").await?;
             }

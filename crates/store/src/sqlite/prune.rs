@@ -1,9 +1,6 @@
 //! Removing what is older than it is kept.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Instant};
 
 use netglass_model::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -57,23 +54,13 @@ fn keep_since(
     settings: &Settings,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let nothing_kept = Settings {
-        hourly_after: Duration::ZERO,
-        daily_after: Duration::ZERO,
-        retention: Duration::ZERO,
-        ..*settings
-    };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for resolution in Resolution::ALL {
-        // What is gone does not come back. What lies in the future was said by a clock that was
-        // ahead: it must not hide all that is written until then.
+        // What is gone does not come back.
+        let [since, most] = resolution.kept_since(settings, now).map(Timestamp::as_nanoseconds);
         transaction.execute(
             "UPDATE extent SET kept_since = max(?2, min(kept_since, ?3)) WHERE resolution = ?1",
-            (
-                resolution,
-                resolution.kept_since(settings, now).as_nanoseconds(),
-                resolution.kept_since(&nothing_kept, now).as_nanoseconds(),
-            ),
+            (resolution, since, most),
         )?;
     }
     transaction.commit()?;

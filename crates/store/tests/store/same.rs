@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netglass_model::{
-    FlowCounters, Flush, HostFlow, Listener, Observations, ProbeStatus, Route, Timestamp,
+    Failures, FlowCounters, Flush, HostFlow, Listener, Observations, ProbeStatus, Route, Timestamp,
     Translation,
 };
 use netglass_store::{Database, Settings, Window};
@@ -86,6 +86,18 @@ fn step(step: usize) -> impl Strategy<Value = Step> {
     prop_oneof![5 => write, 1 => (0..=HOURS * HOUR).prop_map(Step::Maintain)]
 }
 
+/// What is certain of counts: larger ones than a database keeps depend on what it has put together.
+fn kept(counters: FlowCounters) -> FlowCounters {
+    let most = |count: u64| count.min(i64::MAX.cast_unsigned());
+    FlowCounters {
+        connections: most(counters.connections),
+        opened: most(counters.opened),
+        failed: Failures::from_counts(counters.failed.counts().map(most)),
+        bytes_sent: most(counters.bytes_sent),
+        ..counters
+    }
+}
+
 /// All that a database says of a window, in an order of its own.
 fn answers(database: &mut dyn Database, window: Window) -> Vec<String> {
     let mut answers = Vec::new();
@@ -93,9 +105,20 @@ fn answers(database: &mut dyn Database, window: Window) -> Vec<String> {
     for host in database.hosts(window).unwrap() {
         add(&host);
     }
-    all_flows(database, window).iter().for_each(|flow| add(flow));
-    all_listeners(database, window).iter().for_each(|listener| add(listener));
-    all_translations(database, window).iter().for_each(|translation| add(translation));
+    for (host, flow) in all_flows(database, window) {
+        add(&(host, HostFlow { counters: kept(flow.counters), ..flow }));
+    }
+    for listener in all_listeners(database, window) {
+        add(&listener);
+    }
+    for (host, one) in all_translations(database, window) {
+        let FlowCounters { connections, opened, .. } = kept(FlowCounters {
+            connections: one.connections,
+            opened: one.opened,
+            ..FlowCounters::default()
+        });
+        add(&(host, Translation { connections, opened, ..one }));
+    }
     for status in database.probes().unwrap() {
         add(&ProbeStatus { ledger: netglass_model::Ledger::default(), ..status });
     }

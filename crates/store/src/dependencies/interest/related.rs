@@ -86,8 +86,13 @@ impl Related {
     }
 }
 
-/// What `host` calls such connections.
-fn service(host: &HostId, protocol: Protocol, Route { client, server }: Route) -> Service {
-    let is_confined = client.is_loopback() || server.address.is_loopback();
-    Service { protocol, server, client, host: is_confined.then(|| host.clone()) }
+/// What `host` calls such connections. A client whose address was translated to a loopback one may
+/// still reach another host.
+pub(super) fn service(
+    host: &HostId,
+    protocol: Protocol,
+    Route { client, server }: Route,
+) -> Service {
+    let host = server.address.is_loopback().then(|| host.clone());
+    Service { protocol, server, client, host }
 }
