@@ -1,6 +1,7 @@
 //! How many flows a second a database takes from a fleet, and how many it takes row by row.
 
 use std::{
+    ops::RangeInclusive,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -22,8 +23,9 @@ use crate::{
 
 /// How many write at the same time: a server's work, done by as many as keep it busy.
 const WRITERS: u32 = 8;
-/// How many flushes of each host are measured: those of two time buckets.
-const FLUSHES: u64 = 12;
+/// How many flushes of each host are measured: those of five time buckets, so that what is put away
+/// after the last one weighs as little as it does in a database that goes on for ever.
+const FLUSHES: u64 = 30;
 /// How many flows are written row by row, in all.
 const ROW_BY_ROW: u32 = 4_000;
 
@@ -50,10 +52,11 @@ fn measure(backend: Backend, hosts: u32) -> Result<Report> {
     let url = database.url()?;
     let fleet = Fleet::new(hosts);
     let flows = u64::from(hosts) * u64::from(FLOWS);
-    let start = Timestamp::from_nanoseconds(1_790_000_040_000_000_000);
+    let start = Timestamp::from_nanoseconds(1_790_000_080_000_000_000);
+    let times = (start, INTERVAL);
     let writers = backend.writers(WRITERS);
-    let first = write(&url, &fleet, writers, start, 1..=1)?;
-    let later = write(&url, &fleet, writers, start, 2..=FLUSHES + 1)?;
+    let first = write(&url, &fleet, writers, times, 1..=1)?;
+    let later = write(&url, &fleet, writers, times, 2..=FLUSHES + 1)?;
     check(&url, flows)?;
 
     let rate = |flows: u64, took: Duration| flows as f64 / took.as_secs_f64();
@@ -99,12 +102,12 @@ fn measure(backend: Backend, hosts: u32) -> Result<Report> {
 /// Writes these flushes of every host, while somebody maintains the database as a probe does, and
 /// returns how long that took: until all that was written is put away. What the hosts would do, to
 /// make them, is not counted.
-fn write(
+pub(crate) fn write(
     url: &DatabaseUrl,
     fleet: &Fleet,
     writers: u32,
-    start: Timestamp,
-    sequences: std::ops::RangeInclusive<u64>,
+    (start, interval): (Timestamp, Duration),
+    sequences: RangeInclusive<u64>,
 ) -> Result<Duration> {
     let settings = Settings::default();
     let open = || open(url, Access::Write, settings);
@@ -112,10 +115,10 @@ fn write(
     let mut maintained = open()?;
     let mut rounds = Vec::new();
     for sequence in sequences {
-        let now = start.saturating_add(INTERVAL * u32::try_from(sequence)?);
+        let now = start.saturating_add(interval * u32::try_from(sequence)?);
         let of_writer = |writer| -> Vec<Flush> {
             let hosts = (writer..fleet.hosts()).step_by(writers as usize);
-            hosts.map(|host| fleet.flush(host, sequence, start, INTERVAL)).collect()
+            hosts.map(|host| fleet.flush(host, sequence, start, interval)).collect()
         };
         rounds.push((now, (0..writers).map(of_writer).collect::<Vec<_>>()));
     }
@@ -146,7 +149,8 @@ fn write(
                 anyhow::Ok(())
             })
             .with_context(|| format!("writing what the hosts flush at {now:?}"))?;
-            drop(written.send(*now));
+            // Nobody listens where it has failed, which is told in the end.
+            let _ = written.send(*now);
         }
         drop(written);
         maintaining.join().map_err(|_| anyhow!("who maintains the database has panicked"))??;

@@ -3,18 +3,17 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::Command,
-    thread,
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use netglass_model::Timestamp;
-use netglass_store::{Access, Maintenance, Settings, open};
 
 use crate::{
     bench::{Bench, Effort},
     fleet::{FLOWS, Fleet},
     fleet_database::{Backend, FleetDatabase},
+    fleet_flush::write,
     goal::{Goal, megabytes},
     measurement::Measurement,
     netglass,
@@ -25,6 +24,8 @@ use crate::{
 const MINUTE: Duration = Duration::from_secs(60);
 const AT_MOST: Duration = Duration::from_millis(50);
 const WRITERS: u32 = 4;
+/// How many minutes are made before they are written.
+const AT_ONCE: usize = 5;
 /// The host that is looked at.
 const HOST: u32 = 17;
 /// The dependencies within two steps of a host: of each of its ten processes five to others and
@@ -96,36 +97,14 @@ fn look(database: &FleetDatabase, fleet: &Fleet, depth: u32) -> Command {
     command
 }
 
-/// Each host reports once a minute, up to now, and one of them maintains the database.
+/// Each host reports once a minute, up to now.
 fn fill(backend: Backend, database: &FleetDatabase, fleet: &Fleet, minutes: u64) -> Result<()> {
     let url = database.url()?;
     let before = MINUTE * u32::try_from(minutes)?;
     let start = Timestamp::from(SystemTime::now()).saturating_sub(before);
-    let writers = backend.writers(WRITERS);
-    thread::scope(|scope| {
-        let url = &url;
-        let writing: Vec<_> = (0..writers)
-            .map(|writer| {
-                scope.spawn(move || -> Result<()> {
-                    let settings = Settings::default();
-                    let mut database = open(url, Access::Write, settings)?;
-                    let mut maintenance = Maintenance::new(settings.bucket);
-                    for minute in 1..=minutes {
-                        for host in (writer..fleet.hosts()).step_by(writers as usize) {
-                            database.write(&fleet.flush(host, minute, start, MINUTE))?;
-                        }
-                        if writer == 0 {
-                            let now = start.saturating_add(MINUTE * u32::try_from(minute)?);
-                            maintenance.after_write(database.as_mut(), now)?;
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        for writer in writing {
-            writer.join().map_err(|_| anyhow!("a writer has panicked"))??;
-        }
-        Ok(())
-    })
+    for first in (1..=minutes).step_by(AT_ONCE) {
+        let last = minutes.min(first + AT_ONCE as u64 - 1);
+        write(&url, fleet, backend.writers(WRITERS), (start, MINUTE), first..=last)?;
+    }
+    Ok(())
 }

@@ -69,6 +69,12 @@ impl Fault {
             if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 
+    /// Whether a number came to be larger than its type holds.
+    pub(super) fn is_out_of_range(&self) -> bool {
+        matches!(self, Self::Postgres(error)
+            if error.code() == Some(&SqlState::NUMERIC_VALUE_OUT_OF_RANGE))
+    }
+
     /// The error of having failed to do `action` on `database`.
     pub(super) fn into_error(self, action: &'static str, database: &DatabaseUrl) -> Error {
         let database = database.clone();

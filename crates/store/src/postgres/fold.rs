@@ -11,7 +11,6 @@ use super::{
     connect::{Session, within},
     fault::Fault,
     maintain::PATIENCE,
-    partition,
     recent::Kind,
 };
 use crate::{Settings, resolution::Resolution};
@@ -22,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How far ahead of the present a bucket may be and still be waited for.
 const FUTURE: Duration = Duration::from_secs(2 * 60 * 60);
 /// How much of the table one transaction puts away, in bytes.
-const STEP: i64 = 512 << 20;
+const STEP: i64 = 128 << 20;
 const MAX_STEPS: i64 = 256;
 
 /// Puts away what is of buckets that are over at the moment `now`.
@@ -33,23 +32,12 @@ pub(super) async fn fold(
 ) -> Result<(), Fault> {
     let mut over = Moment::floor(now.saturating_sub(settings.bucket + GRACE));
     let ahead = Moment::floor(now.saturating_add(FUTURE));
-    let text = "SELECT DISTINCT date_trunc('hour', bucket) FROM recent WHERE bucket < $1";
-    let last = "SELECT max(bucket) FROM recent";
-    let last: Option<Moment> =
-        within(PATIENCE, session.client.query_one(last, &[])).await?.try_get(0)?;
     // Nobody waits for the time of a clock that is wrong. With all the rest, so that what is of one
     // thing stays in order.
-    over = last.filter(|last| *last > ahead).map_or(over, |last| Moment(last.0.saturating_add(1)));
-    let rows = within(PATIENCE, session.client.query(text, &[&over])).await?;
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut hours: Vec<Moment> = Vec::with_capacity(rows.len());
-    for row in &rows {
-        hours.push(row.try_get(0)?);
-    }
-    for resolution in Resolution::ALL {
-        partition::make(session, resolution, hours.iter().copied()).await?;
+    let last = "SELECT max(bucket) FROM recent";
+    let last = within(PATIENCE, session.client.query_one(last, &[])).await?;
+    if let Some(last) = last.try_get::<_, Option<Moment>>(0)?.filter(|last| *last > ahead) {
+        over = Moment(last.0.saturating_add(1));
     }
 
     let size = "SELECT pg_relation_size('recent')";
@@ -60,7 +48,13 @@ pub(super) async fn fold(
         let share = u128::MAX / steps;
         let first = Uuid::from_u128(share * step);
         let last = if step + 1 == steps { u128::MAX } else { share * (step + 1) - 1 };
-        match part(session, &[&over, &first, &Uuid::from_u128(last)]).await {
+        let last = Uuid::from_u128(last);
+        let range: [&(dyn ToSql + Sync); 3] = [&over, &first, &last];
+        let mut folded = part(session, Sum::Fast, &range).await;
+        if folded.as_ref().is_err_and(Fault::is_out_of_range) {
+            folded = part(session, Sum::Any, &range).await;
+        }
+        match folded {
             Err(fault) if fault.is_locked() || fault.is_conflict() => return Ok(()),
             folded => folded?,
         }
@@ -69,26 +63,20 @@ pub(super) async fn fold(
     within(PATIENCE, session.client.batch_execute("VACUUM (TRUNCATE false) recent")).await
 }
 
-const IN_PART: &str = "bucket < $1 AND id BETWEEN $2 AND $3";
-
-async fn part(session: &mut Session, range: &[&(dyn ToSql + Sync); 3]) -> Result<(), Fault> {
-    // One moment for all statements: nothing is removed that arrives between them. A table that was
-    // empty a minute ago passes for a small one, whose rows might as well be fetched one by one.
+async fn part(
+    session: &mut Session,
+    sum: Sum,
+    range: &[&(dyn ToSql + Sync); 3],
+) -> Result<(), Fault> {
+    // A table that was empty a minute ago passes for a small one, whose rows might as well be fetched
+    // one by one.
     session
-        .run(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = {};
-             SET LOCAL jit = off; SET LOCAL work_mem = '64MB'; SET LOCAL enable_indexscan = off",
-            PATIENCE.as_millis()
-        ))
+        .run(
+            "BEGIN; SET LOCAL jit = off; SET LOCAL work_mem = '192MB';
+             SET LOCAL enable_indexscan = off",
+        )
         .await?;
-    let done = async {
-        for kind in Kind::ALL {
-            within(PATIENCE, session.client.execute(&statement(kind), range)).await?;
-        }
-        let remove = format!("DELETE FROM recent WHERE {IN_PART}");
-        within(PATIENCE, session.client.execute(&remove, range)).await
-    };
-    match done.await {
+    match within(PATIENCE, session.client.execute(&statement(sum), range)).await {
         Ok(_) => session.run("COMMIT").await,
         Err(fault) if fault.is_lost() => Err(fault),
         Err(fault) => {
@@ -98,46 +86,50 @@ async fn part(session: &mut Session, range: &[&(dyn ToSql + Sync); 3]) -> Result
     }
 }
 
-/// The statement that puts what has arrived of a kind into the tables of all resolutions, and keeps
-/// how far what is there then reaches from the start of its bucket.
-fn statement(kind: Kind) -> String {
-    let name = kind.name();
-    let mut text = format!(
-        "WITH written AS MATERIALIZED ({}), hour AS MATERIALIZED ({}), day AS MATERIALIZED ({})",
-        together(
-            kind,
-            &format!("SELECT * FROM recent WHERE kind = {} AND {IN_PART}", kind as i16),
-            "bucket",
-            "last_seen DESC",
-        ),
-        together(kind, "SELECT * FROM written", "date_trunc('hour', bucket)", "bucket DESC"),
-        together(kind, "SELECT * FROM hour", "date_trunc('day', bucket)", "bucket DESC"),
-    );
+/// The statement that takes what has arrived, with ids from `$2` to `$3`, of buckets before `$1`, and
+/// puts it into the tables of all kinds and resolutions. It keeps how far it reaches from the start
+/// of its bucket.
+fn statement(sum: Sum) -> String {
+    let mut text = "WITH arrived AS (
+            DELETE FROM recent WHERE bucket < $1 AND id BETWEEN $2 AND $3 RETURNING *)"
+        .to_owned();
     let mut reached = Vec::new();
-    for (resolution, from) in Resolution::ALL.into_iter().zip(["written", "hour", "day"]) {
-        let (table, number) = (resolution.table(kind), resolution.number());
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            ", into_{from} AS (
-                INSERT INTO {table} ({}) SELECT * FROM {from}
-                ON CONFLICT ({name}_id, bucket) DO UPDATE SET {}
-                RETURNING bucket, first_seen, last_seen)",
-            kind.columns(),
-            merge(kind, &table),
-        );
-        reached.push(format!(
-            "SELECT {number} AS resolution, max(bucket - first_seen) AS before,
-                max(last_seen - bucket) AS after FROM into_{from}"
-        ));
+    for kind in Kind::ALL {
+        let name = kind.name();
+        let mut from = format!("arrived WHERE kind = {}", kind as i16);
+        for resolution in Resolution::ALL {
+            let (bucket, latest_first) = match resolution {
+                Resolution::Written => ("bucket", "last_seen DESC"),
+                Resolution::Hour => ("date_trunc('hour', bucket)", "bucket DESC"),
+                Resolution::Day => ("date_trunc('day', bucket)", "bucket DESC"),
+            };
+            let (table, number) = (resolution.table(kind), resolution.number());
+            let rows = together(kind, sum, &from, bucket, latest_first);
+            from = format!("{name}_{number}");
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                ", {from} AS MATERIALIZED ({rows}), into_{from} AS (
+                    INSERT INTO {table} ({}) SELECT * FROM {from}
+                    ON CONFLICT ({name}_id, bucket) DO UPDATE SET {})",
+                kind.columns(),
+                merge(kind, &table),
+            );
+            reached.push(format!(
+                "SELECT {number} AS resolution, max(bucket - first_seen) AS before,
+                    max(last_seen - bucket) AS after FROM {from}"
+            ));
+        }
     }
     let _ = write!(
         text,
-        ", reached AS ({})
-         UPDATE extent SET
-            before = greatest(extent.before, (extract(epoch FROM r.before) * 1000000)::bigint),
-            after = greatest(extent.after, (extract(epoch FROM r.after) * 1000000)::bigint)
-         FROM reached r WHERE r.resolution = extent.resolution AND r.before IS NOT NULL",
+        ", reached AS (
+            SELECT resolution, (extract(epoch FROM max(before)) * 1000000)::bigint AS before,
+                (extract(epoch FROM max(after)) * 1000000)::bigint AS after
+            FROM ({}) r GROUP BY resolution)
+         UPDATE extent SET before = greatest(extent.before, r.before),
+            after = greatest(extent.after, r.after)
+         FROM reached r WHERE r.resolution = extent.resolution",
         reached.join(" UNION ALL ")
     );
     text
@@ -145,29 +137,54 @@ fn statement(kind: Kind) -> String {
 
 /// Those rows of `source` that are of one thing in one bucket as one, as `FlowCounters::append` puts
 /// them together; `latest_first` is their order.
-fn together(kind: Kind, source: &str, bucket: &str, latest_first: &str) -> String {
+fn together(kind: Kind, sum: Sum, source: &str, bucket: &str, latest_first: &str) -> String {
     let mut sums = String::new();
     for &column in kind.counters() {
-        // Sums are of a type that holds any number of them.
         let value = match column {
             "connections" => "max(connections + later)".to_owned(),
-            column => format!("sum({column})"),
+            column => sum.of(column),
         };
         // Writing to a String cannot fail.
-        let _ = write!(sums, ", least({value}, 9223372036854775807)::bigint AS {column}");
+        let _ = write!(sums, ", {} AS {column}", sum.limited(&value));
     }
     // What began in the rows that follow was not there before.
     let later = format!(
-        ", coalesce(sum(opened) OVER (
+        ", coalesce({} OVER (
             PARTITION BY id, {bucket} ORDER BY {latest_first}
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS later"
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS later",
+        sum.of("opened")
     );
     let later = if kind.counters().is_empty() { "" } else { &later };
     format!(
         "SELECT id, longer AS bucket, min(first_seen) AS first_seen, max(last_seen) AS last_seen{sums}
-         FROM (SELECT *, {bucket} AS longer{later} FROM ({source}) s) o
+         FROM (SELECT *, {bucket} AS longer{later} FROM {source}) o
          GROUP BY id, longer"
     )
+}
+
+/// How counts are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sum {
+    /// As integers: a sum that is larger than the largest one is an error.
+    Fast,
+    /// As numbers of any size, cut off at the largest integer.
+    Any,
+}
+
+impl Sum {
+    fn of(self, column: &str) -> String {
+        match self {
+            Self::Fast => format!("total({column})"),
+            Self::Any => format!("sum({column})"),
+        }
+    }
+
+    fn limited(self, value: &str) -> String {
+        match self {
+            Self::Fast => value.to_owned(),
+            Self::Any => format!("least({value}, 9223372036854775807)::bigint"),
+        }
+    }
 }
 
 /// What a row of `table` that is written again keeps: both, the later one behind the other, as

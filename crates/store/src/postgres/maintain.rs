@@ -34,9 +34,11 @@ pub(super) async fn maintain(
     if !taken.try_get::<_, bool>(0)? {
         return Ok(0);
     }
+    session.allow(PATIENCE).await?;
     let removed = all(session, settings, now).await;
     if !removed.as_ref().is_err_and(Fault::is_lost) {
         session.run(&format!("SELECT pg_advisory_unlock({lock})")).await?;
+        session.allow(session.patience).await?;
     }
     removed
 }
@@ -134,9 +136,8 @@ async fn locked_step(
     // Nobody adds to it any more, everybody may read it.
     session
         .run(&format!(
-            "BEGIN; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = {};
-             LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE",
-            PATIENCE.as_millis(),
+            "BEGIN; SET LOCAL lock_timeout = '3s';
+             LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"
         ))
         .await?;
     if *next > cutoff {

@@ -62,33 +62,43 @@ impl Partitions {
     }
 }
 
-/// Makes the partitions that `buckets` belong to. Where they cannot be had now, the default one
-/// takes what is written, and they are made another time.
+/// Makes the partitions that `buckets` belong to, at all resolutions. Where they cannot be had now,
+/// the default ones take what is written, and they are made another time.
 pub(super) async fn make(
     session: &mut Session,
-    resolution: Resolution,
     buckets: impl IntoIterator<Item = Moment>,
 ) -> Result<(), Fault> {
-    for first in session.partitions.missing(resolution, buckets) {
-        let next = Moment::floor(first.timestamp().saturating_add(resolution.partition()));
-        let tables: Vec<_> = Kind::ALL.map(|kind| resolution.table(kind)).into();
-        let statement =
-            session.statement("SELECT make_partition(t, $2, $3) FROM unnest($1::text[]) t").await?;
-        // A reader of a long history keeps the default partition for as long as it reads.
-        session.run("BEGIN; SET LOCAL lock_timeout = '1s'").await?;
-        let made =
-            session.within(session.client.execute(&statement, &[&tables, &first, &next])).await;
-        session.run(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        match made {
-            Ok(_) => {
-                if session.partitions.0.len() >= MAX_KNOWN {
-                    session.partitions.0.clear();
-                }
-                session.partitions.0.insert((resolution.number(), first));
-            }
-            Err(fault) if fault.is_locked() || fault.is_conflict() => {}
-            Err(fault) => return Err(fault),
+    let buckets: HashSet<Moment> = buckets.into_iter().collect();
+    for resolution in Resolution::ALL {
+        for first in session.partitions.missing(resolution, buckets.iter().copied()) {
+            make_one(session, resolution, first).await?;
         }
     }
     Ok(())
+}
+
+async fn make_one(
+    session: &mut Session,
+    resolution: Resolution,
+    first: Moment,
+) -> Result<(), Fault> {
+    let next = Moment::floor(first.timestamp().saturating_add(resolution.partition()));
+    let tables: Vec<_> = Kind::ALL.map(|kind| resolution.table(kind)).into();
+    let statement =
+        session.statement("SELECT make_partition(t, $2, $3) FROM unnest($1::text[]) t").await?;
+    // A reader of a long history keeps the default partition for as long as it reads.
+    session.run("BEGIN; SET LOCAL lock_timeout = '1s'").await?;
+    let made = session.within(session.client.execute(&statement, &[&tables, &first, &next])).await;
+    session.run(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    match made {
+        Ok(_) => {
+            if session.partitions.0.len() >= MAX_KNOWN {
+                session.partitions.0.clear();
+            }
+            session.partitions.0.insert((resolution.number(), first));
+            Ok(())
+        }
+        Err(fault) if fault.is_locked() || fault.is_conflict() => Ok(()),
+        Err(fault) => Err(fault),
+    }
 }

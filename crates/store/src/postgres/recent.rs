@@ -101,6 +101,11 @@ impl Recent {
             .or_insert(row);
     }
 
+    /// The starts of the buckets that there are.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = Moment> + '_ {
+        self.rows.keys().map(|(_, _, bucket)| *bucket)
+    }
+
     /// What `COPY … (FORMAT binary)` takes (manual of `COPY`, "Binary Format").
     pub(super) fn encode(&self) -> Bytes {
         const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";

@@ -12,7 +12,7 @@ use super::{
     connect::Session,
     dimensions::Dimensions,
     fault::Fault,
-    identity, probe,
+    identity, partition, probe,
     recent::{self, Kind, Recent, Span},
 };
 use crate::columns::count_to_column;
@@ -30,6 +30,8 @@ pub(super) async fn write(
     let recent = gather(observations, bucket, whole, &mut dimensions);
     let (inserts, written) = dimensions.finish();
 
+    // For whoever puts it away.
+    partition::make(session, recent.buckets()).await?;
     let arrived = session.statement(probe::ARRIVED).await?;
     let duplicate = session.statement(probe::DUPLICATE).await?;
     let copy = session.statement(recent::COPY).await?;

@@ -27,6 +27,9 @@ CREATE TABLE recent (
 );
 CREATE INDEX recent_id ON recent (id);
 
+-- Like sum(), which is slow, since it never overflows; this one does.
+CREATE AGGREGATE total(bigint) (SFUNC = int8pl, STYPE = bigint, INITCOND = 0, PARALLEL = SAFE);
+
 -- From when on observations are kept at a resolution; before that, the next coarser one tells.
 ALTER TABLE extent ADD COLUMN kept_since timestamptz NOT NULL DEFAULT '-infinity';
 
