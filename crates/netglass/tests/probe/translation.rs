@@ -267,6 +267,32 @@ fn datagrams_through_a_router_are_one_edge_over_ipv6() {
 }
 
 #[test]
+fn conversations_from_one_port_are_one_edge_though_the_router_takes_them_for_one() {
+    require!(root, ebpf, command("nft"));
+    let hosts = Hosts::new();
+    let server = load(&hosts.server, &format!("udp-server --listen {}", V4.server));
+    let database = Database::new();
+    let probes = Hosts::probe(&database, &hosts.each(), &["--mode", "streaming"]);
+    hosts.client.inside(|| {
+        for _ in 0..3 {
+            let socket = UdpSocket::bind("0.0.0.0:40000").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            socket.connect(V4.service).unwrap();
+            socket.send(b"netglass?").unwrap();
+            assert_eq!(socket.recv(&mut [0; 20]).unwrap(), 9);
+        }
+    });
+    let server_id = server.id();
+    drop(server);
+    for probe in probes {
+        assert!(probe.end(Signal::TERM).status.success());
+    }
+    let found = edges(&database, &hosts.client, V4.client, &V4);
+    assert_is_one_edge(&found, &hosts, &V4, std::process::id(), server_id);
+    assert_eq!(found[0].number("connections"), 3);
+}
+
+#[test]
 fn where_the_server_is_not_watched_the_router_still_says_who_it_is() {
     require!(root, command("nft"));
     let hosts = Hosts::new();
