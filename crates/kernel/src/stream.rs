@@ -3,6 +3,7 @@
 
 mod existing;
 mod hook;
+mod listed;
 mod namespaces;
 mod processes;
 mod programs;

@@ -43,4 +43,6 @@ pub use namespace::{Link, Namespace, link};
 pub use process::{Finished, Running, copy_program, run};
 pub use requirement::shared_folder;
 pub use rustix::process::Signal;
-pub use server::{Dnsmasq, DnsmasqOptions, Nginx, NginxOptions, PostgreSql, PostgreSqlOptions};
+pub use server::{
+    Dnsmasq, DnsmasqOptions, Nginx, NginxOptions, Paused, PostgreSql, PostgreSqlOptions,
+};

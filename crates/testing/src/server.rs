@@ -7,4 +7,4 @@ mod postgresql;
 pub use dnsmasq::{Dnsmasq, DnsmasqOptions};
 pub use nginx::{Nginx, NginxOptions};
 pub(crate) use postgresql::program_folder;
-pub use postgresql::{PostgreSql, PostgreSqlOptions};
+pub use postgresql::{Paused, PostgreSql, PostgreSqlOptions};

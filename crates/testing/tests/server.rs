@@ -57,7 +57,7 @@ fn a_cluster_answers_stops_and_starts_again() {
     let mut server = PostgreSql::new().start();
     server.create_database("fleet");
     server.sql("fleet", "CREATE TABLE one (answer int); INSERT INTO one VALUES (42)");
-    for end in [PostgreSql::stop, PostgreSql::kill] {
+    for end in [PostgreSql::stop, PostgreSql::kill, PostgreSql::kill_postmaster] {
         end(&mut server);
         server.restart();
         assert_eq!(server.sql("fleet", "SELECT answer FROM one"), "42");
@@ -65,6 +65,36 @@ fn a_cluster_answers_stops_and_starts_again() {
     let process = format!("/proc/{}", server.id());
     drop(server);
     assert!(!std::path::Path::new(&process).exists(), "it is gone with its guard");
+}
+
+#[test]
+fn a_cluster_that_is_paused_goes_on_and_ends_even_if_it_is_paused_for_ever() {
+    require!(postgresql);
+    let server = PostgreSql::new().start();
+    let session = server.hold("postgres", "SELECT pg_advisory_xact_lock(1)");
+    let processes = || {
+        let id = server.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let children = children.split_whitespace().map(str::to_owned);
+        children.chain([id.to_string()]).collect::<Vec<_>>()
+    };
+    let held = processes();
+    let is_stopped = |id: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    };
+    let paused = server.pause();
+    assert!(held.len() > 2 && held.iter().all(is_stopped), "{held:?}");
+    drop(paused);
+    assert_eq!(server.sql("postgres", "SELECT pg_try_advisory_lock(1)"), "f");
+    drop(session);
+
+    let held = processes();
+    std::mem::forget(server.pause());
+    drop(server);
+    for id in held {
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists(), "{id} is left");
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@
 
 #include "stream/connection.h"
 
+#include "stream/listed.h"
+
 #include "stream/tcp.h"
 
 #include "stream/attempt.h"

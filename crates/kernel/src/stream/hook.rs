@@ -121,8 +121,9 @@ impl Feature {
             Self::Errors => "every attempt that fails counts as abandoned",
             Self::Resets => "they count as attempts that failed",
             Self::Existing => {
-                "of connections that were there before, those are not counted that no process of \
-                 this pid namespace holds"
+                "those that no process of this pid namespace holds are listed instead: a \
+                 connection counts from when it is first used, or ends, and who listens is not \
+                 shown"
             }
             Self::Holders => {
                 "connections that were there before have a process only if it sends or receives in \

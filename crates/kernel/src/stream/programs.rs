@@ -19,6 +19,7 @@ use super::{
     Sizes,
     existing::Existing,
     hook::{Attachment, Feature, HOOKS, Hook, OPENS_INSTEAD},
+    listed::Listed,
     record::{self, FlowKey, LISTENER_LENGTH, ListenerRecord},
 };
 use crate::{
@@ -93,7 +94,10 @@ impl Programs {
         let mut starting =
             Starting { object: &object, living: Vec::new(), existing: Existing::default() };
         starting.attach_iterators(&loaded, &mut shortfall)?;
-        let Starting { living, existing, .. } = starting;
+        let Starting { living, mut existing, .. } = starting;
+        if shortfall.features.contains(&Feature::Existing) {
+            existing.listed = Some(Listed::new(&object)?);
+        }
         let records = Rc::default();
         let process_records = ring_buffer(&object, Rc::clone(&records))?;
         let mut programs = Self {
@@ -412,7 +416,9 @@ fn configure(
     for mut map in object.maps_mut() {
         match map.name().to_str() {
             Some("flows_even" | "flows_odd") => map.set_max_entries(sizes.flows)?,
-            Some("connections") => map.set_max_entries(sizes.connections)?,
+            Some("connections" | "listed_connections") => {
+                map.set_max_entries(sizes.connections)?;
+            }
             Some("conversations") => map.set_max_entries(sizes.conversations)?,
             Some("processes") => map.set_max_entries(Sizes::PROCESSES)?,
             Some("process_records") => map.set_max_entries(sizes.process_buffer())?,
@@ -517,7 +523,7 @@ fn find_program<'a>(object: &'a Object, name: &'static str) -> Result<ProgramMut
     found.ok_or_else(|| failure("find", format!("the object holds no program {name}")))
 }
 
-fn find_map<'a>(object: &'a Object, name: &'static str) -> Result<Map<'a>, Error> {
+pub(super) fn find_map<'a>(object: &'a Object, name: &'static str) -> Result<Map<'a>, Error> {
     let found = object.maps().find(|map| map.name() == name);
     found.ok_or_else(|| failure("find", format!("the object holds no map {name}")))
 }

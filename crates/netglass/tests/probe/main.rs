@@ -14,6 +14,7 @@ mod churn;
 mod counting;
 mod direction;
 mod fleet;
+mod hanging;
 mod ladder;
 mod owners;
 mod privileges;

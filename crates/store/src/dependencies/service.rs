@@ -12,6 +12,7 @@ use super::{
     fold::{Counted, Place, Seen},
     pair::distribute,
     processes::GroupId,
+    share::shares,
     tally::Tally,
     translation::{Name, Sights, Way, clients_of, servers_of, ways},
 };
@@ -204,10 +205,24 @@ fn split(
             let whole = service(name, place);
             let Some(ends) = services.get_mut(&whole) else { continue };
             let Some(rows) = ends.side(direction).remove(&place) else { continue };
+            let is_met = match direction {
+                Direction::Active => !ends.servers.is_empty(),
+                Direction::Passive => !ends.clients.is_empty(),
+            };
             if ends.clients.is_empty() && ends.servers.is_empty() {
                 services.remove(&whole);
             }
-            let weights: Vec<u64> = members.iter().map(|&index| ways[index].connections).collect();
+            let mut weights: Vec<u64> =
+                members.iter().map(|&index| ways[index].connections).collect();
+            // Conversations of one port after the other are tracked as one.
+            if name.0 == Protocol::Udp && !is_met {
+                let attempts =
+                    |row: &Row| row.tally.connections.saturating_add(row.tally.failed.total());
+                let seen = rows.values().map(attempts).fold(0, u64::saturating_add);
+                if seen > weights.iter().copied().fold(0, u64::saturating_add) {
+                    weights = shares(seen, &weights);
+                }
+            }
             for (process, way, row) in share(rows, &weights) {
                 let target = way.map_or(whole, |way| crossing(ways, members[way]));
                 services.entry(target).or_default().add(direction, place, process, row);

@@ -6,6 +6,7 @@ mod concurrency;
 mod faults;
 mod files;
 mod history;
+mod interrupted;
 mod read_only;
 mod same;
 mod server;

@@ -18,29 +18,29 @@ use netglass_testing::{PostgreSql, flush, require};
 
 use crate::support::{ALWAYS, Place, cluster, flow, flows, host, observations, written};
 
-fn try_open(url: &str, access: Access) -> Result<Box<dyn Database>, Error> {
+pub(crate) fn try_open(url: &str, access: Access) -> Result<Box<dyn Database>, Error> {
     open(&url.parse()?, access, Settings::default())
 }
 
 /// Flushes of one probe, one after the other: each adds 10 flows of 3 connections, of which 2 are
 /// new.
-struct Flushes {
-    next: Flush,
+pub(crate) struct Flushes {
+    pub(crate) next: Flush,
 }
 
 impl Flushes {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let seen = (1..=10).map(|port| flow(port, 60, 61)).collect();
         Self { next: flush(&observations(seen, vec![])) }
     }
 
-    fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.next.sequence += 1;
     }
 }
 
 /// Fails unless each flow was counted in exactly `count` flushes.
-fn assert_counted(database: &mut dyn Database, count: u64) {
+pub(crate) fn assert_counted(database: &mut dyn Database, count: u64) {
     let read = flows(database, ALWAYS);
     assert_eq!(read.len(), 10);
     for flow in read {

@@ -4,23 +4,32 @@ use std::{
     fmt::Write as _,
     fs,
     net::TcpListener,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{PermissionsExt as _, chown},
+    },
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tempfile::TempDir;
 
 use crate::{Namespace, Running, process::run, requirement::find_command};
 
 /// Runs the server until a line comes on standard input, or its end: that of a test which was
-/// killed, too. The word in the line says how the server is to end, and that its folder is kept.
+/// killed, too. The word in the line says how the server is to end, and that its folder is kept. A
+/// server that is paused goes on, to do so.
 const KEEPER: &str = r#"
     folder=$1; shift
     "$@" & server=$!
     read -r signal
-    kill "-${signal:-QUIT}" "$server"; wait "$server"
+    kill "-${signal:-QUIT}" "$server"; kill -CONT "$server"; wait "$server"
     [ -n "$signal" ] || rm -rf "$folder""#;
 
 /// How long a server may take to start, crash recovery included.
@@ -99,13 +108,17 @@ impl PostgreSql {
     /// Runs SQL commands as the superuser, and returns the rows of their answers, columns separated
     /// by `|`.
     pub fn sql(&self, database: &str, commands: &str) -> String {
-        let mut psql = self.inside("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--set", "ON_ERROR_STOP=1", "--host", &self.address])
-            .args(["--port", &self.port.to_string(), "--username", Self::USER])
-            .args(["--dbname", database, "--command", commands])
-            .env("PGPASSWORD", Self::PASSWORD);
-        run(&mut psql).trim_end().to_owned()
+        run(self.psql(database).args(["--command", commands])).trim_end().to_owned()
+    }
+
+    /// Runs SQL commands in a session that stays open, with the locks that it took, until what this
+    /// returns is dropped.
+    #[must_use]
+    pub fn hold(&self, database: &str, commands: &str) -> Running {
+        let mut session = Running::spawn(self.psql(database));
+        session.write_stdin(format!("BEGIN; {commands};\n\\echo held\n").as_bytes());
+        session.wait_for_line("held");
+        session
     }
 
     /// The certificate of the authority that signed the server's, where it speaks TLS.
@@ -131,6 +144,35 @@ impl PostgreSql {
     /// next start.
     pub fn kill(&mut self) {
         self.end("QUIT");
+    }
+
+    /// Kills the postmaster alone, as the kernel does when memory runs out: its processes notice, and
+    /// are waited for.
+    pub fn kill_postmaster(&mut self) {
+        // A child that has ended meanwhile need not be waited for.
+        let children = children(self.pid());
+        let children = children.into_iter().map(|child| pidfd_open(child, PidfdFlags::empty()));
+        let children: Vec<_> = children.flatten().collect();
+        self.end("KILL");
+        let patience = Timespec::try_from(PATIENCE).expect("patience is a minute");
+        for child in children {
+            let ended = poll(&mut [PollFd::new(&child, PollFlags::IN)], Some(&patience));
+            assert_eq!(ended, Ok(1), "a process of the server outlives its postmaster");
+        }
+    }
+
+    /// Stops all its processes in the middle of what they do, until what this returns is dropped:
+    /// connections stay, and nobody gets an answer.
+    #[must_use]
+    pub fn pause(&self) -> Paused {
+        let postmaster = self.pid();
+        let mut paused = Paused { processes: Vec::new() };
+        paused.add(postmaster);
+        // It makes no more of them, and does not reap those that end.
+        for child in children(postmaster) {
+            paused.add(child);
+        }
+        paused
     }
 
     /// Starts it again, where it was.
@@ -169,6 +211,22 @@ impl PostgreSql {
                 command
             }
         }
+    }
+
+    fn pid(&self) -> Pid {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        id.expect("a process id is positive")
+    }
+
+    /// A session of the superuser, which says rows alone, columns separated by `|`.
+    fn psql(&self, database: &str) -> Command {
+        let mut psql = self.inside("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args(["--set", "ON_ERROR_STOP=1", "--host", &self.address])
+            .args(["--port", &self.port.to_string(), "--username", Self::USER])
+            .args(["--dbname", database])
+            .env("PGPASSWORD", Self::PASSWORD);
+        psql
     }
 
     /// One of the package's programs, in its namespace.
@@ -211,6 +269,51 @@ impl Drop for PostgreSql {
             running.wait_for_end_quietly();
         }
     }
+}
+
+/// A server that does nothing, with all its connections open. It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Paused {
+    processes: Vec<OwnedFd>,
+}
+
+impl Paused {
+    /// Stops a process that is not reaped; returns when it has stopped, or has ended before.
+    fn add(&mut self, id: Pid) {
+        let process = pidfd_open(id, PidfdFlags::empty()).expect("it is not reaped");
+        pidfd_send_signal(&process, Signal::STOP).expect("it is not reaped");
+        self.processes.push(process);
+        let file = format!("/proc/{}/stat", id.as_raw_nonzero());
+        let deadline = Instant::now() + PATIENCE;
+        // Nobody but its parent is told.
+        loop {
+            let stat = fs::read_to_string(&file).expect("it is not reaped");
+            // The name stands in parentheses and may hold any character; the state follows.
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            if matches!(state, Some('T' | 'Z')) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it does not stop: {stat}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        for process in &self.processes {
+            // One that has ended needs nothing.
+            let _ = pidfd_send_signal(process, Signal::CONT);
+        }
+    }
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let children = children.expect("the server runs");
+    let ids = children.split_ascii_whitespace().filter_map(|id| id.parse().ok());
+    ids.filter_map(Pid::from_raw).collect()
 }
 
 impl PostgreSqlOptions {

@@ -54,6 +54,8 @@ static __noinline void claim_unknown(struct sock *sk)
 
 	if (!is_wanted(sk))
 		return;
+	if (!tracked)
+		tracked = take_over(sk);
 	if (tracked) {
 		claim_tracked(sk, tracked);
 		return;

@@ -120,6 +120,18 @@ struct {
 	__type(value, struct tracked_socket);
 } sockets SEC(".maps");
 
+/*
+ * By the cookie of the socket, those that no iterator could find. There are none as a rule, so their
+ * room is not kept ready.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct listed_connection);
+} listed_connections SEC(".maps");
+
 /* What of a connection's traffic was counted, and in which epoch that was. */
 struct counted {
 	__u64 bytes_sent;

@@ -29,6 +29,16 @@ struct flow_key {
 	__u32 reserved;
 };
 
+/* What a connection did before we watch: of struct tcp_info (linux/tcp.h). */
+struct listed_connection {
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u32 segments_sent;
+	__u32 segments_received;
+	__u32 retransmits;
+	__u32 reserved;
+};
+
 enum failure {
 	FAILURE_REFUSED,
 	FAILURE_TIMED_OUT,

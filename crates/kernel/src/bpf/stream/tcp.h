@@ -224,10 +224,13 @@ static __noinline bool end_elsewhere(struct sock *sk, int error)
 	__u32 epoch = current_epoch();
 	struct connection *connection;
 	struct flow_key key = {};
-	bool is_new = !tracked;
+	bool is_new;
 
 	if (!tcp)
 		return true;
+	if (!tracked)
+		tracked = take_over(sk);
+	is_new = !tracked;
 	if (!tracked) {
 		/* One that never had a peer is none. */
 		if (!sk->__sk_common.skc_dport)
@@ -259,6 +262,8 @@ static __noinline bool end_elsewhere(struct sock *sk, int error)
 		advance_traffic(tracked, tcp, &more);
 	}
 	tracked->role = ROLE_NONE;
+	if (tracked->flags & SOCKET_EXISTED)
+		forget_listed(sk);
 	add_to_flow(&key, &more, epoch);
 	return true;
 }

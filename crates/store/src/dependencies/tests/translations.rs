@@ -153,6 +153,31 @@ fn what_is_not_translated_stays_as_it_is() {
 }
 
 #[test]
+fn conversations_over_udp_are_translated_as_one_if_they_use_one_port() {
+    let with = |router: Option<u64>| {
+        let mut memory = three_hosts();
+        client(&mut memory, "10.0.0.9:80", 8);
+        server(&mut memory, "10.1.0.1", 6);
+        memory.translation("router", 1, BOTH, 2);
+        if let Some(count) = router {
+            let taken = flow(1, "10.0.0.9:80 < 10.0.0.1", process("dnsmasq", 3), count);
+            memory.flow("router", taken);
+        }
+        for (_, flow) in &mut memory.flows {
+            flow.protocol = Protocol::Udp;
+        }
+        memory.translations[0].1.protocol = Protocol::Udp;
+        memory.edges()
+    };
+    assert_eq!(with(None), ["curl/5@client:1 -> nginx/7@server:1 8"]);
+    // Somebody takes those that are not translated.
+    assert_eq!(
+        with(Some(6)),
+        ["curl/5@client:1 -> dnsmasq/3@router:1 6", "curl/5@client:1 -> nginx/7@server:1 6"]
+    );
+}
+
+#[test]
 fn attempts_that_failed_go_the_way_that_they_were_translated() {
     let mut memory = three_hosts();
     let failed = Failures { refused: 4, ..Failures::default() };

@@ -1,0 +1,158 @@
+//! A flush that is under way in a server when that ends or stops answering.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use netglass_model::Flush;
+use netglass_store::{Access, Database, Error};
+use netglass_testing::{PostgreSql, Running, require};
+
+use crate::server::{Flushes, assert_counted, try_open};
+
+/// Written at the beginning of a flush, and just before its end, which the client has sent by then.
+const TABLES: [&str; 2] = ["probe", "flow_observation"];
+
+/// A server of a test's own, which may end without others noticing, and who writes to it.
+struct Writing {
+    server: PostgreSql,
+    database: Box<dyn Database>,
+    flushes: Flushes,
+    /// How many flushes were written.
+    count: u64,
+}
+
+impl Writing {
+    /// One flush was written, so that the next one needs nothing but itself.
+    fn new() -> Self {
+        let server = PostgreSql::new().start();
+        server.create_database("fleet");
+        let url = format!("{}?connect_timeout=1", server.url("fleet"));
+        let database = try_open(&url, Access::Write).unwrap();
+        let mut writing = Self { server, database, flushes: Flushes::new(), count: 0 };
+        writing.write_to_the_end();
+        writing
+    }
+
+    /// Writes the flush that is next, whatever of it has arrived before.
+    #[track_caller]
+    fn write_to_the_end(&mut self) {
+        self.database.write(&self.flushes.next).unwrap();
+        self.flushes.advance();
+        self.count += 1;
+        assert_counted(self.database.as_mut(), self.count);
+    }
+
+    /// Writes the flush that is next as far as `table`, where it waits in the server while
+    /// `meanwhile` happens. The table is free when that has returned.
+    fn hold(
+        &mut self,
+        table: &str,
+        meanwhile: impl FnOnce(&mut PostgreSql, Running),
+    ) -> Result<(), Error> {
+        let Self { server, database, flushes, .. } = self;
+        let lock = format!("LOCK TABLE netglass.{table} IN SHARE MODE");
+        let session = server.hold("fleet", &lock);
+        let flush: &Flush = &flushes.next;
+        thread::scope(|scope| {
+            let written = scope.spawn(|| database.write(flush));
+            wait_until_held(server);
+            meanwhile(server, session);
+            written.join().unwrap()
+        })
+    }
+}
+
+/// Waits until somebody waits for a lock.
+#[track_caller]
+fn wait_until_held(server: &PostgreSql) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    // The server tells nobody.
+    while server.sql("fleet", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "1" {
+        assert!(Instant::now() < deadline, "nobody waits");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[track_caller]
+fn assert_unreachable(written: Result<(), Error>, why: &str) {
+    let error = written.unwrap_err();
+    assert!(matches!(&error, Error::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+#[test]
+fn a_flush_counts_once_though_the_server_ends_in_its_middle() {
+    require!(postgresql);
+    let mut writing = Writing::new();
+    for end in [PostgreSql::stop, PostgreSql::kill, PostgreSql::kill_postmaster] {
+        for table in TABLES {
+            let written = writing.hold(table, |server, _lock| end(server));
+            // Who holds the lock may be ended first, and the flush be through before its turn.
+            if written.is_err() {
+                assert_unreachable(written, "");
+            }
+            writing.server.restart();
+            writing.write_to_the_end();
+        }
+    }
+}
+
+#[test]
+fn a_flush_counts_once_though_the_server_ends_its_connection() {
+    require!(postgresql);
+    let mut writing = Writing::new();
+    for table in TABLES {
+        let written = writing.hold(table, |server, lock| {
+            let held = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted";
+            assert_eq!(server.sql("fleet", held), "t");
+            drop(lock);
+        });
+        written.expect("it is written over another connection");
+        writing.write_to_the_end();
+    }
+}
+
+/// All processes of the server hang before a flush, or when that waits for `table`. Each call comes
+/// back, and what it was to write counts once.
+#[track_caller]
+fn hang(table: Option<&str>) {
+    /// How long a call may wait, with some time for a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(40);
+    let mut writing = Writing::new();
+    let began = Instant::now();
+    let (written, paused) = if let Some(table) = table {
+        let mut paused = None;
+        let written = writing.hold(table, |server, lock| {
+            paused = Some(server.pause());
+            drop(lock);
+        });
+        (written, paused)
+    } else {
+        let paused = writing.server.pause();
+        (writing.database.write(&writing.flushes.next), Some(paused))
+    };
+    assert_unreachable(written, "does not answer in time");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    // Nor does it take a new connection.
+    let began = Instant::now();
+    let again = writing.database.write(&writing.flushes.next);
+    assert_unreachable(again, "does not answer in time");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    drop(paused);
+    writing.write_to_the_end();
+    writing.write_to_the_end();
+}
+
+#[test]
+fn a_flush_counts_once_though_the_server_hangs() {
+    require!(postgresql);
+    let [beginning, end] = TABLES.map(Some);
+    // At the same time, since each waits for half a minute.
+    thread::scope(|scope| {
+        for table in [None, beginning, end] {
+            scope.spawn(move || hang(table));
+        }
+    });
+}
