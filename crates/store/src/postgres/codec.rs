@@ -31,6 +31,11 @@ impl Moment {
         Self(time.as_nanoseconds().div_euclid(1000) + i64::from(time.as_nanoseconds() % 1000 != 0))
     }
 
+    /// So many microseconds later.
+    pub(super) fn plus(self, microseconds: i64) -> Self {
+        Self(self.0.saturating_add(microseconds))
+    }
+
     pub(super) fn timestamp(self) -> Timestamp {
         Timestamp::from_nanoseconds(self.0.saturating_mul(1000))
     }

@@ -59,8 +59,7 @@ pub(super) async fn fold(
             folded => folded?,
         }
     }
-    // The room is what the next ones are written to.
-    within(PATIENCE, session.client.batch_execute("VACUUM (TRUNCATE false) recent")).await
+    Ok(())
 }
 
 async fn part(
@@ -117,7 +116,7 @@ fn statement(sum: Sum) -> String {
             );
             reached.push(format!(
                 "SELECT {number} AS resolution, max(bucket - first_seen) AS before,
-                    max(last_seen - bucket) AS after FROM {from}"
+                    max(last_seen - bucket) AS after, max(last_seen) AS latest FROM {from}"
             ));
         }
     }
@@ -125,10 +124,12 @@ fn statement(sum: Sum) -> String {
         text,
         ", reached AS (
             SELECT resolution, (extract(epoch FROM max(before)) * 1000000)::bigint AS before,
-                (extract(epoch FROM max(after)) * 1000000)::bigint AS after
+                (extract(epoch FROM max(after)) * 1000000)::bigint AS after,
+                max(latest) AS latest
             FROM ({}) r GROUP BY resolution)
          UPDATE extent SET before = greatest(extent.before, r.before),
-            after = greatest(extent.after, r.after)
+            after = greatest(extent.after, r.after),
+            latest = greatest(extent.latest, r.latest)
          FROM reached r WHERE r.resolution = extent.resolution",
         reached.join(" UNION ALL ")
     );

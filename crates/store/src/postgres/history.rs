@@ -1,7 +1,7 @@
 //! Which observations tell of a window: the coarsest ones that lie within it as a whole, and finer
 //! ones where it begins and ends ([`crate::resolution`]).
 
-use tokio_postgres::{Transaction, types::ToSql};
+use tokio_postgres::{Row, Transaction, types::ToSql};
 
 use super::{
     codec::Moment,
@@ -47,126 +47,162 @@ pub(super) async fn snapshot<'s>(
     Ok(transaction)
 }
 
-/// The parameters of [`observations`].
-pub(super) struct Bounds([Moment; Self::COUNT]);
+/// Which observations tell of a window.
+pub(super) struct Bounds {
+    since: Moment,
+    until: Moment,
+    /// The buckets of each resolution, each range without its end.
+    ranges: [Vec<[Moment; 2]>; 3],
+}
+
+/// What is known of the observations at one resolution.
+struct Extent {
+    /// How far they reach from the start of their bucket, in microseconds.
+    before: i64,
+    after: i64,
+    kept_since: Moment,
+    /// The end of the last one.
+    latest: Moment,
+}
 
 impl Bounds {
-    /// How many parameters there are.
-    pub(super) const COUNT: usize = 10;
-
-    /// Those of a window: per resolution the first and last bucket that may hold what touches it,
-    /// its start and end, and from when on the two finer resolutions are kept.
+    /// Those of a window.
     pub(super) async fn new(transaction: &Transaction<'_>, window: Window) -> Result<Self, Fault> {
-        let (mut since, until) = (Moment::floor(window.since), Moment::floor(window.until));
-        let text = "SELECT before, after, kept_since FROM extent ORDER BY resolution";
-        let mut extents = Vec::with_capacity(Resolution::ALL.len());
-        for row in &ask(transaction, text, &[]).await? {
-            extents.push((row.try_get(0)?, row.try_get(1)?, row.try_get::<_, Moment>(2)?));
-        }
-        let [written, hour, day] = extents[..] else {
-            return Err(Fault::Malformed(format!("there are {} extents", extents.len())));
+        let text = "SELECT before, after, kept_since, latest FROM extent ORDER BY resolution";
+        let rows = ask(transaction, text, &[]).await?;
+        let [written, hour, day] = &rows[..] else {
+            return Err(Fault::Malformed(format!("there are {} extents", rows.len())));
         };
-        since = since.max(day.2);
-        let bounds = |(before, after, _): (i64, i64, Moment)| {
-            [
-                Moment(since.0.saturating_sub(after).max(EARLIEST)),
-                Moment(until.0.saturating_add(before).min(LATEST)),
-            ]
+        let extent = |row: &Row| {
+            Ok::<_, Fault>(Extent {
+                before: row.try_get(0)?,
+                after: row.try_get(1)?,
+                kept_since: row.try_get(2)?,
+                latest: row.try_get(3)?,
+            })
         };
-        let [first, last] = bounds(written);
-        let [first_hour, last_hour] = bounds(hour);
-        let [first_day, last_day] = bounds(day);
-        let [since, until] = [since, until].map(|moment| Moment(moment.0.clamp(EARLIEST, LATEST)));
-        Ok(Self([
-            first, last, first_hour, last_hour, first_day, last_day, since, until, written.2,
-            hour.2,
-        ]))
+        Ok(Self::of(window, &[extent(written)?, extent(hour)?, extent(day)?]))
+    }
+
+    fn of(window: Window, extents: &[Extent; 3]) -> Self {
+        let [written, hour, day] = extents;
+        let since = Moment::floor(window.since).max(day.kept_since).max(EARLIEST);
+        let until = Moment::floor(window.until).min(LATEST);
+        // All that may hold what touches the window.
+        let touching = |extent: &Extent| {
+            [since.plus(-extent.after), until.plus(extent.before.saturating_add(1))]
+        };
+        // All in which nothing is that does not touch it.
+        let whole = |extent: &Extent, resolution: Resolution| {
+            let first = resolution.ceil(since);
+            let is_open = extent.latest <= until;
+            let last = if is_open { LATEST } else { until.plus(-extent.after) };
+            [first, resolution.floor(last).plus(1).max(first)]
+        };
+        let kept = |extent: &Extent| [EARLIEST, extent.kept_since.max(EARLIEST)];
+        let (whole_hours, whole_days) =
+            (whole(hour, Resolution::Hour), whole(day, Resolution::Day));
+        let whole_days = [whole_days[0], Resolution::Day.ceil(whole_days[1])];
+        let whole_hours = [whole_hours[0], Resolution::Hour.ceil(whole_hours[1])];
+
+        let days = common(&[whole_days, kept(hour)], touching(day));
+        let hours = common(&[whole_hours, kept(written)], touching(hour));
+        let hours = without(&without(&hours, whole_days), kept(hour));
+        let written_ones = without(&[touching(written)], whole_hours);
+        let written_ones = without(&without(&written_ones, whole_days), kept(written));
+        Self { since, until, ranges: [written_ones, hours, days] }
     }
 
     /// The start of the first bucket that may hold what touches the window.
     pub(super) fn first(&self) -> Moment {
-        self.0[0].min(self.0[2]).min(self.0[4])
+        self.ranges.iter().flatten().map(|[first, _]| *first).min().unwrap_or(self.since)
     }
 
+    /// The parameters of [`Bounds::observations`].
     pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.0.iter().map(|moment| moment as &(dyn ToSql + Sync)).collect()
+        let moments = [&self.since, &self.until].into_iter();
+        moments
+            .chain(self.ranges.iter().flatten().flatten())
+            .map(|moment| moment as &(dyn ToSql + Sync))
+            .collect()
+    }
+
+    /// The observations of a kind that tell of the window, of everything or of that of which
+    /// `condition` is true (`$id` in it is the id), in no order.
+    pub(super) fn observations(&self, kind: Kind, condition: Option<&str>) -> String {
+        let of = |id: &str| {
+            let condition = condition.map(|condition| condition.replace("$id", id));
+            condition.map(|condition| format!(" AND {condition}")).unwrap_or_default()
+        };
+        let columns = kind.columns();
+        let id = format!("{}_id", kind.name());
+        let mut parts = vec![format!(
+            "SELECT {} FROM recent WHERE kind = {} AND first_seen <= $2 AND last_seen >= $1{}",
+            columns.replacen(&id, &format!("id AS {id}"), 1),
+            kind as i16,
+            of("recent.id"),
+        )];
+        let mut number = 3;
+        for (resolution, ranges) in Resolution::ALL.into_iter().zip(&self.ranges) {
+            let table = resolution.table(kind);
+            for _ in ranges {
+                parts.push(format!(
+                    "SELECT {columns} FROM {table} AS told
+                     WHERE bucket >= ${number} AND bucket < ${} AND first_seen <= $2
+                        AND last_seen >= $1{}",
+                    number + 1,
+                    of(&format!("told.{id}")),
+                ));
+                number += 2;
+            }
+        }
+        format!("({}) o", parts.join(" UNION ALL "))
     }
 }
 
 /// What no time that can be held is beyond, and what the server can hold.
-const EARLIEST: i64 = -(1 << 54);
-const LATEST: i64 = 1 << 54;
+const EARLIEST: Moment = Moment(-(1 << 54));
+const LATEST: Moment = Moment(1 << 54);
 
-/// The observations of a kind that tell of the window, of everything or of the one thing whose id is
-/// `id`, in no order; the parameters are the [`Bounds`].
-pub(super) fn observations(kind: Kind, id: Option<&str>) -> String {
-    let name = kind.name();
-    let of = |column: &str| id.map(|id| format!("{column} = {id} AND ")).unwrap_or_default();
-    let columns =
-        |row: &str| format!("{row}.{}", kind.columns().replace(", ", &format!(", {row}.")));
-    let [written, hours, days] = Resolution::ALL.map(|resolution| resolution.table(kind));
-    let below = |fine: &str, coarse: &str| {
-        format!(
-            "{fine}.{name}_id = {coarse}.{name}_id AND {fine}.bucket >= {coarse}.bucket
-                AND {fine}.bucket < {coarse}.bucket + interval '1 {coarse}'"
-        )
-    };
-    let day = format!(
-        "{days} AS day WHERE {}{}",
-        of(&format!("day.{name}_id")),
-        touches("day", Resolution::Day)
-    );
-    let hour = format!(
-        "{hours} AS hour ON {} AND {}",
-        below("hour", "day"),
-        touches("hour", Resolution::Hour)
-    );
-    let minute = format!(
-        "{written} AS minute ON {} AND {}",
-        below("minute", "hour"),
-        touches("minute", Resolution::Written)
-    );
-    let day_tells = tells("day", Resolution::Day);
-    let hour_tells = tells("hour", Resolution::Hour);
-    let arrived = kind.columns().replacen(&format!("{name}_id"), "id", 1);
-    format!(
-        "(SELECT {} FROM {day} AND {day_tells}
-         UNION ALL
-         SELECT {} FROM (SELECT * FROM {day} AND NOT {day_tells}) day JOIN {hour} AND {hour_tells}
-         UNION ALL
-         SELECT {} FROM (SELECT * FROM {day} AND NOT {day_tells}) day
-            JOIN {hour} AND NOT {hour_tells} JOIN {minute}
-         UNION ALL
-         SELECT {arrived} FROM recent
-         WHERE {}kind = {} AND first_seen <= $8 AND last_seen >= $7) o",
-        columns("day"),
-        columns("hour"),
-        columns("minute"),
-        of("recent.id"),
-        kind as i16,
-    )
+/// What any of the ranges has in common with `limits`, in order and once.
+fn common(ranges: &[[Moment; 2]; 2], limits: [Moment; 2]) -> Vec<[Moment; 2]> {
+    let within = |[first, end]: [Moment; 2]| [first.max(limits[0]), end.min(limits[1])];
+    let [one, other] = ranges.map(within);
+    let mut all = without(&[one], other);
+    all.push(other);
+    all.retain(|[first, end]| first < end);
+    all.sort_unstable();
+    all
 }
 
-/// That a row touches the window.
-fn touches(row: &str, resolution: Resolution) -> String {
-    let first = resolution.number() * 2 + 1;
-    let last = first + 1;
-    format!(
-        "{row}.bucket BETWEEN ${first} AND ${last} AND {row}.first_seen <= $8
-            AND {row}.last_seen >= $7"
-    )
+/// What is left of the ranges.
+fn without(ranges: &[[Moment; 2]], [first, end]: [Moment; 2]) -> Vec<[Moment; 2]> {
+    let mut left: Vec<_> = ranges
+        .iter()
+        .flat_map(|&[from, to]| {
+            if first >= end {
+                [[from, to], [to, to]]
+            } else {
+                [[from, to.min(first)], [from.max(end), to]]
+            }
+        })
+        .collect();
+    left.retain(|[first, end]| first < end);
+    left
 }
 
-/// That a row which touches the window tells of it: all that is in it touches the window too, or is
-/// not kept any more.
-fn tells(row: &str, resolution: Resolution) -> String {
-    let finer = match resolution {
-        Resolution::Written => return "true".to_owned(),
-        Resolution::Hour => 9,
-        Resolution::Day => 10,
-    };
-    format!(
-        "(({row}.bucket >= $7 OR {row}.first_seen >= $7) AND {row}.last_seen <= $8
-            OR {row}.bucket < ${finer})"
-    )
+impl Resolution {
+    /// The start of the bucket.
+    fn floor(self, moment: Moment) -> Moment {
+        let length = self.length().map_or(1, |length| length.as_micros());
+        let length = i64::try_from(length).unwrap_or(i64::MAX);
+        Moment(moment.0.div_euclid(length).saturating_mul(length))
+    }
+
+    /// The start of the first bucket that does not begin earlier.
+    fn ceil(self, moment: Moment) -> Moment {
+        let floor = self.floor(moment);
+        let length = self.length().map_or(0, |length| length.as_micros());
+        if floor == moment { floor } else { floor.plus(i64::try_from(length).unwrap_or(i64::MAX)) }
+    }
 }

@@ -13,7 +13,7 @@ use super::{
     codec,
     connect::{READ_PATIENCE, Session, within},
     fault::Fault,
-    history::{Bounds, observations, snapshot},
+    history::{Bounds, snapshot},
     identity,
     recent::Kind,
     select,
@@ -43,7 +43,7 @@ pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<H
         hosts.insert(row.try_get::<_, Uuid>(0)?, host);
     }
     let bounds = Bounds::new(&transaction, window).await?;
-    let observed = observations(Kind::Address, Some("a.address_id"));
+    let observed = bounds.observations(Kind::Address, Some("$id = a.address_id"));
     let text = format!(
         "SELECT host_id, inode, address
          FROM host_address a JOIN namespace USING (namespace_id)
@@ -205,19 +205,13 @@ async fn observed(
     bounds: &Bounds,
     ids: Option<&[Uuid]>,
 ) -> Result<Portal, Fault> {
-    let columns = kind.columns();
     let mut parameters = bounds.parameters();
-    let text = match &ids {
-        Some(ids) => {
-            parameters.push(ids);
-            let observed = observations(kind, Some("w.id"));
-            let number = parameters.len();
-            format!(
-                "SELECT {columns} FROM unnest(${number}::uuid[]) w (id) CROSS JOIN LATERAL {observed}"
-            )
-        }
-        None => format!("SELECT {columns} FROM {}", observations(kind, None)),
-    };
+    let condition = ids.as_ref().map(|ids| {
+        parameters.push(ids);
+        format!("$id = ANY (${})", parameters.len())
+    });
+    let (columns, observed) = (kind.columns(), bounds.observations(kind, condition.as_deref()));
+    let text = format!("SELECT {columns} FROM {observed}");
     let text = format!("{text} ORDER BY last_seen, bucket");
     within(READ_PATIENCE, transaction.bind(&text, &parameters)).await
 }
@@ -253,7 +247,8 @@ pub(super) async fn members(
     // One at a time, and no further than to the first that is seen of each.
     let seen = [Kind::Flow, Kind::Listener].map(|kind| {
         let name = kind.name();
-        let observed = observations(kind, Some(&format!("of_process.{name}_id")));
+        let of_process = format!("$id = of_process.{name}_id");
+        let observed = bounds.observations(kind, Some(&of_process));
         format!(
             "EXISTS (
                 SELECT FROM {name} of_process CROSS JOIN LATERAL (
@@ -396,7 +391,7 @@ pub(super) async fn translations(
     window: Window,
     visit: &mut dyn FnMut(&HostId, Translation),
 ) -> Result<(), Fault> {
-    let transaction = snapshot(session, &[Kind::Translation], false).await?;
+    let transaction = snapshot(session, &[Kind::Translation], true).await?;
     let mut dimensions = Dimensions::new();
     let bounds = Bounds::new(&transaction, window).await?;
     let portal = observed(&transaction, Kind::Translation, &bounds, None).await?;

@@ -24,14 +24,21 @@ CREATE TABLE recent (
     rtt_count bigint NOT NULL,
     -- 0 of a flow, 1 of a listener, 2 of an address, 3 of a translation: whose id it is.
     kind smallint NOT NULL
-);
+)
+-- The room of what was put away is what the next ones are written to.
+WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+    vacuum_truncate = off);
 CREATE INDEX recent_id ON recent (id);
+-- All of which are read at once.
+CREATE INDEX recent_translation ON recent (kind) WHERE kind = 3;
 
 -- Like sum(), which is slow, since it never overflows; this one does.
 CREATE AGGREGATE total(bigint) (SFUNC = int8pl, STYPE = bigint, INITCOND = 0, PARALLEL = SAFE);
 
 -- From when on observations are kept at a resolution; before that, the next coarser one tells.
 ALTER TABLE extent ADD COLUMN kept_since timestamptz NOT NULL DEFAULT '-infinity';
+-- The end of the last observation at a resolution.
+ALTER TABLE extent ADD COLUMN latest timestamptz NOT NULL DEFAULT '-infinity';
 
 -- What there is goes the way of what arrives.
 INSERT INTO recent
