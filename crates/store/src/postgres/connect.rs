@@ -34,8 +34,7 @@ pub(super) struct Session {
     /// It is not to be used any more: what comes next may be the answer to what came before.
     pub(super) is_spoiled: bool,
     statements: HashMap<String, Statement>,
-    /// How long a statement may take.
-    pub(super) patience: Duration,
+    patience: Duration,
     connection: JoinHandle<()>,
 }
 
@@ -68,18 +67,18 @@ impl Session {
             patience,
             connection,
         };
+        let milliseconds = patience.as_millis();
         let network = NETWORK_PATIENCE.as_millis();
         session
             .run(&format!(
                 "SET search_path = netglass, pg_temp; SET timezone = 'UTC';
-                 SET lock_timeout = '20s';
+                 SET statement_timeout = {milliseconds}; SET lock_timeout = '20s';
                  SET idle_in_transaction_session_timeout = '60s';
                  SET client_min_messages = warning; SET tcp_user_timeout = {network};
                  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
                  SET tcp_keepalives_count = 2"
             ))
             .await?;
-        session.allow(patience).await?;
         let newest = migration::newest(steps);
         match migration::state(&session).await? {
             State::Version(found) if found > newest => {
@@ -99,11 +98,6 @@ impl Session {
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Fault> {
         within(self.patience, work).await
-    }
-
-    /// Has the server end a statement that takes longer.
-    pub(super) async fn allow(&self, time: Duration) -> Result<(), Fault> {
-        self.run(&format!("SET statement_timeout = {}", time.as_millis())).await
     }
 
     /// Runs statements that have no parameters.

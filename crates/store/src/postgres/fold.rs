@@ -6,13 +6,7 @@ use netglass_model::Timestamp;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{
-    codec::Moment,
-    connect::{Session, within},
-    fault::Fault,
-    maintain::PATIENCE,
-    recent::Kind,
-};
+use super::{codec::Moment, connect::Session, fault::Fault, recent::Kind};
 use crate::{Settings, resolution::Resolution};
 
 /// For how long after its end more may arrive of a bucket: what comes later is added to what is
@@ -20,9 +14,13 @@ use crate::{Settings, resolution::Resolution};
 const GRACE: Duration = Duration::from_secs(30);
 /// How far ahead of the present a bucket may be and still be waited for.
 const FUTURE: Duration = Duration::from_secs(2 * 60 * 60);
-/// How much of the table one transaction puts away, in bytes.
-const STEP: i64 = 128 << 20;
-const MAX_STEPS: i64 = 256;
+/// How much of the table one transaction puts away, in bytes: a second's work, which a slow server
+/// does before the time of any statement is up.
+const STEP: i64 = 32 << 20;
+const MAX_STEPS: i64 = 4096;
+/// How large the table may be for all of it to be gone through: of what does not belong to the
+/// present there may be some in it.
+const TO_GO_THROUGH: i64 = 1 << 30;
 
 /// Puts away what is of buckets that are over at the moment `now`.
 pub(super) async fn fold(
@@ -32,16 +30,17 @@ pub(super) async fn fold(
 ) -> Result<(), Fault> {
     let mut over = Moment::floor(now.saturating_sub(settings.bucket + GRACE));
     let ahead = Moment::floor(now.saturating_add(FUTURE));
-    // Nobody waits for the time of a clock that is wrong. With all the rest, so that what is of one
-    // thing stays in order.
-    let last = "SELECT max(bucket) FROM recent";
-    let last = within(PATIENCE, session.client.query_one(last, &[])).await?;
-    if let Some(last) = last.try_get::<_, Option<Moment>>(0)?.filter(|last| *last > ahead) {
-        over = Moment(last.0.saturating_add(1));
-    }
-
     let size = "SELECT pg_relation_size('recent')";
-    let size: i64 = within(PATIENCE, session.client.query_one(size, &[])).await?.try_get(0)?;
+    let size: i64 = session.within(session.client.query_one(size, &[])).await?.try_get(0)?;
+    if size <= TO_GO_THROUGH {
+        // Nobody waits for the time of a clock that is wrong. With all the rest, so that what is of
+        // one thing stays in order.
+        let last = "SELECT max(bucket) FROM recent";
+        let last = session.within(session.client.query_one(last, &[])).await?;
+        if let Some(last) = last.try_get::<_, Option<Moment>>(0)?.filter(|last| *last > ahead) {
+            over = Moment(last.0.saturating_add(1));
+        }
+    }
     let steps = u128::try_from((size / STEP + 1).min(MAX_STEPS)).unwrap_or(1);
     for step in 0..steps {
         // Ids are spread evenly.
@@ -71,11 +70,11 @@ async fn part(
     // one by one.
     session
         .run(
-            "BEGIN; SET LOCAL jit = off; SET LOCAL work_mem = '192MB';
+            "BEGIN; SET LOCAL jit = off; SET LOCAL work_mem = '64MB';
              SET LOCAL enable_indexscan = off",
         )
         .await?;
-    match within(PATIENCE, session.client.execute(&statement(sum), range)).await {
+    match session.within(session.client.execute(&statement(sum), range)).await {
         Ok(_) => session.run("COMMIT").await,
         Err(fault) if fault.is_lost() => Err(fault),
         Err(fault) => {

@@ -19,7 +19,7 @@ use crate::{Settings, resolution::Resolution};
 const CHUNK: i64 = 10_000;
 
 /// How long one step may take; others can write during it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Puts away what has arrived, and removes what is not kept any more at the moment `now`, unless
 /// another process is at it. Returns of how many days of flows and listeners nothing is left.
@@ -34,11 +34,9 @@ pub(super) async fn maintain(
     if !taken.try_get::<_, bool>(0)? {
         return Ok(0);
     }
-    session.allow(PATIENCE).await?;
     let removed = all(session, settings, now).await;
     if !removed.as_ref().is_err_and(Fault::is_lost) {
         session.run(&format!("SELECT pg_advisory_unlock({lock})")).await?;
-        session.allow(session.patience).await?;
     }
     removed
 }
@@ -136,8 +134,9 @@ async fn locked_step(
     // Nobody adds to it any more, everybody may read it.
     session
         .run(&format!(
-            "BEGIN; SET LOCAL lock_timeout = '3s';
-             LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"
+            "BEGIN; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = {};
+             LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE",
+            PATIENCE.as_millis()
         ))
         .await?;
     if *next > cutoff {
