@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod history;
 mod interrupted;
+mod migration;
 mod read_only;
 mod same;
 mod server;
