@@ -97,13 +97,11 @@ impl Bounds {
             let first = resolution.ceil(since);
             let is_open = extent.latest <= until;
             let last = if is_open { LATEST } else { until.plus(-extent.after) };
-            [first, resolution.floor(last).plus(1).max(first)]
+            [first, resolution.ceil(resolution.floor(last).plus(1)).max(first)]
         };
         let kept = |extent: &Extent| [EARLIEST, extent.kept_since.max(EARLIEST)];
-        let (whole_hours, whole_days) =
-            (whole(hour, Resolution::Hour), whole(day, Resolution::Day));
-        let whole_days = [whole_days[0], Resolution::Day.ceil(whole_days[1])];
-        let whole_hours = [whole_hours[0], Resolution::Hour.ceil(whole_hours[1])];
+        let whole_hours = whole(hour, Resolution::Hour);
+        let whole_days = whole(day, Resolution::Day);
 
         let days = common(&[whole_days, kept(hour)], touching(day));
         let hours = common(&[whole_hours, kept(written)], touching(hour));
@@ -204,5 +202,64 @@ impl Resolution {
         let floor = self.floor(moment);
         let length = self.length().map_or(0, |length| length.as_micros());
         if floor == moment { floor } else { floor.plus(i64::try_from(length).unwrap_or(i64::MAX)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netglass_model::Timestamp;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: i64 = 60_000_000;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+
+    proptest! {
+        /// Each minute that may touch the window is told at one resolution, at most.
+        #[test]
+        fn each_minute_is_told_once(
+            since in 0..4 * DAY,
+            length in 0..3 * DAY,
+            latest in 0..8 * DAY,
+            kept_by_hour in 0..5_i64,
+            kept in 0..100_i64,
+        ) {
+            let until = since + length;
+            let extent = |length: i64, kept_since| Extent {
+                before: 0,
+                after: length,
+                kept_since: Moment(kept_since),
+                latest: Moment(latest),
+            };
+            let hours = kept_by_hour * DAY;
+            let extents = [
+                extent(MINUTE, hours.max(kept * HOUR)),
+                extent(HOUR, hours),
+                extent(DAY, 0),
+            ];
+            let time = |moment: i64| Timestamp::from_nanoseconds(moment * 1000);
+            let window = Window { since: time(since), until: time(until) };
+            let bounds = Bounds::of(window, &extents);
+            for minute in 0..8 * 24 * 60 {
+                let buckets = [
+                    minute * MINUTE,
+                    (minute * MINUTE).div_euclid(HOUR) * HOUR,
+                    (minute * MINUTE).div_euclid(DAY) * DAY,
+                ];
+                let told: Vec<usize> = (0..3)
+                    .filter(|&index| {
+                        let bucket = Moment(buckets[index]);
+                        bounds.ranges[index].iter().any(|[first, end]| (*first..*end).contains(&bucket))
+                    })
+                    .collect();
+                prop_assert!(told.len() <= 1, "minute {minute} is told by {told:?}");
+                let end = minute * MINUTE + MINUTE - 1;
+                if end <= latest && end >= since && minute * MINUTE <= until {
+                    prop_assert_eq!(told.len(), 1, "minute {} is missing", minute);
+                }
+            }
+        }
     }
 }
