@@ -137,7 +137,13 @@ fn statement(sum: Sum) -> String {
 
 /// Those rows of `source` that are of one thing in one bucket as one, as `FlowCounters::append` puts
 /// them together; `latest_first` is their order.
-fn together(kind: Kind, sum: Sum, source: &str, bucket: &str, latest_first: &str) -> String {
+pub(super) fn together(
+    kind: Kind,
+    sum: Sum,
+    source: &str,
+    bucket: &str,
+    latest_first: &str,
+) -> String {
     let mut sums = String::new();
     for &column in kind.counters() {
         let value = match column {
@@ -164,7 +170,7 @@ fn together(kind: Kind, sum: Sum, source: &str, bucket: &str, latest_first: &str
 
 /// How counts are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sum {
+pub(super) enum Sum {
     /// As integers: a sum that is larger than the largest one is an error.
     Fast,
     /// As numbers of any size, cut off at the largest integer.

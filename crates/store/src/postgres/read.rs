@@ -13,6 +13,7 @@ use super::{
     codec,
     connect::{READ_PATIENCE, Session, within},
     fault::Fault,
+    fold::{Sum, together},
     history::{Bounds, snapshot},
     identity,
     recent::Kind,
@@ -198,7 +199,8 @@ async fn next(transaction: &Transaction<'_>, portal: &Portal) -> Result<Vec<Row>
     within(READ_PATIENCE, transaction.query_portal(portal, BATCH)).await
 }
 
-/// Observations of a kind that tell of the window, in order of time, of these ids or of all.
+/// Observations of a kind that tell of the window: all, in order of time, or those of each of these
+/// ids put together.
 async fn observed(
     transaction: &Transaction<'_>,
     kind: Kind,
@@ -206,13 +208,20 @@ async fn observed(
     ids: Option<&[Uuid]>,
 ) -> Result<Portal, Fault> {
     let mut parameters = bounds.parameters();
-    let condition = ids.as_ref().map(|ids| {
-        parameters.push(ids);
-        format!("$id = ANY (${})", parameters.len())
-    });
-    let (columns, observed) = (kind.columns(), bounds.observations(kind, condition.as_deref()));
-    let text = format!("SELECT {columns} FROM {observed}");
-    let text = format!("{text} ORDER BY last_seen, bucket");
+    let text = match &ids {
+        Some(ids) => {
+            parameters.push(ids);
+            let condition = format!("$id = ANY (${})", parameters.len());
+            let observed = bounds.observations(kind, Some(&condition));
+            let each = format!("(SELECT {}_id AS id, * FROM {observed}) each", kind.name());
+            together(kind, Sum::Any, &each, "'epoch'::timestamptz", "last_seen DESC, bucket DESC")
+        }
+        None => format!(
+            "SELECT {} FROM {} ORDER BY last_seen, bucket",
+            kind.columns(),
+            bounds.observations(kind, None)
+        ),
+    };
     within(READ_PATIENCE, transaction.bind(&text, &parameters)).await
 }
 
