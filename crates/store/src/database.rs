@@ -74,7 +74,7 @@ pub trait Database: Send {
     /// Adds what a probe saw: all of it, or, on an error, nothing; and once: a flush that is there
     /// already, since its number is none that follows the last one of its probe, adds nothing.
     /// Observations of the same flow in the same bucket become one, as [`FlowCounters::append`]
-    /// says.
+    /// says, when the database is maintained at the latest.
     ///
     /// The bucket is that of `last_seen`. The host's addresses count as seen for as long as
     /// anything else that was, or when the flush was made if nothing else was.
@@ -82,8 +82,9 @@ pub trait Database: Send {
     /// [`FlowCounters::append`]: netglass_model::FlowCounters::append
     fn write(&mut self, flush: &Flush) -> Result<(), Error>;
 
-    /// Removes what is kept by hour or by day alone from now on, as it was written or by hour, and
-    /// what ended before the retention began. Returns of how many days of flows and listeners
+    /// Puts together what has arrived of buckets that are over, removes what is kept by hour or by
+    /// day alone from now on, as it was written or by hour, and what ended before the retention
+    /// began. Returns of how many days of flows and listeners
     /// nothing is left.
     ///
     /// This goes in small steps between which others can write; an error leaves the steps before

@@ -1,4 +1,4 @@
-//! When old observations are removed.
+//! When a database is maintained.
 
 use std::time::Duration;
 

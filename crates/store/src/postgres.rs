@@ -19,7 +19,6 @@ mod probe;
 mod read;
 mod recent;
 mod select;
-
 mod tls;
 mod write;
 

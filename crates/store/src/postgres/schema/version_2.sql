@@ -2,31 +2,12 @@
 -- arrives is only appended, to recent; who maintains the database puts it together, and into the
 -- tables of all three resolutions, when its bucket is over. The same statement that adds a row
 -- there removes it here, so that whoever reads both finds it once.
-CREATE TABLE recent (
-    id uuid NOT NULL,
-    bucket timestamptz NOT NULL,
-    first_seen timestamptz NOT NULL,
-    last_seen timestamptz NOT NULL,
-    connections bigint NOT NULL,
-    opened bigint NOT NULL,
-    failed_refused bigint NOT NULL,
-    failed_timed_out bigint NOT NULL,
-    failed_unreachable bigint NOT NULL,
-    failed_reset bigint NOT NULL,
-    failed_abandoned bigint NOT NULL,
-    failed_other bigint NOT NULL,
-    bytes_sent bigint NOT NULL,
-    bytes_received bigint NOT NULL,
-    segments_sent bigint NOT NULL,
-    segments_received bigint NOT NULL,
-    retransmits bigint NOT NULL,
-    rtt_sum_us bigint NOT NULL,
-    rtt_count bigint NOT NULL,
-    -- 0 of a flow, 1 of a listener, 2 of an address, 3 of a translation: whose id it is.
-    kind smallint NOT NULL
-)
+CREATE TABLE recent (LIKE flow_observation);
+ALTER TABLE recent RENAME COLUMN flow_id TO id;
+-- 0 of a flow, 1 of a listener, 2 of an address, 3 of a translation: whose id it is.
+ALTER TABLE recent ADD COLUMN kind smallint NOT NULL;
 -- The room of what was put away is what the next ones are written to.
-WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+ALTER TABLE recent SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
     vacuum_truncate = off);
 CREATE INDEX recent_id ON recent (id);
 -- All of which are read at once.
