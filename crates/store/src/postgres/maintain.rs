@@ -1,25 +1,18 @@
 //! Putting away what has arrived, and removing what is not kept any more.
 
-use std::time::Duration;
-
 use netglass_model::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::{
-    codec::Moment,
-    connect::{Session, within},
-    dimensions::PERIOD,
-    fault::Fault,
-    fold,
-    recent::Kind,
+    codec::Moment, connect::Session, dimensions::PERIOD, fault::Fault, fold, recent::Kind,
 };
 use crate::{Settings, resolution::Resolution};
 
 /// How many rows of a dimension one transaction removes.
 const CHUNK: i64 = 10_000;
-
-/// How long one step may take; others can write during it.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How many observations one transaction removes: less than a second's work, which a slow server does
+/// before the time of any statement is up.
+const STEP: u64 = 100_000;
 
 /// Puts away what has arrived, and removes what is not kept any more at the moment `now`, unless
 /// another process is at it. Returns of how many days of flows and listeners nothing is left.
@@ -60,7 +53,7 @@ async fn all(session: &mut Session, settings: &Settings, now: Timestamp) -> Resu
     for kind in Kind::ALL {
         for (resolution, kept) in [(Resolution::Written, written), (Resolution::Hour, hour)] {
             for part in partitions(session, kind, resolution, kept).await? {
-                step(session, &part, kept, "bucket < $1").await?;
+                clear(session, &part, kept, "bucket < $1").await?;
             }
         }
         for resolution in Resolution::ALL {
@@ -104,7 +97,24 @@ async fn partitions(
 
 /// Removes the rows of which `condition` is true, whose parameter is `cutoff`, and drops the
 /// partition instead where all that it may hold is before that. Returns how many rows that were;
-/// nothing is done where others keep the partition locked.
+/// what others keep locked stays.
+async fn clear(
+    session: &mut Session,
+    part: &Part,
+    cutoff: Moment,
+    condition: &str,
+) -> Result<u64, Fault> {
+    let mut removed = 0;
+    loop {
+        let count = step(session, part, cutoff, condition).await?;
+        removed += count;
+        if count < STEP || part.next <= cutoff {
+            return Ok(removed);
+        }
+    }
+}
+
+/// Removes some of them, in a transaction.
 async fn step(
     session: &mut Session,
     part: &Part,
@@ -132,19 +142,17 @@ async fn locked_step(
     condition: &str,
 ) -> Result<u64, Fault> {
     // Nobody adds to it any more, everybody may read it.
-    session
-        .run(&format!(
-            "BEGIN; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = {};
-             LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE",
-            PATIENCE.as_millis()
-        ))
-        .await?;
+    let lock = format!("LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE");
+    session.run(&format!("BEGIN; SET LOCAL lock_timeout = '3s'; {lock}")).await?;
     if *next > cutoff {
-        let delete = format!("DELETE FROM {name} WHERE {condition}");
-        return within(PATIENCE, session.client.execute(&delete, &[&cutoff])).await;
+        let delete = format!(
+            "DELETE FROM {name} WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM {name} WHERE {condition} LIMIT {STEP}))"
+        );
+        return session.within(session.client.execute(&delete, &[&cutoff])).await;
     }
     let count = format!("SELECT count(*) FROM {name}");
-    let count = within(PATIENCE, session.client.query_one(&count, &[])).await?;
+    let count = session.within(session.client.query_one(&count, &[])).await?;
     session.run(&format!("DROP TABLE {name}; DELETE FROM partition WHERE name = '{name}'")).await?;
     Ok(u64::try_from(count.try_get::<_, i64>(0)?).unwrap_or_default())
 }
@@ -161,7 +169,7 @@ async fn remove(
     let after = after.try_get::<_, i64>(0)?;
     let ends = Part { name: part.name.clone(), next: Moment(part.next.0.saturating_add(after)) };
     // The start of a bucket may be too old while its end is not; what it holds then stays.
-    step(session, &ends, cutoff, "bucket < $1 AND last_seen < $1").await
+    clear(session, &ends, cutoff, "bucket < $1 AND last_seen < $1").await
 }
 
 /// Removes the dimensions that no observation names any more, and probes that were heard of last

@@ -1,6 +1,7 @@
 //! A flush that is under way in a server when that ends or stops answering.
 
 use std::{
+    fmt::Debug,
     thread,
     time::{Duration, Instant},
 };
@@ -9,7 +10,13 @@ use netglass_model::Flush;
 use netglass_store::{Access, Database, Error};
 use netglass_testing::{PostgreSql, Running, require};
 
-use crate::server::{Flushes, assert_counted, try_open};
+use crate::{
+    server::{Flushes, assert_counted, try_open},
+    support::at,
+};
+
+/// How long a call may wait for a server that hangs, with some time for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Written at the beginning of a flush, and in its middle.
 const TABLES: [&str; 2] = ["probe", "recent"];
@@ -51,15 +58,26 @@ impl Writing {
         table: &str,
         meanwhile: impl FnOnce(&mut PostgreSql, Running),
     ) -> Result<(), Error> {
-        let Self { server, database, flushes, .. } = self;
         let lock = format!("LOCK TABLE netglass.{table} IN SHARE MODE");
-        let session = server.hold("fleet", &lock);
+        self.hold_with(&lock, |database, flush| database.write(flush), meanwhile)
+    }
+
+    /// Does `work` as far as it needs what `lock` has locked, where it waits while `meanwhile`
+    /// happens.
+    fn hold_with<T: Send>(
+        &mut self,
+        lock: &str,
+        work: impl FnOnce(&mut dyn Database, &Flush) -> T + Send,
+        meanwhile: impl FnOnce(&mut PostgreSql, Running),
+    ) -> T {
+        let Self { server, database, flushes, .. } = self;
+        let session = server.hold("fleet", lock);
         let flush: &Flush = &flushes.next;
         thread::scope(|scope| {
-            let written = scope.spawn(|| database.write(flush));
+            let worked = scope.spawn(|| work(database.as_mut(), flush));
             wait_until_held(server);
             meanwhile(server, session);
-            written.join().unwrap()
+            worked.join().unwrap()
         })
     }
 }
@@ -76,8 +94,8 @@ fn wait_until_held(server: &PostgreSql) {
 }
 
 #[track_caller]
-fn assert_unreachable(written: Result<(), Error>, why: &str) {
-    let error = written.unwrap_err();
+fn assert_unreachable<T: Debug>(done: Result<T, Error>, why: &str) {
+    let error = done.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains(why), "{error}");
 }
@@ -118,8 +136,6 @@ fn a_flush_counts_once_though_the_server_ends_its_connection() {
 /// back, and what it was to write counts once.
 #[track_caller]
 fn hang(table: Option<&str>) {
-    /// How long a call may wait, with some time for a busy machine.
-    const PATIENCE: Duration = Duration::from_secs(40);
     let mut writing = Writing::new();
     let began = Instant::now();
     let (written, paused) = if let Some(table) = table {
@@ -155,4 +171,32 @@ fn a_flush_counts_once_though_the_server_hangs() {
             scope.spawn(move || hang(table));
         }
     });
+}
+
+#[test]
+fn maintenance_ends_though_the_server_hangs_and_is_done_later() {
+    require!(postgresql);
+    let mut writing = Writing::new();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let next_day = at(60).saturating_add(day);
+    writing.database.maintain(next_day).unwrap();
+    let written = "SELECT count(*) FROM netglass.flow_observation";
+    assert_eq!(writing.server.sql("fleet", written), "10");
+
+    let mut paused = None;
+    let began = Instant::now();
+    let maintained = writing.hold_with(
+        "SELECT FROM netglass.flow_observation FOR UPDATE",
+        |database, _| database.maintain(next_day.saturating_add(day)),
+        |server, lock| {
+            paused = Some(server.pause());
+            drop(lock);
+        },
+    );
+    assert_unreachable(maintained, "does not answer in time");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    drop(paused);
+    writing.database.maintain(next_day.saturating_add(day)).unwrap();
+    assert_eq!(writing.server.sql("fleet", written), "0");
+    writing.write_to_the_end();
 }
