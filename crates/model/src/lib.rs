@@ -9,6 +9,7 @@ mod edge;
 mod endpoint;
 mod failures;
 mod flow;
+mod flow_record;
 mod flush;
 mod host;
 mod ledger;
@@ -26,6 +27,9 @@ pub use endpoint::{Endpoint, Port};
 pub use failures::Failures;
 pub use flow::{
     Attribution, Direction, FlowCounters, HostFlow, Listener, Observations, RttSamples,
+};
+pub use flow_record::{
+    ConnectionState, EndReason, FlowRecord, FlowStatus, IpProtocol, Owner, TcpConnection,
 };
 pub use flush::{Flush, Probe, ProbeId, ProbeStatus, SpoolUsage};
 pub use host::{Host, HostAddress, HostId};
