@@ -46,10 +46,28 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 pub(crate) enum Moment {
     /// The present.
     Now,
-    /// So long before the present.
-    Ago(Duration),
+    /// So long before the present, or at the start of the minute, hour or day of that.
+    Ago { duration: Duration, unit: Option<Unit> },
     /// That one.
     At(Timestamp),
+}
+
+/// What a moment is rounded down to, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Minute,
+    Hour,
+    Day,
+}
+
+impl Unit {
+    const fn length(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Minute => 60,
+            Self::Hour => 60 * 60,
+            Self::Day => 24 * 60 * 60,
+        })
+    }
 }
 
 impl Moment {
@@ -57,7 +75,10 @@ impl Moment {
     pub(crate) fn at(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Now => now,
-            Self::Ago(duration) => now.saturating_sub(duration),
+            Self::Ago { duration, unit } => {
+                let moment = now.saturating_sub(duration);
+                unit.map_or(moment, |unit| moment.bucket(unit.length()))
+            }
             Self::At(moment) => moment,
         }
     }
@@ -66,7 +87,8 @@ impl Moment {
 impl FromStr for Moment {
     type Err = String;
 
-    /// `now`, a duration (`1h`, `1h ago`), or a time stamp (RFC 3339).
+    /// `now`, a duration (`1h`, `1h ago`; `1h/h` from the start of that hour on), or a time stamp
+    /// (RFC 3339).
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.eq_ignore_ascii_case("now") {
@@ -77,9 +99,18 @@ impl FromStr for Moment {
                 .map_err(|_| "a moment must lie between the years 1678 and 2261".to_owned())?;
             return Ok(Self::At(Timestamp::from_nanoseconds(nanoseconds)));
         }
-        let duration = text.strip_suffix("ago").map_or(text, str::trim_end);
+        let text = text.strip_suffix("ago").map_or(text, str::trim_end);
+        let (duration, unit) = match text.rsplit_once('/') {
+            None => (text, None),
+            Some((duration, "m")) => (duration, Some(Unit::Minute)),
+            Some((duration, "h")) => (duration, Some(Unit::Hour)),
+            Some((duration, "d")) => (duration, Some(Unit::Day)),
+            Some((_, unit)) => {
+                return Err(format!("'{unit}' is no unit to round to: give /m, /h or /d"));
+            }
+        };
         parse_duration(duration)
-            .map(Self::Ago)
+            .map(|duration| Self::Ago { duration, unit })
             .map_err(|reason| format!("{reason}; or a time stamp, like 2026-01-31T14:00:00Z"))
     }
 }
@@ -142,6 +173,12 @@ mod tests {
         assert_eq!(moment("now"), Ok(at(7_200)));
         assert_eq!(moment("1h"), Ok(at(3_600)));
         assert_eq!(moment("1h ago"), Ok(at(3_600)));
+        let rounded =
+            |text: &str| moment(text).map(|moment| moment.as_nanoseconds() / 1_000_000_000);
+        assert_eq!(rounded("1h/h").map(|second| second % 3_600), Ok(0));
+        assert!(rounded("1h/h ago") <= rounded("1h") && rounded("1h/h") > rounded("2h"));
+        assert_eq!(rounded("90s/m").map(|second| second % 60), Ok(0));
+        assert_eq!(rounded("7d/d").map(|second| second % 86_400), Ok(0));
         assert_eq!(moment("1970-01-01T00:00:05Z"), Ok(at(5)));
         assert_eq!(moment("1970-01-01T01:00:05+01:00"), Ok(at(5)));
         assert!(moment("2026-01-31").unwrap_err().contains("time stamp"));

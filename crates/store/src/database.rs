@@ -98,13 +98,18 @@ pub trait Database: Send {
     /// Every host that ever reported, with its addresses within the window, in a stable order.
     fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error>;
 
-    /// The network namespaces of a host, with their last known names, by inode. None where the
-    /// host is not known.
-    fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error>;
+    /// The network namespaces of these hosts, with their last known names, in no order. None of a
+    /// host that is not known.
+    fn namespaces(
+        &mut self,
+        hosts: &[HostId],
+        visit: &mut dyn FnMut(&HostId, NetworkNamespace),
+    ) -> Result<(), Error>;
 
-    /// Every observation of a flow that touches the window, of those that are `wanted` or of all, in
-    /// order of time for each flow; several of one flow may come put together. What is kept by
-    /// hour or by day alone is one observation. On an error `visit` may have seen a part of them.
+    /// Every observation of a flow that touches the window, of all or of those that are `wanted` and
+    /// of whatever anybody else saw of the same services ([`Service`](crate::Service)), in order of
+    /// time for each flow; several of one flow may come put together. What is kept by hour or by
+    /// day alone is one observation. On an error `visit` may have seen a part of them.
     fn flows(
         &mut self,
         window: Window,

@@ -26,6 +26,7 @@ use netglass_model::{
     Edge, Host, HostId, NetworkNamespace, Node, Port, Process, Protocol, Timestamp,
 };
 
+use self::fold::Seen;
 pub use self::interest::Interest;
 use crate::{Database, Error, Window};
 
@@ -62,10 +63,30 @@ pub fn dependencies(
     window: Window,
     interest: Option<&Interest>,
 ) -> Result<Dependencies, Error> {
-    let seen = match interest.filter(|interest| interest.is_narrow()) {
-        Some(interest) => interest::read(database, window, interest)?,
-        None => fold::read(database, window)?,
-    };
+    match interest {
+        Some(interest) => {
+            let hosts = database.hosts(window)?;
+            dependencies_around(database, window, interest, hosts)
+        }
+        None => Ok(joined(fold::read(database, window)?)),
+    }
+}
+
+/// The same for whoever has read the `hosts` of the window already.
+pub fn dependencies_around(
+    database: &mut dyn Database,
+    window: Window,
+    interest: &Interest,
+    hosts: Vec<Host>,
+) -> Result<Dependencies, Error> {
+    Ok(joined(if interest.is_narrow() {
+        interest::read(database, window, interest, hosts)?
+    } else {
+        fold::read(database, window)?
+    }))
+}
+
+fn joined(seen: Seen) -> Dependencies {
     let mut edges = join::edges(&seen);
     edges.sort_by(|a, b| {
         (a.protocol.cmp(&b.protocol))
@@ -80,7 +101,7 @@ pub fn dependencies(
     hosts.sort_by(|a, b| {
         (&a.id.hostname, &a.id.machine_id).cmp(&(&b.id.hostname, &b.id.machine_id))
     });
-    Ok(Dependencies { hosts, edges, listeners })
+    Dependencies { hosts, edges, listeners }
 }
 
 fn compare_nodes(a: &Node, b: &Node) -> Ordering {

@@ -16,9 +16,9 @@ mod url;
 
 pub use database::{Access, Claim, Database, Settings, Window, open};
 pub use delivery::{Delivery, Open};
-pub use dependencies::{Dependencies, Interest, dependencies};
+pub use dependencies::{Dependencies, Interest, dependencies, dependencies_around};
 pub use error::Error;
 pub use maintenance::Maintenance;
-pub use selection::{Family, Selection, Server, Service};
+pub use selection::{Family, Place, Selection, Server, Service};
 pub use spool::{Loss, Losses, Record, Spool, SpoolError};
 pub use url::{DatabaseUrl, Password, PostgresUrl, TlsMode};

@@ -3,6 +3,7 @@
 //! Everything of a call runs on the thread that makes it, and no answer is awaited for ever. A
 //! connection that was lost is made again by the next call, with the claim that it held.
 
+mod ask;
 mod claim;
 mod codec;
 mod connect;
@@ -13,6 +14,7 @@ mod history;
 mod identity;
 mod maintain;
 mod migration;
+mod observations;
 mod partition;
 mod password;
 mod probe;
@@ -179,11 +181,22 @@ impl Database for Postgres {
         )
     }
 
-    fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error> {
+    fn namespaces(
+        &mut self,
+        hosts: &[HostId],
+        visit: &mut dyn FnMut(&HostId, NetworkNamespace),
+    ) -> Result<(), Error> {
+        let visited = Cell::new(false);
         self.with(
             "read namespaces from the database",
-            || true,
-            async |session, _| read::namespaces(session, host).await,
+            || !visited.get(),
+            async |session, _| {
+                let mut visit = |host: &HostId, namespace| {
+                    visited.set(true);
+                    visit(host, namespace);
+                };
+                read::namespaces(session, hosts, &mut visit).await
+            },
         )
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use netglass_model::{Endpoint, HostId, Process, Protocol};
+use netglass_model::{Direction, Endpoint, HostId, Process, Protocol, Route};
 
 /// A process family of a host: a server and its workers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +43,32 @@ pub struct Service {
     pub host: Option<HostId>,
 }
 
+impl Service {
+    /// What `host` calls such connections. A client whose address was translated to a loopback one
+    /// may still reach another host.
+    #[must_use]
+    pub fn of(host: &HostId, protocol: Protocol, Route { client, server }: Route) -> Self {
+        let host = server.address.is_loopback().then(|| host.clone());
+        Self { protocol, server, client, host }
+    }
+
+    /// That of a flow that `host` saw between these ends.
+    #[must_use]
+    pub fn of_ends(
+        host: &HostId,
+        protocol: Protocol,
+        direction: Direction,
+        local: Endpoint,
+        peer: Endpoint,
+    ) -> Self {
+        let route = match direction {
+            Direction::Active => Route { client: local.address, server: peer },
+            Direction::Passive => Route { client: peer.address, server: local },
+        };
+        Self::of(host, protocol, route)
+    }
+}
+
 /// The connections to a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Server {
@@ -50,10 +76,37 @@ pub struct Server {
     pub protocol: Protocol,
     /// The service's port.
     pub port: u16,
-    /// Its address; any where there is none.
-    pub address: Option<IpAddr>,
-    /// As seen on this host alone.
-    pub host: Option<HostId>,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where a service is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// At this address, whoever saw it.
+    At(IpAddr),
+    /// As seen on this host alone, at this address or at any.
+    On(HostId, Option<IpAddr>),
+}
+
+impl Place {
+    /// The address, if it is said.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::At(address) => Some(*address),
+            Self::On(_, address) => *address,
+        }
+    }
+
+    /// The host, if it is said.
+    #[must_use]
+    pub const fn host(&self) -> Option<&HostId> {
+        match self {
+            Self::At(_) => None,
+            Self::On(host, _) => Some(host),
+        }
+    }
 }
 
 /// Which flows or listeners are read: those of which any of this is true.

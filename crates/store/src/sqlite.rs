@@ -145,9 +145,13 @@ impl Database for Sqlite {
         self.with("read hosts from the database", |connection, _| read::hosts(connection, window))
     }
 
-    fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error> {
+    fn namespaces(
+        &mut self,
+        hosts: &[HostId],
+        visit: &mut dyn FnMut(&HostId, NetworkNamespace),
+    ) -> Result<(), Error> {
         self.with("read namespaces from the database", |connection, _| {
-            read::namespaces(connection, host)
+            read::namespaces(connection, hosts, visit)
         })
     }
 

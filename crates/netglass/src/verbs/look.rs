@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 use clap::{Args, builder::BoolishValueParser};
 use netglass_model::{Host, HostId, Timestamp};
-use netglass_store::{Window, dependencies};
+use netglass_store::{Window, dependencies, dependencies_around};
 
 use crate::{
     database::DatabaseArguments,
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  netglass look                              this host, for the last hour
+  netglass look                              this host, for this hour and the one before
   netglass look 10.0.0.10                    whatever is at this address
   netglass look nginx --depth 3              nginx and what is behind it
   netglass look --port 5432 --since 1d       who used PostgreSQL within a day
@@ -45,8 +45,10 @@ pub(crate) struct Arguments {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     depth: u32,
 
-    /// From when on: a duration ago or a time stamp (RFC 3339)
-    #[arg(long, env = "NETGLASS_SINCE", value_name = "WHEN", default_value = "1h")]
+    /// From when on: a duration ago or a time stamp (RFC 3339). With /m, /h or /d behind it a duration
+    /// reaches back to the start of that minute, hour or day (UTC), which whole hours and days make
+    /// quick
+    #[arg(long, env = "NETGLASS_SINCE", value_name = "WHEN", default_value = "1h/h")]
     since: Moment,
 
     /// Until when: a duration ago, a time stamp, or now
@@ -76,7 +78,10 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     }
     // Who merely waits is found only among all that there is.
     let interest = query.interest(arguments.depth).filter(|_| !arguments.listening);
-    let known = dependencies(opened.as_mut(), window, interest.as_ref())?;
+    let known = match &interest {
+        Some(interest) => dependencies_around(opened.as_mut(), window, interest, hosts)?,
+        None => dependencies(opened.as_mut(), window, None)?,
+    };
     let extent = Extent { depth: arguments.depth, listening: arguments.listening };
     let tree = Tree::build(&known, &query, extent);
     if tree.is_empty() {

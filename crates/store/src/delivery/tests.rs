@@ -113,7 +113,11 @@ impl Database for Connection {
         unused()
     }
 
-    fn namespaces(&mut self, _: &HostId) -> Result<Vec<NetworkNamespace>, Error> {
+    fn namespaces(
+        &mut self,
+        _: &[HostId],
+        _: &mut dyn FnMut(&HostId, NetworkNamespace),
+    ) -> Result<(), Error> {
         unused()
     }
 

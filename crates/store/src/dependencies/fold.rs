@@ -120,13 +120,13 @@ pub(super) fn finish(
         reading.hosts.index(&host.id);
     }
     let mut seen = reading.finish();
-    for (index, id) in seen.ids.iter().enumerate().filter(|(_, id)| met.contains(id)) {
-        for NetworkNamespace { inode, name } in database.namespaces(id)? {
-            if let Some(name) = name {
-                seen.names.insert(Place { host: index, namespace: inode }, name);
-            }
+    let met: Vec<HostId> = seen.ids.iter().filter(|id| met.contains(id)).cloned().collect();
+    let Seen { ids, names, .. } = &mut seen;
+    database.namespaces(&met, &mut |id, NetworkNamespace { inode, name }| {
+        if let (Ok(host), Some(name)) = (ids.binary_search(id), name) {
+            names.insert(Place { host, namespace: inode }, name);
         }
-    }
+    })?;
     seen.hosts = hosts;
     Ok(seen)
 }

@@ -13,11 +13,11 @@ use std::{
     net::IpAddr,
 };
 
-use netglass_model::{Direction, Host, HostId, Route};
+use netglass_model::{Direction, Host, HostId};
 
 use self::related::Related;
 use super::fold::{self, FlowKey, Reading, Seen};
-use crate::{Database, Error, Family, Selection, Server, Service, Window};
+use crate::{Database, Error, Family, Place, Selection, Server, Service, Window};
 
 /// What is asked about: nodes of which all conditions hold, and what is around them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub(super) fn read(
     database: &mut dyn Database,
     window: Window,
     interest: &Interest,
+    hosts: Vec<Host>,
 ) -> Result<Seen, Error> {
-    let hosts = database.hosts(window)?;
     let mut reading = Reading::default();
     reading.read_translations(database, window)?;
     let mut search = Search {
@@ -62,12 +62,13 @@ pub(super) fn read(
         frontier: BTreeSet::new(),
     };
     let mut wanted = search.seeds(interest)?;
-    for _ in 0..interest.depth.max(1) {
+    for left in (0..interest.depth.max(1)).rev() {
         if wanted.is_empty() {
             break;
         }
         search.advance(&wanted)?;
-        wanted = search.next()?;
+        let families = search.met()?;
+        wanted = if left > 0 { search.at_work(families)? } else { Selection::default() };
     }
     let reading = search.reading;
     fold::finish(reading, database, hosts)
@@ -127,25 +128,29 @@ impl Search<'_> {
     /// Adds the services where the wanted processes listen: a server that no probe saw at work is
     /// known by its listener.
     fn at_work(&mut self, mut wanted: Selection) -> Result<Selection, Error> {
+        if wanted.is_empty() {
+            return Ok(wanted);
+        }
         let (hosts, mut servers) = (&self.hosts, BTreeSet::new());
         self.database.listeners(self.window, Some(&wanted), &mut |id, listener| {
             let (protocol, local) = (listener.protocol, listener.local);
             let Some(port) = local.port.number() else { return };
             if local.address.is_loopback() {
-                let (address, host) = (Some(local.address), Some(id.clone()));
-                servers.insert(Server { protocol, port, address, host });
+                let place = Place::On(id.clone(), Some(local.address));
+                servers.insert(Server { protocol, port, place });
             } else if local.address.is_unspecified() {
-                servers.insert(Server { protocol, port, address: None, host: Some(id.clone()) });
+                servers.insert(Server { protocol, port, place: Place::On(id.clone(), None) });
                 let here = hosts.iter().filter(|host| host.id == *id);
                 let addresses = here
                     .flat_map(|host| &host.addresses)
                     .filter(|it| it.namespace == listener.namespace && !it.address.is_loopback());
-                servers.extend(addresses.map(|it| {
-                    let address = Some(it.address.to_canonical());
-                    Server { protocol, port, address, host: None }
+                servers.extend(addresses.map(|it| Server {
+                    protocol,
+                    port,
+                    place: Place::At(it.address.to_canonical()),
                 }));
             } else {
-                servers.insert(Server { protocol, port, address: Some(local.address), host: None });
+                servers.insert(Server { protocol, port, place: Place::At(local.address) });
             }
         })?;
         wanted.servers.extend(servers);
@@ -156,8 +161,10 @@ impl Search<'_> {
     fn advance(&mut self, wanted: &Selection) -> Result<(), Error> {
         self.families.extend(wanted.families.iter().cloned());
         let mut met = self.reading.read_flows(self.database, self.window, Some(wanted))?;
-        let named = met.iter().map(|key| self.service(key)).chain(self.related.touched(wanted));
-        let services: BTreeSet<Service> = named
+        let whole: Vec<Service> = met.iter().map(|key| self.service(key)).collect();
+        self.services.extend(whole.iter().cloned());
+        let services: BTreeSet<Service> = (whole.iter().cloned())
+            .chain(self.related.touched(wanted))
             .flat_map(|service| self.related.to(&service))
             .filter(|service| !self.services.contains(service))
             .collect();
@@ -175,12 +182,8 @@ impl Search<'_> {
     }
 
     fn service(&self, key: &FlowKey<Option<usize>>) -> Service {
-        let (client, server) = match key.direction {
-            Direction::Active => (key.local.address, key.peer),
-            Direction::Passive => (key.peer.address, key.local),
-        };
         let here = self.reading.host(key.place.host);
-        related::service(here, key.protocol, Route { client, server })
+        Service::of_ends(here, key.protocol, key.direction, key.local, key.peer)
     }
 
     /// Reads who listens where a server's process may not be known.
@@ -238,9 +241,9 @@ impl Search<'_> {
         self.frontier.extend(met);
     }
 
-    /// What the next step starts from: the families that were met, and those to which their members
-    /// belonged under other names. Who stands for a family may have no flow, and is read here.
-    fn next(&mut self) -> Result<Selection, Error> {
+    /// The families that were met, and those to which their members belonged under other names: what
+    /// the next step starts from. Who stands for a family may have no flow, and is read here.
+    fn met(&mut self) -> Result<Selection, Error> {
         let met: Vec<Family> = mem::take(&mut self.frontier).into_iter().collect();
         let mut families: BTreeSet<Family> = met.iter().cloned().collect();
         let reading = &mut self.reading;
@@ -249,9 +252,6 @@ impl Search<'_> {
             reading.add_process(host, process);
         })?;
         families.retain(|family| !self.families.contains(family));
-        if families.is_empty() {
-            return Ok(Selection::default());
-        }
-        self.at_work(Selection { families: families.into_iter().collect(), ..Selection::default() })
+        Ok(Selection { families: families.into_iter().collect(), ..Selection::default() })
     }
 }

@@ -14,7 +14,7 @@ use netglass_model::{
 };
 
 use super::{Dependencies, Interest, dependencies};
-use crate::{Claim, Database, Error, Family, Selection, Window};
+use crate::{Claim, Database, Error, Family, Selection, Service, Window};
 
 const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
 
@@ -49,9 +49,15 @@ impl Database for Memory {
         Ok(self.hosts.clone())
     }
 
-    fn namespaces(&mut self, host: &HostId) -> Result<Vec<NetworkNamespace>, Error> {
-        let of_host = self.names.iter().filter(|(of, _)| of == host);
-        Ok(of_host.map(|(_, namespace)| namespace.clone()).collect())
+    fn namespaces(
+        &mut self,
+        hosts: &[HostId],
+        visit: &mut dyn FnMut(&HostId, NetworkNamespace),
+    ) -> Result<(), Error> {
+        for (host, namespace) in self.names.iter().filter(|(host, _)| hosts.contains(host)) {
+            visit(host, namespace.clone());
+        }
+        Ok(())
     }
 
     fn flows(
@@ -71,8 +77,8 @@ impl Database for Memory {
                     || wanted.addresses.contains(&flow.peer.address)
                     || wanted.servers.iter().any(|it| {
                         (it.protocol, Some(it.port)) == (flow.protocol, server.port.number())
-                            && it.address.is_none_or(|address| address == server.address)
-                            && it.host.as_ref().is_none_or(|id| id == host)
+                            && it.place.address().is_none_or(|address| address == server.address)
+                            && it.place.host().is_none_or(|id| id == host)
                     })
                     || wanted.services.iter().any(|it| {
                         (it.protocol, it.server, it.client)
@@ -81,8 +87,13 @@ impl Database for Memory {
                     })
             })
         };
-        for (host, flow) in self.flows.iter().filter(|(host, flow)| is_wanted(host, flow)) {
-            visit(host, flow.clone());
+        let service = |(host, flow): &(HostId, HostFlow)| {
+            Service::of_ends(host, flow.protocol, flow.direction, flow.local, flow.peer)
+        };
+        let wanted = self.flows.iter().filter(|(host, flow)| is_wanted(host, flow));
+        let services: Vec<Service> = wanted.map(service).collect();
+        for of_service in self.flows.iter().filter(|flow| services.contains(&service(flow))) {
+            visit(&of_service.0, of_service.1.clone());
         }
         Ok(())
     }

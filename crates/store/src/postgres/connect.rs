@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, future::Future, net::ToSocketAddrs as _, time::Duration};
 
-use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_postgres::{Client, Config, Statement, config::SslMode};
 
 use super::{
@@ -34,6 +38,7 @@ pub(super) struct Session {
     /// It is not to be used any more: what comes next may be the answer to what came before.
     pub(super) is_spoiled: bool,
     statements: HashMap<String, Statement>,
+    url: PostgresUrl,
     patience: Duration,
     connection: JoinHandle<()>,
 }
@@ -57,13 +62,38 @@ impl Session {
             Access::Write => WRITE_PATIENCE,
             Access::Read => READ_PATIENCE,
         };
-        let (client, connection) = connect(runtime, url).await?;
-        let mut session = Self {
+        let mut session = Self::connect(runtime.handle(), url.clone(), patience).await?;
+        let newest = migration::newest(steps);
+        match migration::state(&session).await? {
+            State::Version(found) if found > newest => {
+                return Err(Fault::Newer { found, known: newest });
+            }
+            State::Version(found) if found == newest => {}
+            _ if access == Access::Write => migration::migrate(&mut session, steps).await?,
+            State::Version(found) => return Err(Fault::Older { found, known: newest }),
+            State::Empty => return Err(Fault::Older { found: 0, known: newest }),
+        }
+        Ok(session)
+    }
+
+    /// Another connection of the same kind.
+    pub(super) async fn another(&self) -> Result<Self, Fault> {
+        Self::connect(&Handle::current(), self.url.clone(), self.patience).await
+    }
+
+    async fn connect(
+        runtime: &Handle,
+        url: PostgresUrl,
+        patience: Duration,
+    ) -> Result<Self, Fault> {
+        let (client, connection) = connect(runtime, &url).await?;
+        let session = Self {
             client,
             memory: Memory::default(),
             partitions: Partitions::default(),
             is_spoiled: false,
             statements: HashMap::new(),
+            url,
             patience,
             connection,
         };
@@ -79,16 +109,6 @@ impl Session {
                  SET tcp_keepalives_count = 2"
             ))
             .await?;
-        let newest = migration::newest(steps);
-        match migration::state(&session).await? {
-            State::Version(found) if found > newest => {
-                return Err(Fault::Newer { found, known: newest });
-            }
-            State::Version(found) if found == newest => {}
-            _ if access == Access::Write => migration::migrate(&mut session, steps).await?,
-            State::Version(found) => return Err(Fault::Older { found, known: newest }),
-            State::Empty => return Err(Fault::Older { found: 0, known: newest }),
-        }
         Ok(session)
     }
 
@@ -128,7 +148,7 @@ pub(super) async fn within<T>(
     }
 }
 
-async fn connect(runtime: &Runtime, url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), Fault> {
+async fn connect(runtime: &Handle, url: &PostgresUrl) -> Result<(Client, JoinHandle<()>), Fault> {
     let tls = Tls::new(url)?;
     let mut last = None;
     for server in &url.servers {

@@ -1,6 +1,6 @@
 //! Putting what has arrived into the tables of all resolutions.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{cell::Cell, fmt::Write as _, time::Duration};
 
 use netglass_model::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -41,13 +41,50 @@ pub(super) async fn fold(
             over = Moment(last.0.saturating_add(1));
         }
     }
-    let steps = u128::try_from((size / STEP + 1).min(MAX_STEPS)).unwrap_or(1);
-    for step in 0..steps {
+    let steps = Steps::new(size);
+    // Much is put away by two processors. Who gets no second connection does it with one.
+    let other = if steps.count > 1 { session.another().await.ok() } else { None };
+    match other {
+        Some(mut other) => {
+            let (one, other) = tokio::join!(work(session, over, &steps), async {
+                work(&mut other, over, &steps).await
+            });
+            one.and(other)
+        }
+        None => work(session, over, &steps).await,
+    }
+}
+
+/// The ranges of ids that are put away one at a time.
+struct Steps {
+    count: u128,
+    next: Cell<u128>,
+}
+
+impl Steps {
+    /// Of a table of this size.
+    fn new(size: i64) -> Self {
+        let count = u128::try_from((size / STEP + 1).min(MAX_STEPS)).unwrap_or(1);
+        Self { count, next: Cell::new(0) }
+    }
+
+    /// The first and the last id of the next one.
+    fn next(&self) -> Option<[Uuid; 2]> {
+        let step = self.next.get();
+        if step == self.count {
+            return None;
+        }
+        self.next.set(step + 1);
         // Ids are spread evenly.
-        let share = u128::MAX / steps;
-        let first = Uuid::from_u128(share * step);
-        let last = if step + 1 == steps { u128::MAX } else { share * (step + 1) - 1 };
-        let last = Uuid::from_u128(last);
+        let share = u128::MAX / self.count;
+        let last = if step + 1 == self.count { u128::MAX } else { share * (step + 1) - 1 };
+        Some([share * step, last].map(Uuid::from_u128))
+    }
+}
+
+/// Puts away one range after the other, until none is left.
+async fn work(session: &mut Session, over: Moment, steps: &Steps) -> Result<(), Fault> {
+    while let Some([first, last]) = steps.next() {
         let range: [&(dyn ToSql + Sync); 3] = [&over, &first, &last];
         let mut folded = part(session, Sum::Fast, &range).await;
         if folded.as_ref().is_err_and(Fault::is_out_of_range) {
@@ -74,8 +111,8 @@ async fn part(
              SET LOCAL enable_indexscan = off",
         )
         .await?;
-    match session.within(session.client.execute(&statement(sum), range)).await {
-        Ok(_) => session.run("COMMIT").await,
+    match put_away(session, sum, range).await {
+        Ok(()) => session.run("COMMIT").await,
         Err(fault) if fault.is_lost() => Err(fault),
         Err(fault) => {
             session.run("ROLLBACK").await?;
@@ -84,9 +121,30 @@ async fn part(
     }
 }
 
+async fn put_away(
+    session: &Session,
+    sum: Sum,
+    range: &[&(dyn ToSql + Sync); 3],
+) -> Result<(), Fault> {
+    for reached in session.within(session.client.query(&statement(sum), range)).await? {
+        let values: [&(dyn ToSql + Sync); 4] = [
+            &reached.try_get::<_, i32>(0)?,
+            &reached.try_get::<_, Option<i64>>(1)?,
+            &reached.try_get::<_, Option<i64>>(2)?,
+            &reached.try_get::<_, Option<Moment>>(3)?,
+        ];
+        // Last, so that nobody waits long for it.
+        let extend = "UPDATE extent SET before = greatest(before, $2), after = greatest(after, $3),
+                        latest = greatest(latest, $4)
+                      WHERE resolution = $1::integer";
+        session.within(session.client.execute(extend, &values)).await?;
+    }
+    Ok(())
+}
+
 /// The statement that takes what has arrived, with ids from `$2` to `$3`, of buckets before `$1`, and
-/// puts it into the tables of all kinds and resolutions. It keeps how far it reaches from the start
-/// of its bucket.
+/// puts it into the tables of all kinds and resolutions. Its rows say of each resolution how far it
+/// reaches from the start of its bucket, and its end.
 fn statement(sum: Sum) -> String {
     let mut text = "WITH arrived AS (
             DELETE FROM recent WHERE bucket < $1 AND id BETWEEN $2 AND $3 RETURNING *)"
@@ -121,15 +179,9 @@ fn statement(sum: Sum) -> String {
     }
     let _ = write!(
         text,
-        ", reached AS (
-            SELECT resolution, (extract(epoch FROM max(before)) * 1000000)::bigint AS before,
-                (extract(epoch FROM max(after)) * 1000000)::bigint AS after,
-                max(latest) AS latest
-            FROM ({}) r GROUP BY resolution)
-         UPDATE extent SET before = greatest(extent.before, r.before),
-            after = greatest(extent.after, r.after),
-            latest = greatest(extent.latest, r.latest)
-         FROM reached r WHERE r.resolution = extent.resolution",
+        " SELECT resolution, (extract(epoch FROM max(before)) * 1000000)::bigint,
+            (extract(epoch FROM max(after)) * 1000000)::bigint, max(latest)
+          FROM ({}) r GROUP BY resolution ORDER BY resolution",
         reached.join(" UNION ALL ")
     );
     text

@@ -1,26 +1,27 @@
 //! Which observations tell of a window: the coarsest ones that lie within it as a whole, and finer
 //! ones where it begins and ends ([`crate::resolution`]).
 
-use tokio_postgres::{Row, Transaction, types::ToSql};
+use tokio_postgres::{Row, Transaction, types::Type};
 
 use super::{
+    ask::{Parameter, ask},
     codec::Moment,
     connect::{READ_PATIENCE, Session, within},
     fault::Fault,
-    read::ask,
     recent::Kind,
 };
 use crate::{Window, resolution::Resolution};
 
-/// A moment of the database.
+/// A moment of the database, and which observations tell of the window then.
 ///
 /// The tables are locked (nobody may drop them) before the moment is chosen: what is in a partition
 /// that is dropped is then either there, or known not to be kept.
 pub(super) async fn snapshot<'s>(
     session: &'s mut Session,
     kinds: &[Kind],
+    window: Window,
     is_narrow: bool,
-) -> Result<Transaction<'s>, Fault> {
+) -> Result<(Transaction<'s>, Bounds), Fault> {
     let tables: Vec<_> = kinds
         .iter()
         .flat_map(|&kind| Resolution::ALL.map(|resolution| resolution.table(kind)))
@@ -40,11 +41,15 @@ pub(super) async fn snapshot<'s>(
         // made for other sizes may go through all of them. Each row here is found by an index.
         prepare.push_str(
             "; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
-             SET LOCAL enable_mergejoin = off",
+             SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off",
         );
     }
-    within(READ_PATIENCE, transaction.batch_execute(&prepare)).await?;
-    Ok(transaction)
+    // Both are sent at once.
+    let prepared = within(READ_PATIENCE, transaction.batch_execute(&prepare));
+    let (prepared, bounds) = tokio::join!(prepared, Bounds::new(&transaction, window));
+    prepared?;
+    let bounds = bounds?;
+    Ok((transaction, bounds))
 }
 
 /// Which observations tell of a window.
@@ -67,7 +72,7 @@ struct Extent {
 
 impl Bounds {
     /// Those of a window.
-    pub(super) async fn new(transaction: &Transaction<'_>, window: Window) -> Result<Self, Fault> {
+    async fn new(transaction: &Transaction<'_>, window: Window) -> Result<Self, Fault> {
         let text = "SELECT before, after, kept_since, latest FROM extent ORDER BY resolution";
         let rows = ask(transaction, text, &[]).await?;
         let [written, hour, day] = &rows[..] else {
@@ -117,11 +122,11 @@ impl Bounds {
     }
 
     /// The parameters of [`Bounds::observations`].
-    pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+    pub(super) fn parameters(&self) -> Vec<Parameter<'_>> {
         let moments = [&self.since, &self.until].into_iter();
         moments
             .chain(self.ranges.iter().flatten().flatten())
-            .map(|moment| moment as &(dyn ToSql + Sync))
+            .map(|moment| (moment as _, Type::TIMESTAMPTZ))
             .collect()
     }
 

@@ -25,9 +25,10 @@ pub(super) async fn state(session: &Session) -> Result<State, Fault> {
     // A table's comment is seen without any right to the table.
     let row = session
         .within(session.client.query_one(
-            "SELECT obj_description(to_regclass('netglass.extent'), 'pg_class'),
-                EXISTS (SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-                    WHERE nspname = 'netglass')",
+            "SELECT comment, comment IS NOT NULL OR EXISTS (
+                SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+                WHERE nspname = 'netglass')
+             FROM (SELECT obj_description(to_regclass('netglass.extent'), 'pg_class')) e (comment)",
             &[],
         ))
         .await?;

@@ -6,51 +6,37 @@ use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
     Process, Route, Timestamp, Translation,
 };
-use tokio_postgres::{Portal, Row, Transaction, types::ToSql};
+use tokio_postgres::{Row, Transaction, types::Type};
 use uuid::Uuid;
 
 use super::{
-    codec,
-    connect::{READ_PATIENCE, Session, within},
-    fault::Fault,
-    fold::{Sum, together},
-    history::{Bounds, snapshot},
-    identity,
-    recent::Kind,
-    select,
+    ask::ask, codec, connect::Session, fault::Fault, history::snapshot, identity,
+    observations::Observations, recent::Kind, select,
 };
 use crate::{Family, Selection, Window, columns::counters_from};
 
-/// How many observations are taken from the server at a time.
-const BATCH: i32 = 10_000;
-
-pub(super) async fn ask(
-    transaction: &Transaction<'_>,
-    text: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, Fault> {
-    within(READ_PATIENCE, transaction.query(text, parameters)).await
-}
-
 /// Every host, with its addresses within the window.
 pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<Host>, Fault> {
-    let transaction = snapshot(session, &[Kind::Address], true).await?;
+    let (transaction, bounds) = snapshot(session, &[Kind::Address], window, true).await?;
     let mut hosts = HashMap::new();
-    let text = "SELECT host_id, machine_id, hostname, namespace FROM host";
-    let rows = ask(&transaction, text, &[]).await?;
-    for row in &rows {
-        let host =
-            Host { id: host_id(row, 1)?, namespace: codec::inode(row, 3)?, addresses: Vec::new() };
-        hosts.insert(row.try_get::<_, Uuid>(0)?, host);
-    }
-    let bounds = Bounds::new(&transaction, window).await?;
     let observed = bounds.observations(Kind::Address, Some("$id = a.address_id"));
-    let text = format!(
+    let addresses = format!(
         "SELECT host_id, inode, address
          FROM host_address a JOIN namespace USING (namespace_id)
          WHERE EXISTS (SELECT FROM {observed})"
     );
-    for row in &ask(&transaction, &text, &bounds.parameters()).await? {
+    let parameters = bounds.parameters();
+    // Both are sent at once.
+    let (rows, addresses) = tokio::join!(
+        ask(&transaction, "SELECT host_id, machine_id, hostname, namespace FROM host", &[]),
+        ask(&transaction, &addresses, &parameters)
+    );
+    for row in &rows? {
+        let host =
+            Host { id: host_id(row, 1)?, namespace: codec::inode(row, 3)?, addresses: Vec::new() };
+        hosts.insert(row.try_get::<_, Uuid>(0)?, host);
+    }
+    for row in &addresses? {
         let host = hosts.get_mut(&row.try_get(0)?).ok_or_else(|| dangling("an address", "host"))?;
         let address =
             HostAddress { namespace: codec::inode(row, 1)?, address: codec::address(row, 2)? };
@@ -66,21 +52,23 @@ pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<H
     Ok(hosts)
 }
 
-/// The namespaces of a host, in order.
+/// The namespaces of these hosts.
 pub(super) async fn namespaces(
     session: &mut Session,
-    host: &HostId,
-) -> Result<Vec<NetworkNamespace>, Fault> {
-    let id = identity::host(host);
-    let text = "SELECT inode, name FROM namespace WHERE host_id = $1";
-    let rows = session.within(session.client.query(text, &[&id])).await?;
-    let mut namespaces = Vec::with_capacity(rows.len());
+    hosts: &[HostId],
+    visit: &mut dyn FnMut(&HostId, NetworkNamespace),
+) -> Result<(), Fault> {
+    let hosts: HashMap<Uuid, &HostId> =
+        hosts.iter().map(|host| (identity::host(host), host)).collect();
+    let ids: Vec<&Uuid> = hosts.keys().collect();
+    let text = "SELECT host_id, inode, name FROM namespace WHERE host_id = ANY ($1)";
+    let rows = session.within(session.client.query(text, &[&ids])).await?;
     for row in &rows {
-        let name = codec::maybe_text(row, 1)?;
-        namespaces.push(NetworkNamespace { inode: codec::inode(row, 0)?, name });
+        let Some(host) = hosts.get(&row.try_get(0)?) else { continue };
+        let name = codec::maybe_text(row, 2)?;
+        visit(host, NetworkNamespace { inode: codec::inode(row, 1)?, name });
     }
-    namespaces.sort_unstable();
-    Ok(namespaces)
+    Ok(())
 }
 
 /// A host and a namespace on it.
@@ -120,22 +108,37 @@ impl<T> Dimensions<T> {
         process: Option<usize>,
         read: impl Fn(&Self, &Row) -> Result<(Arc<HostId>, T), Fault>,
     ) -> Result<(), Fault> {
-        let mut missing = Vec::new();
-        for row in rows {
-            let id: Uuid = row.try_get(0)?;
-            if !self.known.contains_key(&id) {
-                missing.push(id);
-            }
-        }
+        let missing = Self::missing(rows, Some(0), &self.known)?;
         if missing.is_empty() {
             return Ok(());
         }
-        missing.sort_unstable();
-        missing.dedup();
-        let found = ask(transaction, text, &[&missing]).await?;
-        self.learn_places(transaction, &found).await?;
-        if let Some(column) = process {
-            self.learn_processes(transaction, &found, column).await?;
+        let found = ask(transaction, text, &[(&missing, Type::UUID_ARRAY)]).await?;
+        let namespaces = Self::missing(&found, Some(1), &self.places)?;
+        let processes = Self::missing(&found, process, &self.processes)?;
+        let (namespaces, processes) =
+            ([(&namespaces as _, Type::UUID_ARRAY)], [(&processes as _, Type::UUID_ARRAY)]);
+        // Both are sent at once.
+        let (places, processes) = tokio::join!(
+            ask(
+                transaction,
+                "SELECT namespace_id, inode, machine_id, hostname
+                 FROM namespace JOIN host USING (host_id) WHERE namespace_id = ANY ($1)",
+                &namespaces
+            ),
+            ask(
+                transaction,
+                "SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe,
+                    cgroup, container, command_line
+                 FROM process WHERE process_id = ANY ($1)",
+                &processes
+            )
+        );
+        for row in &places? {
+            let place = (Arc::new(host_id(row, 2)?), codec::inode(row, 1)?);
+            self.places.insert(row.try_get(0)?, place);
+        }
+        for row in &processes? {
+            self.processes.insert(row.try_get(0)?, Arc::new(process_of(row)?));
         }
         for row in &found {
             let one = read(self, row)?;
@@ -144,85 +147,26 @@ impl<T> Dimensions<T> {
         Ok(())
     }
 
-    async fn learn_places(
-        &mut self,
-        transaction: &Transaction<'_>,
+    /// The ids in a column, if there is one, that are not known yet.
+    fn missing<K>(
         rows: &[Row],
-    ) -> Result<(), Fault> {
+        column: Option<usize>,
+        known: &HashMap<Uuid, K>,
+    ) -> Result<Vec<Uuid>, Fault> {
         let mut missing = Vec::new();
-        for row in rows {
-            let id: Uuid = row.try_get(1)?;
-            if !self.places.contains_key(&id) {
-                missing.push(id);
-            }
-        }
-        missing.sort_unstable();
-        missing.dedup();
-        let text = "SELECT namespace_id, inode, machine_id, hostname
-                    FROM namespace JOIN host USING (host_id) WHERE namespace_id = ANY ($1)";
-        for row in &ask(transaction, text, &[&missing]).await? {
-            let place = (Arc::new(host_id(row, 2)?), codec::inode(row, 1)?);
-            self.places.insert(row.try_get(0)?, place);
-        }
-        Ok(())
-    }
-
-    async fn learn_processes(
-        &mut self,
-        transaction: &Transaction<'_>,
-        rows: &[Row],
-        column: usize,
-    ) -> Result<(), Fault> {
-        let mut missing = Vec::new();
+        let Some(column) = column else { return Ok(missing) };
         for row in rows {
             let id = row.try_get::<_, Option<Uuid>>(column)?;
-            missing.extend(id.filter(|id| !self.processes.contains_key(id)));
+            missing.extend(id.filter(|id| !known.contains_key(id)));
         }
         missing.sort_unstable();
         missing.dedup();
-        let text = "SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe,
-                        cgroup, container, command_line
-                    FROM process WHERE process_id = ANY ($1)";
-        for row in &ask(transaction, text, &[&missing]).await? {
-            self.processes.insert(row.try_get(0)?, Arc::new(process_of(row)?));
-        }
-        Ok(())
+        Ok(missing)
     }
 
     fn known(&self, row: &Row, what: &str) -> Result<&(Arc<HostId>, T), Fault> {
         self.known.get(&row.try_get(0)?).ok_or_else(|| dangling("an observation", what))
     }
-}
-
-/// The next observations; none where all have been read.
-async fn next(transaction: &Transaction<'_>, portal: &Portal) -> Result<Vec<Row>, Fault> {
-    within(READ_PATIENCE, transaction.query_portal(portal, BATCH)).await
-}
-
-/// Observations of a kind that tell of the window: all, in order of time, or those of each of these
-/// ids put together.
-async fn observed(
-    transaction: &Transaction<'_>,
-    kind: Kind,
-    bounds: &Bounds,
-    ids: Option<&[Uuid]>,
-) -> Result<Portal, Fault> {
-    let mut parameters = bounds.parameters();
-    let text = match &ids {
-        Some(ids) => {
-            parameters.push(ids);
-            let condition = format!("$id = ANY (${})", parameters.len());
-            let observed = bounds.observations(kind, Some(&condition));
-            let each = format!("(SELECT {}_id AS id, * FROM {observed}) each", kind.name());
-            together(kind, Sum::Any, &each, "'epoch'::timestamptz", "last_seen DESC, bucket DESC")
-        }
-        None => format!(
-            "SELECT {} FROM {} ORDER BY last_seen, bucket",
-            kind.columns(),
-            bounds.observations(kind, None)
-        ),
-    };
-    within(READ_PATIENCE, transaction.bind(&text, &parameters)).await
 }
 
 /// The processes of these families that have a flow or a listener within the window, and what else
@@ -233,8 +177,8 @@ pub(super) async fn members(
     families: &[Family],
     visit: &mut dyn FnMut(&HostId, Arc<Process>),
 ) -> Result<(), Fault> {
-    let transaction = snapshot(session, &[Kind::Flow, Kind::Listener], true).await?;
-    let bounds = Bounds::new(&transaction, window).await?;
+    let (transaction, bounds) =
+        snapshot(session, &[Kind::Flow, Kind::Listener], window, true).await?;
     let of_families = select::Families::new(families);
     let text = format!(
         "SELECT same.process_id, same.pid, same.start_time, same.pgid, same.ppid, same.family,
@@ -267,7 +211,7 @@ pub(super) async fn members(
     });
     let ids: Vec<Uuid> = found.keys().copied().collect();
     let mut parameters = bounds.parameters();
-    parameters.push(&ids);
+    parameters.push((&ids, Type::UUID_ARRAY));
     let text = format!(
         "SELECT p.id FROM unnest(${}::uuid[]) AS p (id) WHERE {} OR {}",
         parameters.len(),
@@ -289,16 +233,16 @@ pub(super) async fn flows(
     wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, HostFlow),
 ) -> Result<(), Fault> {
-    let transaction = snapshot(session, &[Kind::Flow], wanted.is_some()).await?;
+    let (transaction, bounds) = snapshot(session, &[Kind::Flow], window, wanted.is_some()).await?;
     let mut dimensions = Dimensions::new();
-    let bounds = Bounds::new(&transaction, window).await?;
     let ids = match wanted {
         Some(wanted) => Some(select::flows(&transaction, &bounds, wanted).await?),
         None => None,
     };
-    let portal = observed(&transaction, Kind::Flow, &bounds, ids.as_deref()).await?;
+    let mut observations =
+        Observations::new(&transaction, Kind::Flow, &bounds, ids.as_deref()).await?;
     loop {
-        let rows = next(&transaction, &portal).await?;
+        let rows = observations.next().await?;
         if rows.is_empty() {
             break;
         }
@@ -347,16 +291,17 @@ pub(super) async fn listeners(
     wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, Listener),
 ) -> Result<(), Fault> {
-    let transaction = snapshot(session, &[Kind::Listener], wanted.is_some()).await?;
+    let (transaction, bounds) =
+        snapshot(session, &[Kind::Listener], window, wanted.is_some()).await?;
     let mut dimensions = Dimensions::new();
-    let bounds = Bounds::new(&transaction, window).await?;
     let ids = match wanted {
         Some(wanted) => Some(select::listeners(&transaction, &bounds, wanted).await?),
         None => None,
     };
-    let portal = observed(&transaction, Kind::Listener, &bounds, ids.as_deref()).await?;
+    let mut observations =
+        Observations::new(&transaction, Kind::Listener, &bounds, ids.as_deref()).await?;
     loop {
-        let rows = next(&transaction, &portal).await?;
+        let rows = observations.next().await?;
         if rows.is_empty() {
             break;
         }
@@ -400,15 +345,15 @@ pub(super) async fn translations(
     window: Window,
     visit: &mut dyn FnMut(&HostId, Translation),
 ) -> Result<(), Fault> {
-    let transaction = snapshot(session, &[Kind::Translation], true).await?;
+    let (transaction, bounds) = snapshot(session, &[Kind::Translation], window, true).await?;
     let mut dimensions = Dimensions::new();
-    let bounds = Bounds::new(&transaction, window).await?;
-    let portal = observed(&transaction, Kind::Translation, &bounds, None).await?;
+    let mut observations =
+        Observations::new(&transaction, Kind::Translation, &bounds, None).await?;
     let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
                     original_port, translated_client, translated_server, translated_port
                 FROM translation WHERE translation_id = ANY ($1)";
     loop {
-        let rows = next(&transaction, &portal).await?;
+        let rows = observations.next().await?;
         if rows.is_empty() {
             break;
         }

@@ -1,27 +1,29 @@
 //! Which flows and listeners a selection is about.
 
-use std::net::IpAddr;
+use std::{mem, net::IpAddr};
 
 use netglass_model::Protocol;
-use tokio_postgres::{Transaction, types::ToSql};
+use tokio_postgres::{
+    Transaction,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
 use super::{
+    ask::{Parameter, ask},
     codec::{Moment, escaped},
     fault::Fault,
     history::Bounds,
     identity,
-    read::ask,
 };
 use crate::{Family, Selection, Server, Service};
-
-type Parameter<'p> = &'p (dyn ToSql + Sync);
 
 /// By how much a dimension's `last_bucket` may lag behind what is observed, in microseconds: that it
 /// is used is written every two hours, and how far what has just arrived reaches is not known yet.
 const LAG: i64 = 26 * 60 * 60 * 1_000_000;
 
-/// The flows that are wanted, of those that may have been observed within the bounds.
+/// The flows that are wanted, with whatever anybody saw of their services, of those that may have been
+/// observed within the bounds.
 pub(super) async fn flows(
     transaction: &Transaction<'_>,
     bounds: &Bounds,
@@ -37,13 +39,14 @@ pub(super) async fn flows(
     let mut question = Question::new("flow", bounds);
     owners.ask(&mut question);
     if !addresses.is_empty() {
-        let addresses = question.parameter(&addresses);
+        let addresses = question.parameter(&addresses, Type::INET_ARRAY);
         question.any(&format!("local_address = ANY (${addresses})"));
         question.any(&format!("peer_address = ANY (${addresses})"));
     }
     servers.ask(&mut question);
     numbered.ask(&mut question, "= s.port");
     many.ask(&mut question, "IS NULL");
+    question.of_whole_services();
     question.answer(transaction).await
 }
 
@@ -63,6 +66,8 @@ pub(super) async fn listeners(
 struct Question<'p> {
     table: &'static str,
     since: Moment,
+    /// What the parts refer to.
+    with: String,
     parts: Vec<String>,
     parameters: Vec<Parameter<'p>>,
 }
@@ -70,12 +75,12 @@ struct Question<'p> {
 impl<'p> Question<'p> {
     fn new(table: &'static str, bounds: &Bounds) -> Self {
         let since = Moment(bounds.first().0.saturating_sub(LAG));
-        Self { table, since, parts: Vec::new(), parameters: Vec::new() }
+        Self { table, since, with: String::new(), parts: Vec::new(), parameters: Vec::new() }
     }
 
     /// The number of a parameter; the first one is the time.
-    fn parameter(&mut self, parameter: Parameter<'p>) -> usize {
-        self.parameters.push(parameter);
+    fn parameter(&mut self, value: &'p (dyn ToSql + Sync), of_type: Type) -> usize {
+        self.parameters.push((value, of_type));
         self.parameters.len() + 1
     }
 
@@ -92,16 +97,74 @@ impl<'p> Question<'p> {
         ));
     }
 
+    /// Adds, of flows, what anybody else saw of the services of those that are found so far.
+    fn of_whole_services(&mut self) {
+        if self.parts.is_empty() {
+            return;
+        }
+        let wanted = mem::take(&mut self.parts).join(" UNION ");
+        let services = ENDS.map(|Ends { server, client, direction }| {
+            // One at a loopback address is a service of its host alone.
+            format!(
+                "SELECT protocol, {server}_address AS server, {server}_port AS port,
+                    {client}_address AS client, CASE
+                        WHEN {server}_address <<= '127.0.0.0/8' OR {server}_address = '::1'
+                        THEN (SELECT host_id FROM namespace n
+                            WHERE n.namespace_id = flow.namespace_id) END AS host
+                 FROM wanted JOIN flow USING (flow_id) WHERE direction = {direction}"
+            )
+        });
+        self.with = format!(
+            "WITH wanted AS MATERIALIZED ({wanted}), services AS MATERIALIZED ({}) ",
+            services.join(" UNION ")
+        );
+        self.parts.push("SELECT flow_id FROM wanted".to_owned());
+        self.of_services("services", "= s.port");
+        self.of_services("services", "IS NULL");
+    }
+
+    /// Adds the flows of the services in `table`; `port` is what holds of their port.
+    fn of_services(&mut self, table: &str, port: &str) {
+        for Ends { server, client, direction } in ENDS {
+            let join = format!(
+                "JOIN {table} s
+                    ON d.protocol = s.protocol AND d.{server}_address = s.server
+                        AND d.{server}_port {port} AND d.{client}_address = s.client"
+            );
+            self.joined(
+                &join,
+                &format!(
+                    "d.direction = {direction} AND (s.host IS NULL OR d.namespace_id IN (
+                        SELECT namespace_id FROM namespace WHERE host_id = s.host))"
+                ),
+            );
+        }
+    }
+
     async fn answer(self, transaction: &Transaction<'_>) -> Result<Vec<Uuid>, Fault> {
         if self.parts.is_empty() {
             return Ok(Vec::new());
         }
-        let mut parameters: Vec<Parameter<'_>> = vec![&self.since];
+        let mut parameters: Vec<Parameter<'_>> = vec![(&self.since, Type::TIMESTAMPTZ)];
         parameters.extend(self.parameters);
-        let rows = ask(transaction, &self.parts.join(" UNION "), &parameters).await?;
+        let text = format!("{}{}", self.with, self.parts.join(" UNION "));
+        let rows = ask(transaction, &text, &parameters).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 }
+
+/// Which of a flow's ends is which, by its direction.
+#[derive(Clone, Copy)]
+struct Ends {
+    server: &'static str,
+    client: &'static str,
+    direction: i16,
+}
+
+const ENDS: [Ends; 2] = [
+    Ends { server: "peer", client: "local", direction: 0 },
+    Ends { server: "local", client: "peer", direction: 1 },
+];
 
 /// Hosts, names and families.
 struct Owners {
@@ -121,13 +184,13 @@ impl Owners {
 
     fn ask<'p>(&'p self, question: &mut Question<'p>) {
         if !self.hosts.is_empty() {
-            let hosts = question.parameter(&self.hosts);
+            let hosts = question.parameter(&self.hosts, Type::UUID_ARRAY);
             question.any(&format!(
                 "d.namespace_id IN (SELECT namespace_id FROM namespace WHERE host_id = ANY (${hosts}))"
             ));
         }
         if !self.names.is_empty() {
-            let names = question.parameter(&self.names);
+            let names = question.parameter(&self.names, Type::TEXT_ARRAY);
             question.any(&format!(
                 "d.process_id IN (SELECT process_id FROM process WHERE comm = ANY (${names}))"
             ));
@@ -163,7 +226,12 @@ impl Families {
     }
 
     pub(super) fn parameters(&self) -> [Parameter<'_>; 4] {
-        [&self.hosts, &self.members, &self.groups, &self.names]
+        [
+            (&self.hosts, Type::UUID_ARRAY),
+            (&self.members, Type::INT8_ARRAY),
+            (&self.groups, Type::INT8_ARRAY),
+            (&self.names, Type::TEXT_ARRAY),
+        ]
     }
 
     /// The table of these, whose parameters are numbered from `first` on.
@@ -201,9 +269,9 @@ impl Servers {
             ports: servers.iter().map(|server| i32::from(server.port)).collect(),
             addresses: servers
                 .iter()
-                .map(|server| server.address.map(|address| address.to_canonical()))
+                .map(|server| server.place.address().map(|address| address.to_canonical()))
                 .collect(),
-            hosts: servers.iter().map(|server| server.host.as_ref().map(identity::host)).collect(),
+            hosts: servers.iter().map(|server| server.place.host().map(identity::host)).collect(),
         }
     }
 
@@ -211,23 +279,24 @@ impl Servers {
         if self.ports.is_empty() {
             return;
         }
-        let protocols = question.parameter(&self.protocols);
-        let ports = question.parameter(&self.ports);
-        let addresses = question.parameter(&self.addresses);
-        let hosts = question.parameter(&self.hosts);
+        let protocols = question.parameter(&self.protocols, Type::INT2_ARRAY);
+        let ports = question.parameter(&self.ports, Type::INT4_ARRAY);
+        let addresses = question.parameter(&self.addresses, Type::INET_ARRAY);
+        let hosts = question.parameter(&self.hosts, Type::UUID_ARRAY);
         let join = format!(
             "JOIN namespace n USING (namespace_id)
              JOIN unnest(${protocols}::smallint[], ${ports}::integer[], ${addresses}::inet[],
-                ${hosts}::uuid[]) AS s (protocol, port, address, host)
-                ON d.protocol = s.protocol AND (s.host IS NULL OR s.host = n.host_id)"
+                ${hosts}::uuid[]) AS s (protocol, port, address, host) ON d.protocol = s.protocol"
         );
-        for (end, direction) in [("peer", 0), ("local", 1)] {
+        for Ends { server: end, direction, .. } in ENDS {
             // With an address it is found by that, without by the host.
-            for address in [format!("d.{end}_address = s.address"), "s.address IS NULL".to_owned()]
-            {
+            for place in [
+                format!("d.{end}_address = s.address AND (s.host IS NULL OR s.host = n.host_id)"),
+                "s.address IS NULL AND s.host = n.host_id".to_owned(),
+            ] {
                 question.joined(
                     &join,
-                    &format!("d.direction = {direction} AND d.{end}_port = s.port AND {address}"),
+                    &format!("d.direction = {direction} AND d.{end}_port = s.port AND {place}"),
                 );
             }
         }
@@ -260,26 +329,19 @@ impl Services {
         if self.servers.is_empty() {
             return;
         }
-        let protocols = question.parameter(&self.protocols);
-        let servers = question.parameter(&self.servers);
-        let ports = question.parameter(&self.ports);
-        let clients = question.parameter(&self.clients);
-        let hosts = question.parameter(&self.hosts);
-        for (server, client, direction) in [("peer", "local", 0), ("local", "peer", 1)] {
-            let join = format!(
-                "JOIN unnest(${protocols}::smallint[], ${servers}::inet[], ${ports}::integer[],
-                    ${clients}::inet[], ${hosts}::uuid[]) AS s (protocol, server, port, client, host)
-                    ON d.protocol = s.protocol AND d.{server}_address = s.server
-                        AND d.{server}_port {port} AND d.{client}_address = s.client"
-            );
-            question.joined(
-                &join,
-                &format!(
-                    "d.direction = {direction} AND (s.host IS NULL OR d.namespace_id IN (
-                        SELECT namespace_id FROM namespace WHERE host_id = s.host))"
-                ),
-            );
-        }
+        let protocols = question.parameter(&self.protocols, Type::INT2_ARRAY);
+        let servers = question.parameter(&self.servers, Type::INET_ARRAY);
+        let ports = question.parameter(&self.ports, Type::INT4_ARRAY);
+        let clients = question.parameter(&self.clients, Type::INET_ARRAY);
+        let hosts = question.parameter(&self.hosts, Type::UUID_ARRAY);
+        let table = format!(
+            "unnest(${protocols}::smallint[], ${servers}::inet[], ${ports}::integer[],
+                ${clients}::inet[], ${hosts}::uuid[]) AS"
+        );
+        question.of_services(
+            &format!("(SELECT * FROM {table} s (protocol, server, port, client, host))"),
+            port,
+        );
     }
 }
 

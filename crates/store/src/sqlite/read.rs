@@ -57,22 +57,23 @@ pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<H
     Ok(hosts)
 }
 
-/// The namespaces of a host, by inode.
+/// The namespaces of these hosts.
 pub(super) fn namespaces(
     connection: &mut Connection,
-    host: &HostId,
-) -> Result<Vec<NetworkNamespace>, Fault> {
+    hosts: &[HostId],
+    visit: &mut dyn FnMut(&HostId, NetworkNamespace),
+) -> Result<(), Fault> {
     let mut statement = connection.prepare(
         "SELECT inode, name FROM namespace JOIN host USING (host_id)
          WHERE machine_id = ?1 AND hostname = ?2",
     )?;
-    let mut rows = statement.query((&host.machine_id, &host.hostname))?;
-    let mut namespaces = Vec::new();
-    while let Some(row) = rows.next()? {
-        namespaces.push(NetworkNamespace { inode: inode(row, 0)?, name: row.get(1)? });
+    for host in hosts {
+        let mut rows = statement.query((&host.machine_id, &host.hostname))?;
+        while let Some(row) = rows.next()? {
+            visit(host, NetworkNamespace { inode: inode(row, 0)?, name: row.get(1)? });
+        }
     }
-    namespaces.sort_unstable();
-    Ok(namespaces)
+    Ok(())
 }
 
 /// Every observation of a flow that touches the window, in order of time.

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use netglass_model::{Endpoint, HostId};
 use rusqlite::{Connection, ToSql};
 
-use super::{codec::AddressColumn, fault::Fault};
+use super::{
+    codec::{self, AddressColumn},
+    fault::Fault,
+};
 use crate::{Family, Selection, Server, Service};
 
 /// The ids of a dimension table's rows.
 pub(super) type Ids = BTreeSet<i64>;
 
-/// The flows that are wanted.
+/// The flows that are wanted, with whatever anybody saw of their services.
 pub(super) fn flows(connection: &Connection, wanted: &Selection) -> Result<Ids, Fault> {
     let mut ids = owned(connection, "flow", wanted)?;
     let mut find = |condition: &str, rows: &[Vec<&dyn ToSql>]| {
@@ -23,12 +26,12 @@ pub(super) fn flows(connection: &Connection, wanted: &Selection) -> Result<Ids, 
     find("local_address = ?1", &rows)?;
     find("peer_address = ?1", &rows)?;
 
-    for Server { protocol, port, address, host } in &wanted.servers {
+    for Server { protocol, port, place } in &wanted.servers {
         let (protocol, port) = (protocol.number(), Some(*port));
-        let address = address.map(AddressColumn::new);
+        let address = place.address().map(AddressColumn::new);
         let mut row: Vec<&dyn ToSql> = vec![&protocol, &port];
         let mut limits = String::new();
-        if let Some(host) = host {
+        if let Some(host) = place.host() {
             row.extend([&host.machine_id as &dyn ToSql, &host.hostname]);
             limits = format!(" AND {}", on_host(3));
         }
@@ -46,9 +49,41 @@ pub(super) fn flows(connection: &Connection, wanted: &Selection) -> Result<Ids, 
             find(&condition, &rows)?;
         }
     }
-    let services: Vec<_> = wanted
-        .services
-        .iter()
+    of_services(connection, &wanted.services, &mut ids)?;
+    let whole = services(connection, &ids)?;
+    of_services(connection, &whole, &mut ids)?;
+    Ok(ids)
+}
+
+/// The services of these flows.
+fn services(connection: &Connection, ids: &Ids) -> Result<BTreeSet<Service>, Fault> {
+    let mut statement = connection.prepare(
+        "SELECT protocol, direction, local_address, local_port, peer_address, peer_port,
+            machine_id, hostname
+         FROM flow JOIN namespace USING (namespace_id) JOIN host USING (host_id)
+         WHERE flow_id = ?1",
+    )?;
+    let mut services = BTreeSet::new();
+    for id in ids {
+        let mut rows = statement.query((id,))?;
+        while let Some(row) = rows.next()? {
+            let host = HostId { machine_id: row.get(6)?, hostname: row.get(7)? };
+            let (protocol, direction) = (codec::protocol(row, 0)?, codec::direction(row, 1)?);
+            let (local, peer) = (codec::endpoint(row, 2)?, codec::endpoint(row, 4)?);
+            services.insert(Service::of_ends(&host, protocol, direction, local, peer));
+        }
+    }
+    Ok(services)
+}
+
+/// Adds the flows of these services.
+fn of_services<'s>(
+    connection: &Connection,
+    services: impl IntoIterator<Item = &'s Service>,
+    ids: &mut Ids,
+) -> Result<(), Fault> {
+    let services: Vec<_> = services
+        .into_iter()
         .map(|Service { protocol, server, client, host }| {
             (protocol.number(), End::new(*server), AddressColumn::new(*client), host)
         })
@@ -66,16 +101,14 @@ pub(super) fn flows(connection: &Connection, wanted: &Selection) -> Result<Ids, 
     }
     for (rows, limits) in [(anywhere, String::new()), (confined, format!(" AND {}", on_host(5)))] {
         for (server, client, direction) in [("peer", "local", 0), ("local", "peer", 1)] {
-            find(
-                &format!(
-                    "{server}_address = ?2 AND {server}_port IS ?3 AND {client}_address = ?4
-                        AND protocol = ?1 AND direction = {direction}{limits}"
-                ),
-                &rows,
-            )?;
+            let condition = format!(
+                "{server}_address = ?2 AND {server}_port IS ?3 AND {client}_address = ?4
+                    AND protocol = ?1 AND direction = {direction}{limits}"
+            );
+            find(connection, "flow", &condition, &rows, ids)?;
         }
     }
-    Ok(ids)
+    Ok(())
 }
 
 /// The listeners that are wanted.

@@ -8,14 +8,15 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use netglass_store::dependencies;
-use netglass_testing::flush;
+use netglass_testing::{flush, require};
 
 use crate::support::{
-    ALWAYS, Place, at, each_backend, flow, flows, host, observations, part, part_directory,
-    read_from, write_to, written,
+    ALWAYS, Place, at, cluster, each_backend, flow, flows, host, observations, part,
+    part_directory, read_from, write_to, written,
 };
 
 each_backend! {
@@ -46,6 +47,46 @@ fn any_number_may_create_the_database_at_once() {
         assert_eq!(flows(database.as_mut(), ALWAYS).len(), usize::from(WRITERS));
         assert_eq!(database.hosts(ALWAYS).unwrap().len(), usize::from(WRITERS));
     }
+}
+
+#[test]
+fn what_arrived_in_plenty_is_put_away_by_two_connections() {
+    const FLOWS: u16 = 60_000;
+    const FLUSHES: u64 = 3;
+    require!(postgresql);
+    let place = Place::postgresql();
+    let mut database = place.write();
+    let seen = (1..=FLOWS).map(|port| flow(port, 60, 61)).collect();
+    let mut next = flush(&observations(seen, vec![]));
+    for _ in 0..FLUSHES {
+        database.write(&next).unwrap();
+        next.sequence += 1;
+    }
+
+    let name = place.name();
+    let lock = cluster().hold(&name, "LOCK TABLE netglass.flow_observation IN SHARE MODE");
+    thread::scope(|scope| {
+        scope.spawn(|| database.maintain(at(600)).unwrap());
+        let waiting = format!(
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+             WHERE NOT granted AND datname = '{name}'"
+        );
+        let deadline = Instant::now() + Duration::from_secs(15);
+        // The server tells nobody.
+        while cluster().sql(&name, &waiting) != "2" {
+            assert!(Instant::now() < deadline, "there are no two that wait");
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(lock);
+    });
+
+    let sums = "SELECT count(*), min(opened), max(opened) FROM netglass.";
+    let opened = 2 * FLUSHES;
+    for table in ["flow_observation", "flow_observation_hour", "flow_observation_day"] {
+        let told = cluster().sql(&name, &format!("{sums}{table}"));
+        assert_eq!(told, format!("{FLOWS}|{opened}|{opened}"), "{table}");
+    }
+    assert_eq!(cluster().sql(&name, "SELECT count(*) FROM netglass.recent"), "0");
 }
 
 fn one_writes_while_others_read_whole_writes(place: &Place) {

@@ -23,7 +23,7 @@ impl Related {
     ) -> Self {
         let mut related = Self::default();
         for (host, protocol, routes) in translations {
-            let [original, translated] = routes.map(|route| service(host, protocol, route));
+            let [original, translated] = routes.map(|route| Service::of(host, protocol, route));
             for service in [&original, &translated] {
                 related.hosts.entry(service.clone()).or_default().insert(host.clone());
             }
@@ -50,8 +50,8 @@ impl Related {
                 || wanted.addresses.contains(&server.address)
                 || wanted.servers.iter().any(|it| {
                     (it.protocol, Some(it.port)) == (*protocol, server.port.number())
-                        && it.address.is_none_or(|address| address == server.address)
-                        && it.host.as_ref().is_none_or(|host| hosts.contains(host))
+                        && it.place.address().is_none_or(|address| address == server.address)
+                        && it.place.host().is_none_or(|host| hosts.contains(host))
                 })
         };
         self.hosts.iter().filter(is_wanted).map(|(service, _)| service.clone()).collect()
@@ -84,15 +84,4 @@ impl Related {
         }
         group
     }
-}
-
-/// What `host` calls such connections. A client whose address was translated to a loopback one may
-/// still reach another host.
-pub(super) fn service(
-    host: &HostId,
-    protocol: Protocol,
-    Route { client, server }: Route,
-) -> Service {
-    let host = server.address.is_loopback().then(|| host.clone());
-    Service { protocol, server, client, host }
 }

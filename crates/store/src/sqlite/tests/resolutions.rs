@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netglass_model::{Route, Translation};
 
 use super::*;
-use crate::{Family, Selection, Server};
+use crate::{Family, Place, Selection, Server};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -126,8 +126,7 @@ fn found_translations(database: &mut Sqlite, window: Window) -> Sums {
 
 fn found_processes(database: &mut Sqlite, window: Window) -> BTreeSet<u32> {
     let mut pids = BTreeSet::new();
-    let host = HostId { machine_id: "m".to_owned(), hostname: "h".to_owned() };
-    let family = Family { host, family: 1, pgid: 1, comm: "curl".to_owned() };
+    let family = Family { host: host(), family: 1, pgid: 1, comm: "curl".to_owned() };
     let visit = &mut |_: &HostId, process: Arc<Process>| assert!(pids.insert(process.pid));
     database.members(window, &[family], visit).unwrap();
     pids
@@ -139,12 +138,16 @@ fn of_kind(sums: &Sums, counted: impl Fn(&FlowCounters) -> FlowCounters) -> Sums
     sums.iter().map(|(&port, sum)| (port, counted(sum))).collect()
 }
 
+fn host() -> HostId {
+    HostId { machine_id: "m".to_owned(), hostname: "h".to_owned() }
+}
+
 fn every() -> Selection {
     Selection { names: vec!["curl".to_owned()], ..Selection::default() }
 }
 
 fn one(port: u16) -> Selection {
-    let server = Server { protocol: Protocol::Tcp, port, address: None, host: None };
+    let server = Server { protocol: Protocol::Tcp, port, place: Place::On(host(), None) };
     Selection { servers: vec![server], ..Selection::default() }
 }
 

@@ -1,0 +1,23 @@
+//! Asking in one round trip.
+
+use tokio_postgres::{
+    Row, Transaction,
+    types::{ToSql, Type},
+};
+
+use super::{
+    connect::{READ_PATIENCE, within},
+    fault::Fault,
+};
+
+/// A value, and the type under which it is sent.
+pub(super) type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
+
+/// Asks once. The types are said so that it takes one round trip.
+pub(super) async fn ask(
+    transaction: &Transaction<'_>,
+    text: &str,
+    parameters: &[Parameter<'_>],
+) -> Result<Vec<Row>, Fault> {
+    within(READ_PATIENCE, transaction.query_typed(text, parameters)).await
+}
