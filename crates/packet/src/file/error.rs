@@ -117,6 +117,10 @@ pub enum FileError {
         reason: io::Error,
     },
 
+    /// Standard output is one file.
+    #[error("cannot begin another file on standard output; name a file to write to")]
+    NotRotatable,
+
     /// Its name cannot be made of the time.
     #[error(
         "cannot name a file after {pattern}: {reason}; write times as strftime does, as in \

@@ -74,13 +74,17 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Makes the first file, which begins at `began`. `path` may be `-`, for standard output.
+    /// Makes the first file, which begins at `began`. `path` may be `-`, for standard output, on which
+    /// there is but one.
     pub fn create(
         path: &Path,
         settings: RotationSettings,
         section: Section,
         began: Timestamp,
     ) -> Result<Self, FileError> {
+        if path.as_os_str() == "-" && settings != RotationSettings::default() {
+            return Err(FileError::NotRotatable);
+        }
         let mut rotation = Self {
             pattern: path.to_owned(),
             settings,
@@ -228,5 +232,21 @@ impl Rotation {
         strtime::format(pattern, &time)
             .map(PathBuf::from)
             .map_err(|error| failed(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_millions_of_bytes_or_have_a_unit() {
+        assert_eq!(parse_file_size("10"), Ok(10_000_000));
+        assert_eq!(parse_file_size("10k"), Ok(10_240));
+        assert_eq!(parse_file_size("2M"), Ok(2 << 20));
+        assert_eq!(parse_file_size("1g"), Ok(1 << 30));
+        for wrong in ["", "0", "k", "-1", "1.5", "1t", "99999999999999999999", "99999999999999g"] {
+            assert!(parse_file_size(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -223,6 +223,13 @@ fn a_name_that_is_no_time_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn standard_output_is_not_rotated() {
+    let settings = RotationSettings { size: Some(1), ..<_>::default() };
+    let created = Rotation::create("-".as_ref(), settings, section(), Timestamp::default());
+    assert!(matches!(created, Err(FileError::NotRotatable)));
+}
+
+#[test]
 fn a_directory_that_is_missing_is_told() {
     let created = Writer::create("/does/not/exist.pcapng".as_ref(), &section());
     let Err(error) = created else { panic!("it was made") };

@@ -50,21 +50,18 @@ impl<'a> Iterator for ByBlock<'a> {
 
 pub(super) fn append_section(buffer: &mut Vec<u8>, section: &Section) {
     append(buffer, block::SECTION_HEADER, |buffer| {
-        word(buffer, BYTE_ORDER_MAGIC);
         // Version 1.0, and a length that is not said.
-        word(buffer, 1);
-        buffer.extend([0xff; 8]);
+        words(buffer, [BYTE_ORDER_MAGIC, 1, u32::MAX, u32::MAX]);
         text_option(buffer, option::SHB_HARDWARE, &section.hardware);
         text_option(buffer, option::SHB_OS, &section.system);
         text_option(buffer, option::SHB_USERAPPL, &section.application);
-        word(buffer, option::END.into());
+        words(buffer, [option::END.into()]);
     });
 }
 
 pub(super) fn append_interface(buffer: &mut Vec<u8>, interface: &Interface) {
     append(buffer, block::INTERFACE_DESCRIPTION, |buffer| {
-        word(buffer, interface.link_type.0.into());
-        word(buffer, interface.snapshot_length);
+        words(buffer, [interface.link_type.0.into(), interface.snapshot_length]);
         text_option(buffer, option::IF_NAME, &interface.name);
         append_option(buffer, option::IF_TSRESOL, &[NANOSECONDS]);
         if !interface.filter.is_empty() {
@@ -75,18 +72,16 @@ pub(super) fn append_interface(buffer: &mut Vec<u8>, interface: &Interface) {
                 &[b"\0", interface.filter.as_bytes()].concat(),
             );
         }
-        word(buffer, option::END.into());
+        words(buffer, [option::END.into()]);
     });
 }
 
 pub(super) fn append_packet(buffer: &mut Vec<u8>, packet: &Packet<'_>, notes: Notes<'_>) {
     append(buffer, block::ENHANCED_PACKET, |buffer| {
         let bytes = packet.bytes.get(..MAX_PACKET).unwrap_or(packet.bytes);
-        word(buffer, packet.interface);
-        time(buffer, packet.at);
+        let [high, low] = time(packet.at);
         let captured = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        word(buffer, captured);
-        word(buffer, packet.wire_length);
+        words(buffer, [packet.interface, high, low, captured, packet.wire_length]);
         buffer.extend_from_slice(bytes);
         pad(buffer, bytes.len());
         if notes.comment.is_empty() && notes.sender.is_none() {
@@ -98,7 +93,7 @@ pub(super) fn append_packet(buffer: &mut Vec<u8>, packet: &Packet<'_>, notes: No
             let value = [process.to_le_bytes(), thread.to_le_bytes()];
             append_option(buffer, option::EPB_PROCESSID_THREADID, value.as_flattened());
         }
-        word(buffer, option::END.into());
+        words(buffer, [option::END.into()]);
     });
 }
 
@@ -118,24 +113,23 @@ pub(super) fn append_statistics(
         return;
     }
     append(buffer, block::INTERFACE_STATISTICS, |buffer| {
-        word(buffer, interface);
-        time(buffer, at);
+        let [high, low] = time(at);
+        words(buffer, [interface, high, low]);
         for (code, count) in options {
             if let Some(count) = count {
                 append_option(buffer, code, &count.to_le_bytes());
             }
         }
-        word(buffer, option::END.into());
+        words(buffer, [option::END.into()]);
     });
 }
 
 fn append(buffer: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     let start = buffer.len();
-    word(buffer, kind);
-    word(buffer, 0);
+    words(buffer, [kind, 0]);
     body(buffer);
     let length = u32::try_from(buffer.len() - start + 4).unwrap_or(u32::MAX);
-    word(buffer, length);
+    words(buffer, [length]);
     if let Some(place) = buffer.get_mut(start + 4..start + 8) {
         place.copy_from_slice(&length.to_le_bytes());
     }
@@ -162,14 +156,13 @@ fn append_option(buffer: &mut Vec<u8>, code: u16, value: &[u8]) {
 }
 
 /// The high half comes before the low one in either byte order.
-fn time(buffer: &mut Vec<u8>, at: Timestamp) {
+fn time(at: Timestamp) -> [u32; 2] {
     let count = u64::try_from(at.as_nanoseconds()).unwrap_or(0);
-    buffer.extend(((count >> 32) as u32).to_le_bytes());
-    buffer.extend(((count & 0xffff_ffff) as u32).to_le_bytes());
+    [(count >> 32) as u32, (count & 0xffff_ffff) as u32]
 }
 
-fn word(buffer: &mut Vec<u8>, word: u32) {
-    buffer.extend(word.to_le_bytes());
+fn words<const COUNT: usize>(buffer: &mut Vec<u8>, words: [u32; COUNT]) {
+    buffer.extend_from_slice(words.map(u32::to_le_bytes).as_flattened());
 }
 
 fn pad(buffer: &mut Vec<u8>, length: usize) {
