@@ -16,6 +16,15 @@ pub(super) mod block {
     pub(in crate::file) const SIMPLE_PACKET: u32 = 3;
     pub(in crate::file) const INTERFACE_STATISTICS: u32 = 5;
     pub(in crate::file) const ENHANCED_PACKET: u32 = 6;
+
+    /// Those in sections that are looked into.
+    pub(super) const LOOKED_INTO: [u32; 5] = [
+        INTERFACE_DESCRIPTION,
+        OBSOLETE_PACKET,
+        SIMPLE_PACKET,
+        INTERFACE_STATISTICS,
+        ENHANCED_PACKET,
+    ];
 }
 
 /// What the numbers of a section are read by.
@@ -80,27 +89,22 @@ impl Pcapng {
         if length % 4 != 0 || (length as usize) < PREFIX + SUFFIX {
             return Err(Damage::BlockLength(length));
         }
-        if !matches!(kind, block::INTERFACE_DESCRIPTION..=block::SIMPLE_PACKET)
-            && !matches!(kind, block::INTERFACE_STATISTICS | block::ENHANCED_PACKET)
-        {
+        // What is not looked into may be of any length.
+        if length as usize > MAX_RECORD && !block::LOOKED_INTO.contains(&kind) {
             return Ok(Step::Other(length.into()));
         }
         let Some(whole) = whole(self.order, bytes, length)? else {
             return Ok(Step::Short);
         };
         match kind {
-            block::ENHANCED_PACKET => self.packet(whole),
-            block::OBSOLETE_PACKET => self.obsolete_packet(whole),
-            block::SIMPLE_PACKET => self.simple_packet(whole),
-            block::INTERFACE_DESCRIPTION => {
-                self.describe(whole, interfaces)?;
-                Ok(Step::Other(length.into()))
-            }
-            _ => {
-                self.statistics(whole, interfaces);
-                Ok(Step::Other(length.into()))
-            }
+            block::ENHANCED_PACKET => return self.packet(whole),
+            block::OBSOLETE_PACKET => return self.obsolete_packet(whole),
+            block::SIMPLE_PACKET => return self.simple_packet(whole),
+            block::INTERFACE_DESCRIPTION => self.describe(whole, interfaces)?,
+            block::INTERFACE_STATISTICS => self.statistics(whole, interfaces),
+            _ => {}
         }
+        Ok(Step::Other(length.into()))
     }
 
     /// A new section: what was known of the one before ends.

@@ -230,6 +230,9 @@ fn damage_in_pcapng_is_told_by_what_it_is() {
         damage(ng::packet(false, 7, 0, b"", 0, &[])),
         Damage::Interface { number: 7, described: 1 }
     );
+    let mut unknown = ng::block(false, 0x4711, &[1, 2, 3, 4]);
+    *unknown.last_mut().unwrap() = 1;
+    assert!(matches!(damage(unknown), Damage::BlockLengths { first: 16, .. }));
     assert_eq!(damage(vec![6, 0, 0, 0, 13, 0, 0, 0]), Damage::BlockLength(13));
     assert_eq!(damage(ng::block(false, 6, &[])), Damage::BlockLength(12));
     let mut section = ng::section(false);
