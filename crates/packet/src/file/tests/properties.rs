@@ -11,7 +11,15 @@ use proptest::{collection::vec, prelude::*};
 use super::samples::{Owned, Pcap, interfaces, ng, read, read_from, read_whole};
 use crate::{
     LinkType,
-    file::{Interface, InterfaceStatistics, Notes, Section, Writer},
+    file::{FileError, Interface, InterfaceStatistics, Notes, Section, Writer},
+};
+
+const ETHERNET: Interface = Interface {
+    name: String::new(),
+    link_type: LinkType::ETHERNET,
+    snapshot_length: 0,
+    filter: String::new(),
+    statistics: InterfaceStatistics { received: None, dropped: None, dropped_by_system: None },
 };
 
 /// What was written, which can be looked at while it is.
@@ -21,6 +29,27 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Has room for so many bytes.
+struct Small {
+    written: Written,
+    room: usize,
+}
+
+impl Write for Small {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.room.min(bytes.len());
+        if count == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.room -= count;
+        self.written.write(&bytes[..count])
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -144,6 +173,32 @@ proptest! {
     }
 
     #[test]
+    fn what_a_pipe_does_not_take_is_counted(room in 200_usize..700_000, every in 1_usize..9_000) {
+        const PACKETS: usize = 6_000;
+        let written = Written::default();
+        let small = Small { written: written.clone(), room };
+        let mut writer = Writer::to("x", small, &Section::default()).unwrap();
+        writer.add_interface(&ETHERNET);
+        let packet = Owned::new(1, LinkType::ETHERNET, 0, 70, &[7; 70]);
+        let mut told = 0;
+        let mut count = |result| match result {
+            Err(FileError::Write { lost, .. }) => told += lost,
+            other => assert!(other.is_ok(), "{other:?}"),
+        };
+        for number in 1..=PACKETS {
+            count(writer.write(&packet.packet(), Notes::default()));
+            if number % every == 0 {
+                count(writer.flush());
+            }
+        }
+        count(writer.flush());
+        prop_assert_eq!(told, writer.lost());
+        let (packets, end) = read(&written.0.lock().unwrap());
+        prop_assert!(end.is_none_or(|end| end.is_cut()));
+        prop_assert_eq!(packets.len() as u64 + told, PACKETS as u64);
+    }
+
+    #[test]
     fn any_body_of_a_block_is_read_or_refused(kind in 0_u32..12, big in any::<bool>(), body in vec(any::<u8>(), 0..90)) {
         let start = [ng::section(big), ng::interface(big, 1, 96, &[])].concat();
         let (packets, _) = read(&[start, ng::block(big, kind, &body)].concat());
@@ -155,13 +210,6 @@ proptest! {
 fn a_moment_before_1970_is_written_as_1970() {
     let packet = Owned::new(-5, LinkType::ETHERNET, 0, 3, b"abc");
     assert_eq!(packet.packet().at, Timestamp::from_nanoseconds(-5));
-    let interface = Interface {
-        name: String::new(),
-        link_type: LinkType::ETHERNET,
-        snapshot_length: 0,
-        filter: String::new(),
-        statistics: InterfaceStatistics::default(),
-    };
-    let file = write(&[interface], &[(packet, String::new(), None)]);
+    let file = write(&[ETHERNET], &[(packet, String::new(), None)]);
     assert_eq!(read_whole(&file)[0].at, 0);
 }
