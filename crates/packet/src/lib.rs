@@ -2,6 +2,7 @@
 //!
 //! Nothing here asks the kernel, and nothing panics on whatever bytes it is given.
 
+pub mod file;
 mod headers;
 mod link_type;
 
@@ -19,7 +20,8 @@ pub struct Packet<'a> {
     pub link_type: LinkType,
     /// The interface on which it was seen, by its place among those of the capture.
     pub interface: u32,
-    /// How many bytes it had on the wire.
+    /// How many bytes it had on the wire. A file may say of a packet that these are fewer than were
+    /// captured.
     pub wire_length: u32,
     /// Those of them that were captured, from the first one on.
     pub bytes: &'a [u8],

@@ -1,0 +1,107 @@
+//! The pcap format: a header, and packets.
+
+use netglass_model::Timestamp;
+
+use super::{Damage, MAX_RECORD, Record, Step, byte_order::ByteOrder, interface::Interface};
+use crate::LinkType;
+
+/// How long the header of a file is.
+pub(super) const HEADER: usize = 24;
+
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
+/// Written by a libpcap with patches by Alexey Kuznetsov; each packet's header has 8 bytes more.
+const MODIFIED: u32 = 0xa1b2_cd34;
+
+const VERSION: u16 = 2;
+/// Of DG/UX.
+const VERSION_WITH_LENGTHS_SWAPPED: u16 = 543;
+
+/// How packets stand in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pcap {
+    order: ByteOrder,
+    link_type: LinkType,
+    /// How many nanoseconds the smaller part of a time counts in.
+    unit: i64,
+    /// How long the header of a packet is.
+    header: usize,
+    lengths: Lengths,
+}
+
+/// Which of the two lengths of a packet comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lengths {
+    CapturedFirst,
+    WireFirst,
+    /// Either one: the version is one of which there are both.
+    SmallerIsCaptured,
+}
+
+impl Pcap {
+    /// Whether a file that begins so is in this format, and how its numbers stand in it.
+    pub(super) fn detect(beginning: [u8; 4]) -> Option<ByteOrder> {
+        [ByteOrder::Little, ByteOrder::Big]
+            .into_iter()
+            .find(|order| matches!(order.u32(beginning), MICROSECONDS | NANOSECONDS | MODIFIED))
+    }
+
+    /// How packets stand in the file that has this header, and the interface that they are of.
+    pub(super) fn new(
+        order: ByteOrder,
+        header: &[u8; HEADER],
+    ) -> Result<(Self, Interface), Damage> {
+        let (words, _) = header.as_chunks::<4>();
+        let word = |index: usize| words.get(index).map_or(0, |word| order.u32(*word));
+        let (major, minor) = order.halves(word(1));
+        let lengths = match (major, minor) {
+            (VERSION, 0..=2) | (VERSION_WITH_LENGTHS_SWAPPED, _) => Lengths::WireFirst,
+            (VERSION, 3) => Lengths::SmallerIsCaptured,
+            (VERSION, _) => Lengths::CapturedFirst,
+            _ => return Err(Damage::Version { major, minor }),
+        };
+        let magic = word(0);
+        // The upper half says how long the frame check sequence is.
+        let link_type = LinkType((word(5) & 0xffff) as u16);
+        let interface = Interface {
+            name: String::new(),
+            link_type,
+            snapshot_length: word(4),
+            filter: String::new(),
+            statistics: super::InterfaceStatistics::default(),
+        };
+        let unit = if magic == NANOSECONDS { 1 } else { 1_000 };
+        let header = if magic == MODIFIED { 24 } else { 16 };
+        Ok((Self { order, link_type, unit, header, lengths }, interface))
+    }
+
+    /// What `bytes` begin with.
+    #[inline]
+    pub(super) fn step(&self, bytes: &[u8]) -> Result<Step, Damage> {
+        let Some([seconds, fraction, captured, wire]) = self.order.words(bytes) else {
+            return Ok(Step::Short);
+        };
+        let (captured, wire) = match self.lengths {
+            Lengths::WireFirst => (wire, captured),
+            Lengths::SmallerIsCaptured if captured > wire => (wire, captured),
+            _ => (captured, wire),
+        };
+        let length = self.header + captured as usize;
+        if length > MAX_RECORD {
+            return Err(Damage::PacketTooLong(captured));
+        }
+        if bytes.len() < length {
+            return Ok(Step::Short);
+        }
+        let at = i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * self.unit;
+        let record = Record {
+            at: Timestamp::from_nanoseconds(at),
+            start: self.header,
+            captured,
+            wire_length: wire,
+            interface: 0,
+            link_type: self.link_type,
+        };
+        Ok(Step::Packet(record, length))
+    }
+}

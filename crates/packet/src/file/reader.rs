@@ -1,0 +1,256 @@
+//! Reading a capture: its packets, one batch of them after another.
+
+use std::{io, io::Read, path::Path};
+
+use super::{
+    Damage, FileError, Interface, Offset, Record, Step,
+    buffer::Buffer,
+    pcap::{self, Pcap},
+    pcapng::Pcapng,
+    source::{self, Source},
+};
+use crate::Packet;
+
+/// How many packets are given at once: so many that their headers can be looked up together, and so
+/// few that they are in the processor's cache when they are.
+const BATCH: usize = 64;
+
+/// Reads a capture in pcap (of micro- or nanoseconds, either byte order, or as modified by Kuznetsov)
+/// or pcapng format, as it is or compressed with gzip or zstd.
+///
+/// Nothing is allocated or copied for a packet: it is given where it was read. At most 16 MiB are
+/// held at once, beside what a decompressor takes.
+///
+/// What cannot be understood ends the capture with an error, after all packets before it.
+pub struct Reader {
+    source: Source,
+    format: Format,
+    buffer: Buffer,
+    interfaces: Vec<Interface>,
+    records: Vec<Record>,
+    /// How much is left of something that is not looked into.
+    skip: u64,
+    ended: bool,
+}
+
+enum Format {
+    Pcap(Pcap),
+    Pcapng(Pcapng),
+}
+
+/// Packets that were read together.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    bytes: &'a [u8],
+    records: &'a [Record],
+}
+
+impl<'a> Batch<'a> {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none, since the capture has ended.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// They, in their order in the file.
+    #[inline]
+    #[must_use]
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = Packet<'a>> + use<'a> {
+        let bytes = self.bytes;
+        self.records.iter().map(move |record| Packet {
+            at: record.at,
+            link_type: record.link_type,
+            interface: record.interface,
+            wire_length: record.wire_length,
+            bytes: bytes
+                .get(record.start..record.start + record.captured as usize)
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// What comes of looking at the bytes that are there.
+enum Found {
+    /// All packets for which there is room, or which are there whole.
+    Packets,
+    /// None: more has to be read for the next one.
+    Nothing,
+}
+
+impl Reader {
+    /// Opens the file at `path`, or standard input if that is `-`, and reads its beginning.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        Self::begin(Source::open(path)?)
+    }
+
+    /// Reads from anything; `name` is what errors call it.
+    pub fn new(name: &str, read: impl Read + Send + 'static) -> Result<Self, FileError> {
+        Self::begin(Source::new(name, read)?)
+    }
+
+    fn begin(source: Source) -> Result<Self, FileError> {
+        let mut reader = Self {
+            source,
+            format: Format::Pcapng(Pcapng::new()),
+            buffer: Buffer::new(),
+            interfaces: Vec::new(),
+            records: Vec::with_capacity(BATCH),
+            skip: 0,
+            ended: false,
+        };
+        let beginning = match reader.peek() {
+            Ok(beginning) => beginning,
+            Err(FileError::Cut { .. }) => return Err(reader.not_capture()),
+            Err(error) => return Err(error),
+        };
+        if Pcapng::detect(beginning) {
+            return Ok(reader);
+        }
+        let Some(order) = Pcap::detect(beginning) else { return Err(reader.not_capture()) };
+        let header: [u8; pcap::HEADER] = reader.peek()?;
+        let (format, interface) =
+            Pcap::new(order, &header).map_err(|damage| reader.damaged(damage))?;
+        reader.buffer.consume(pcap::HEADER);
+        reader.format = Format::Pcap(format);
+        reader.interfaces.push(interface);
+        Ok(reader)
+    }
+
+    /// The interfaces of the capture that are described up to here, with what they had seen as far as
+    /// that was told up to here. A packet's is in its place.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// How far the file was read.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.at(self.buffer.offset())
+    }
+
+    /// The next packets: those that were read already, and at least one, for which it waits. None at
+    /// the end, and after an error.
+    pub fn next_batch(&mut self) -> Result<Batch<'_>, FileError> {
+        self.records.clear();
+        while !self.ended {
+            match self.look() {
+                Ok(Found::Packets) => break,
+                Ok(Found::Nothing) => self.fill()?,
+                Err(damage) => {
+                    self.ended = true;
+                    return Err(self.damaged(damage));
+                }
+            }
+        }
+        Ok(Batch { bytes: self.buffer.bytes(), records: &self.records })
+    }
+
+    /// Looks at what is there. What is wrong behind packets is told when they were given.
+    fn look(&mut self) -> Result<Found, Damage> {
+        self.pass();
+        let unread = self.buffer.unread();
+        let start = self.buffer.start();
+        let mut place = 0;
+        let mut result = Ok(Found::Nothing);
+        while self.records.len() < BATCH && self.skip == 0 {
+            let bytes = unread.get(place..).unwrap_or_default();
+            let step = match &mut self.format {
+                Format::Pcap(pcap) => pcap.step(bytes),
+                Format::Pcapng(pcapng) => pcapng.step(bytes, &mut self.interfaces),
+            };
+            match step {
+                Ok(Step::Packet(mut record, length)) => {
+                    record.start += start + place;
+                    self.records.push(record);
+                    place += length;
+                }
+                Ok(Step::Other(length)) => {
+                    let passed = length.min(bytes.len() as u64);
+                    self.skip = length - passed;
+                    place += usize::try_from(passed).unwrap_or(bytes.len());
+                }
+                Ok(Step::Short) => {
+                    result = Ok(Found::Nothing);
+                    break;
+                }
+                Err(damage) => {
+                    result = Err(damage);
+                    break;
+                }
+            }
+        }
+        self.buffer.consume(place);
+        match (self.records.is_empty(), self.skip) {
+            (false, _) => Ok(Found::Packets),
+            (true, 0) => result,
+            (true, _) => Ok(Found::Nothing),
+        }
+    }
+
+    /// Goes past what is not looked into, as far as it is there.
+    fn pass(&mut self) {
+        let wanted = usize::try_from(self.skip).unwrap_or(usize::MAX);
+        self.skip -= self.buffer.consume(wanted) as u64;
+    }
+
+    /// Reads more. What is there at the end is a part of something.
+    fn fill(&mut self) -> Result<(), FileError> {
+        let (whole, reason) = match self.buffer.fill(&mut self.source.bytes) {
+            Ok(1..) => return Ok(()),
+            Ok(0) => (true, None),
+            // What is compressed was cut off.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => (false, None),
+            Err(error) => (false, Some(error)),
+        };
+        self.ended = true;
+        let end = self.at(self.buffer.end_offset());
+        let file = self.source.name.clone();
+        match reason {
+            Some(reason) => Err(FileError::Read { file, offset: end, reason }),
+            None if whole && self.skip == 0 && self.buffer.unread().is_empty() => Ok(()),
+            None => Err(FileError::Cut { file, begin: self.buffer.offset(), end }),
+        }
+    }
+
+    /// The first bytes, which are left where they are.
+    fn peek<const COUNT: usize>(&mut self) -> Result<[u8; COUNT], FileError> {
+        loop {
+            if let Some(bytes) = self.buffer.unread().first_chunk() {
+                return Ok(*bytes);
+            }
+            self.fill()?;
+            if self.ended {
+                return Err(FileError::Empty { file: self.source.name.clone() });
+            }
+        }
+    }
+
+    fn at(&self, bytes: u64) -> Offset {
+        Offset { bytes, unpacked: self.source.unpacked }
+    }
+
+    fn damaged(&self, damage: Damage) -> FileError {
+        let file = self.source.name.clone();
+        FileError::Damaged { file, offset: self.offset(), damage }
+    }
+
+    fn not_capture(&mut self) -> FileError {
+        const SHOWN: usize = 16;
+        while self.buffer.unread().len() < SHOWN && !self.ended && self.fill().is_ok() {}
+        let unread = self.buffer.unread();
+        let beginning = unread.get(..SHOWN).unwrap_or(unread);
+        let numbers: Vec<String> = beginning.iter().map(|byte| format!("{byte:02x}")).collect();
+        FileError::NotCapture {
+            file: self.source.name.clone(),
+            beginning: format!("{} (\"{}\")", numbers.join(" "), beginning.escape_ascii()),
+            advice: source::advice(beginning),
+        }
+    }
+}
