@@ -94,6 +94,12 @@ impl Flows {
         FlowHandle { place, generation: self.at(place).generation }
     }
 
+    /// The place of a handle's flow, if that still goes on.
+    #[inline]
+    pub(crate) fn place(&self, handle: FlowHandle) -> Option<u32> {
+        self.of(handle).map(|_| handle.place)
+    }
+
     /// The flow of a handle, if it still goes on.
     pub(crate) fn of(&self, handle: FlowHandle) -> Option<&Flow> {
         self.get(handle.place).filter(|flow| flow.generation == handle.generation)

@@ -9,6 +9,7 @@ mod fragments;
 mod icmp;
 mod index;
 mod key;
+mod lingering;
 mod record;
 mod settings;
 mod sharding;

@@ -13,6 +13,7 @@ use crate::{
     fragments::Fragments,
     index::Index,
     key::{Key, Sender, hash},
+    lingering::Lingering,
     record::{Identifiers, record},
     settings::Limits,
     tcp::Connection,
@@ -59,6 +60,7 @@ pub struct FlowTable {
     index: Index,
     flows: Flows,
     wheel: Wheel,
+    lingering: Lingering,
     fragments: Fragments,
     identifiers: Identifiers,
     interfaces: Vec<Option<Arc<str>>>,
@@ -94,6 +96,7 @@ impl FlowTable {
             index: Index::new(),
             flows: Flows::new(),
             wheel: Wheel::new(limits.idle),
+            lingering: Lingering::new(limits.linger),
             fragments: Fragments::new(),
             identifiers: Identifiers::new(),
             interfaces: Vec::new(),
@@ -140,9 +143,16 @@ impl FlowTable {
         while let Some(place) = self.flows.next_live(next) {
             next = place + 1;
             let idle = self.flows.at(place).ends_at(&self.limits) <= self.clock;
-            self.wheel.unlink(&mut self.flows, place);
-            self.end(place, if idle { EndReason::Idle } else { EndReason::CaptureEnd }, ended);
+            self.write_last(
+                place,
+                if idle { EndReason::Idle } else { EndReason::CaptureEnd },
+                ended,
+            );
+            self.flows.remove(place);
         }
+        self.index = Index::new();
+        self.wheel = Wheel::new(self.limits.idle);
+        self.lingering.clear();
     }
 
     /// What it has done so far.
@@ -193,7 +203,7 @@ impl FlowTable {
         let mut lines = 0;
         for prepared in &*batch {
             if let Some(flow) = self.flows.get(prepared.candidate) {
-                lines ^= flow.touched ^ flow.bytes[0];
+                lines ^= flow.touched ^ flow.bytes[0] ^ u64::from(flow.links.next);
             }
         }
         black_box(lines);
@@ -207,7 +217,7 @@ impl FlowTable {
         ended: &mut dyn FnMut(FlowRecord),
     ) {
         self.clock = self.clock.max(moment(sighting.at));
-        if self.wheel.is_due(self.clock) {
+        if self.wheel.is_due(self.clock) || self.lingering.is_due(self.clock) {
             self.collect(ended);
         }
         let place = match self.place_of(prepared) {
@@ -221,13 +231,19 @@ impl FlowTable {
         if let Some(segment) = &sighting.headers.tcp {
             let was_over = flow.connection.is_over();
             flow.connection.add(side, segment, sighting.at);
-            // It ends earlier than its place in the wheel says.
-            if flow.connection.is_over() && !was_over {
-                let ends_at = flow.ends_at(&self.limits);
-                self.wheel.unlink(&mut self.flows, place);
-                self.wheel.link(&mut self.flows, place, ends_at);
+            if flow.connection.is_over() && !was_over && self.limits.tcp_close {
+                self.linger(place);
             }
         }
+    }
+
+    /// Has a flow whose connection is closed end sooner than its place in the wheel says.
+    fn linger(&mut self, place: u32) {
+        // Those that were followed by another connection are still there.
+        if self.lingering.len() > 2 * self.flows.len() {
+            self.lingering.retain(|flow| self.flows.of(flow).is_some());
+        }
+        self.lingering.push(self.flows.handle(place), self.clock);
     }
 
     #[inline]
@@ -295,6 +311,13 @@ impl FlowTable {
 
     /// Has the flow that would end next make way. False if there is none.
     fn make_way(&mut self, ended: &mut dyn FnMut(FlowRecord)) -> bool {
+        while let Some(flow) = self.lingering.pop() {
+            if let Some(place) = self.flows.place(flow) {
+                self.wheel.unlink(&mut self.flows, place);
+                self.end(place, EndReason::Closed, ended);
+                return true;
+            }
+        }
         let limits = &self.limits;
         while let Some((place, ends_at)) =
             self.wheel.take_earliest(&mut self.flows, |flow| flow.ends_at(limits))
@@ -312,32 +335,86 @@ impl FlowTable {
 
     /// Ends the flows whose time has come.
     fn collect(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
-        while let Some(first) = self.wheel.take_due(self.clock) {
-            let mut next = first;
-            while next != NONE {
-                let place = next;
-                let flow = self.flows.at(place);
-                next = flow.links.next;
-                let ends_at = flow.ends_at(&self.limits);
-                if ends_at <= self.clock {
-                    self.end(place, EndReason::Idle, ended);
+        self.collect_closed(ended);
+        self.collect_idle(ended);
+    }
+
+    fn collect_closed(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
+        let mut places = [NONE; BATCH];
+        while self.lingering.is_due(self.clock) {
+            let mut count = 0;
+            while count < BATCH
+                && self.lingering.is_due(self.clock)
+                && let Some(flow) = self.lingering.pop()
+            {
+                places[count] = self.flows.place(flow).unwrap_or(NONE);
+                count += usize::from(places[count] != NONE);
+            }
+            let places = &places[..count];
+            self.touch(places);
+            for &place in places {
+                if self.flows.at(place).ends_at(&self.limits) <= self.clock {
+                    self.wheel.unlink(&mut self.flows, place);
+                    self.end(place, EndReason::Closed, ended);
                 } else {
-                    self.wheel.link(&mut self.flows, place, ends_at);
+                    self.linger(place);
                 }
             }
         }
     }
 
+    fn collect_idle(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
+        let mut places = [NONE; BATCH];
+        while let Some(first) = self.wheel.take_due(self.clock) {
+            let mut next = first;
+            while next != NONE {
+                let mut count = 0;
+                while next != NONE && count < BATCH {
+                    places[count] = next;
+                    count += 1;
+                    next = self.flows.at(next).links.next;
+                }
+                let places = &places[..count];
+                self.touch(places);
+                for &place in places {
+                    let ends_at = self.flows.at(place).ends_at(&self.limits);
+                    if ends_at <= self.clock {
+                        self.end(place, EndReason::Idle, ended);
+                    } else {
+                        self.wheel.link(&mut self.flows, place, ends_at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what will be needed to end flows: none of it waits for what comes before it.
+    fn touch(&self, places: &[u32]) {
+        let mut lines = 0;
+        for &place in places {
+            let flow = self.flows.at(place);
+            let found = self.index.candidate(self.tag(&flow.key));
+            lines ^= flow.bytes[0] ^ u64::from(found.unwrap_or(NONE));
+            for neighbour in [flow.links.previous, flow.links.next] {
+                lines ^= self.flows.get(neighbour).map_or(0, |flow| u64::from(flow.links.next));
+            }
+        }
+        black_box(lines);
+    }
+
     /// Ends a flow that is not in the wheel any more.
     fn end(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
-        let flow = self.flows.at(place);
-        let over = self.limits.tcp_close && flow.connection.is_over();
-        let tag = self.tag(&flow.key);
+        self.write_last(place, reason, ended);
+        self.index.remove(self.tag(&self.flows.at(place).key), place);
+        self.flows.remove(place);
+    }
+
+    /// Writes the record of a flow that ends. That it was closed says more than what else has ended it.
+    fn write_last(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
+        let over = self.limits.tcp_close && self.flows.at(place).connection.is_over();
         let reason = if over { EndReason::Closed } else { reason };
         self.evicted += u64::from(reason == EndReason::Evicted);
         self.write(place, reason, ended);
-        self.index.remove(tag, place);
-        self.flows.remove(place);
     }
 
     fn write(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {

@@ -113,10 +113,8 @@ impl Connection {
     /// Adds a segment.
     #[inline]
     pub(crate) fn add(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) {
-        let end = self.ends[sender as usize];
-        let settled = matches!(end, End::Established | End::Partial)
+        let settled = self.ends.iter().all(|end| matches!(end, End::Established | End::Partial))
             && matches!(self.marks.handshake, Handshake::Unknown | Handshake::Done)
-            && self.marks.numbered[sender as usize] != Mark::Unknown
             && segment.flags & (SYN | FIN | RST) == 0;
         if !settled {
             self.follow_handshake(sender, segment, at);
