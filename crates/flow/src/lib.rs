@@ -3,8 +3,23 @@
 //! Both directions of a conversation are one flow. The clock is that of the packets: a file is put
 //! together as it would have been when it was captured. Nothing here asks the kernel.
 
+mod flow;
+mod flows;
+mod fragments;
+mod icmp;
+mod index;
+mod key;
+mod lingering;
+mod record;
 mod settings;
+mod sharding;
 mod table;
+mod tcp;
+mod wheel;
 
+pub use flow::Side;
+pub use flows::FlowHandle;
+pub use key::Conversation;
 pub use settings::Settings;
+pub use sharding::Sharding;
 pub use table::{FlowTable, Sighting, Usage};

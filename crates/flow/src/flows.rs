@@ -1,0 +1,113 @@
+//! Where flows are kept.
+
+use crate::flow::{Flow, NONE};
+
+/// Flows by their place, which stays the same as long as they go on.
+///
+/// They are kept in chunks, so that none is moved when there are more, and there is never room for
+/// twice as many. Places that became free are taken again first.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    chunks: Vec<Vec<Flow>>,
+    /// The first of the free places; each knows the next one.
+    free: u32,
+    live: usize,
+}
+
+/// A flow that goes on, as long as it does: the place is given to another one when it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowHandle {
+    place: u32,
+    generation: u32,
+}
+
+const CHUNK_BITS: u32 = 13;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+impl Flows {
+    pub(crate) const fn new() -> Self {
+        Self { chunks: Vec::new(), free: NONE, live: 0 }
+    }
+
+    /// How many go on.
+    pub(crate) const fn len(&self) -> usize {
+        self.live
+    }
+
+    /// The flow at a place, of which it is not known whether there is one.
+    #[inline]
+    pub(crate) fn get(&self, place: u32) -> Option<&Flow> {
+        self.chunks.get((place >> CHUNK_BITS) as usize)?.get(place as usize % CHUNK)
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, place: u32) -> &Flow {
+        &self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
+    }
+
+    #[inline]
+    pub(crate) fn at_mut(&mut self, place: u32) -> &mut Flow {
+        &mut self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
+    }
+
+    /// Keeps a flow, and returns its place. There must be fewer than `u32::MAX`.
+    pub(crate) fn add(&mut self, mut flow: Flow) -> u32 {
+        self.live += 1;
+        if self.free != NONE {
+            let place = self.free;
+            let freed = self.at_mut(place);
+            flow.generation = freed.generation;
+            let next = std::mem::replace(freed, flow).links.next;
+            self.free = next;
+            return place;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let before = (self.chunks.len() - 1) * CHUNK;
+        let Some(chunk) = self.chunks.last_mut() else { return NONE };
+        let place = before + chunk.len();
+        chunk.push(flow);
+        u32::try_from(place).unwrap_or(NONE)
+    }
+
+    /// Frees a place, and lets go of what the flow there held.
+    pub(crate) fn remove(&mut self, place: u32) {
+        self.live -= 1;
+        let free = self.free;
+        let flow = self.at_mut(place);
+        flow.key = crate::key::Key::default();
+        flow.generation = flow.generation.wrapping_add(1);
+        flow.processes = [None, None];
+        flow.links.next = free;
+        self.free = place;
+    }
+
+    /// The place of some flow that goes on, at `from` or after it.
+    pub(crate) fn next_live(&self, from: u32) -> Option<u32> {
+        (from..)
+            .map_while(|place| Some((place, self.get(place)?)))
+            .find_map(|(place, flow)| (flow.key != crate::key::Key::default()).then_some(place))
+    }
+
+    pub(crate) fn handle(&self, place: u32) -> FlowHandle {
+        FlowHandle { place, generation: self.at(place).generation }
+    }
+
+    /// The place of a handle's flow, if that still goes on.
+    #[inline]
+    pub(crate) fn place(&self, handle: FlowHandle) -> Option<u32> {
+        self.of(handle).map(|_| handle.place)
+    }
+
+    /// The flow of a handle, if it still goes on.
+    pub(crate) fn of(&self, handle: FlowHandle) -> Option<&Flow> {
+        self.get(handle.place).filter(|flow| flow.generation == handle.generation)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn of_mut(&mut self, handle: FlowHandle) -> Option<&mut Flow> {
+        self.of(handle)?;
+        Some(self.at_mut(handle.place))
+    }
+}

@@ -1,0 +1,232 @@
+//! What makes packets belong to the same flow.
+
+use std::{
+    hash::{BuildHasher, Hasher},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use foldhash::fast::RandomState;
+use netglass_model::IpProtocol;
+use netglass_packet::Headers;
+
+use crate::icmp;
+
+/// Interface, protocol, addresses and ports, the same for both directions: of the two endpoints the
+/// lower one comes first.
+///
+/// Five words, so that hashing and comparing them needs no branches: twice the address, then ports,
+/// interface, protocol and version of IP.
+#[derive(Debug, Clone, Copy, Default, Eq)]
+pub(crate) struct Key([u64; 5]);
+
+impl PartialEq for Key {
+    /// Without branches, and without the call that comparing the arrays would be.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |differences, (one, other)| differences | one ^ other)
+            == 0
+    }
+}
+
+/// Which of a key's endpoints sent a packet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Sender {
+    #[default]
+    Lower,
+    Higher,
+}
+
+/// Who talks to whom in a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conversation {
+    /// The interface on which it was seen.
+    pub interface: u16,
+    /// The protocol above IP.
+    pub protocol: IpProtocol,
+    /// The source's address.
+    pub source: IpAddr,
+    /// Its port; zero where there are none.
+    pub source_port: u16,
+    /// The destination's address.
+    pub destination: IpAddr,
+    /// Its port; of ICMP the first packet's type times 256 and its code; zero where there are none.
+    pub destination_port: u16,
+}
+
+impl Key {
+    /// The key of a packet, and who sent it. `ports` are none where they are not known.
+    #[inline]
+    pub(crate) fn of(
+        interface: u16,
+        headers: &Headers,
+        ports: Option<(u16, u16)>,
+    ) -> (Self, Sender) {
+        let (version, source, destination) = match (headers.source, headers.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                (4, u128::from(u32::from(source)), u128::from(u32::from(destination)))
+            }
+            (source, destination) => (6, wide(source), wide(destination)),
+        };
+        let (source_port, destination_port) = match (ports, headers.protocol) {
+            (Some((_, message)), IpProtocol::ICMPV4 | IpProtocol::ICMPV6) => {
+                icmp::ports(headers.protocol, message)
+            }
+            (ports, _) => ports.unwrap_or((0, 0)),
+        };
+        let higher = (source, source_port) > (destination, destination_port);
+        let (low, high, low_port, high_port) = if higher {
+            (destination, source, destination_port, source_port)
+        } else {
+            (source, destination, source_port, destination_port)
+        };
+        let rest = u64::from(low_port) << 48
+            | u64::from(high_port) << 32
+            | u64::from(interface) << 16
+            | u64::from(headers.protocol.0) << 8
+            | version;
+        let (low, high) = (words(low), words(high));
+        (
+            Self([low.0, low.1, high.0, high.1, rest]),
+            if higher { Sender::Higher } else { Sender::Lower },
+        )
+    }
+
+    pub(crate) fn interface(&self) -> u16 {
+        self.field(16)
+    }
+
+    pub(crate) fn protocol(&self) -> IpProtocol {
+        let [protocol, _version] = self.field(0).to_be_bytes();
+        IpProtocol(protocol)
+    }
+
+    /// Who talks to whom, if `source` is the source.
+    pub(crate) fn conversation(&self, source: Sender) -> Conversation {
+        let protocol = self.protocol();
+        let (low, high) = (self.address(0), self.address(2));
+        let (low_port, high_port) = (self.field(48), self.field(32));
+        let (source, destination, source_port, destination_port) = match source {
+            Sender::Lower => (low, high, low_port, high_port),
+            Sender::Higher => (high, low, high_port, low_port),
+        };
+        let (source_port, destination_port) = match protocol {
+            IpProtocol::ICMPV4 | IpProtocol::ICMPV6 => {
+                (0, icmp::first_message(protocol, source_port, destination_port))
+            }
+            _ => (source_port, destination_port),
+        };
+        Conversation {
+            interface: self.interface(),
+            protocol,
+            source,
+            source_port,
+            destination,
+            destination_port,
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "16 bits of the word are wanted")]
+    fn field(&self, shift: u32) -> u16 {
+        (self.0[4] >> shift) as u16
+    }
+
+    fn address(&self, word: usize) -> IpAddr {
+        let bits = u128::from(self.0[word]) << 64 | u128::from(self.0[word + 1]);
+        let [_high, version] = self.field(0).to_be_bytes();
+        match u32::try_from(bits) {
+            Ok(bits) if version == 4 => Ipv4Addr::from_bits(bits).into(),
+            _ => Ipv6Addr::from_bits(bits).into(),
+        }
+    }
+}
+
+/// The hash of a key under a seed.
+#[inline]
+pub(crate) fn hash(random: &RandomState, key: &Key) -> u64 {
+    let mut hasher = random.build_hasher();
+    for word in key.0 {
+        hasher.write_u64(word);
+    }
+    hasher.finish()
+}
+
+fn wide(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the two halves of the number are wanted")]
+fn words(bits: u128) -> (u64, u64) {
+    ((bits >> 64) as u64, bits as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn headers(source: IpAddr, destination: IpAddr, protocol: u8) -> Headers {
+        Headers {
+            source,
+            destination,
+            protocol: IpProtocol(protocol),
+            source_port: 0,
+            destination_port: 0,
+            fragment: None,
+            tcp: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_directions_have_one_key_that_tells_what_it_was_made_of(
+            interface: u16,
+            source: IpAddr,
+            destination: IpAddr,
+            protocol in prop_oneof![Just(6_u8), Just(17), Just(132)],
+            ports: (u16, u16),
+        ) {
+            prop_assume!(source.is_ipv4() == destination.is_ipv4());
+            let there = headers(source, destination, protocol);
+            let back = headers(destination, source, protocol);
+            let (key, sender) = Key::of(interface, &there, Some(ports));
+            let (reverse, answering) = Key::of(interface, &back, Some((ports.1, ports.0)));
+            prop_assert_eq!(key, reverse);
+            prop_assert_eq!(
+                sender == answering,
+                (source, ports.0) == (destination, ports.1)
+            );
+            prop_assert_eq!(key.conversation(sender), Conversation {
+                interface,
+                protocol: IpProtocol(protocol),
+                source,
+                source_port: ports.0,
+                destination,
+                destination_port: ports.1,
+            });
+        }
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_not_the_one_of_ipv6_that_it_is_mapped_to() {
+        let four: IpAddr = [192, 0, 2, 1].into();
+        let IpAddr::V4(address) = four else { unreachable!() };
+        let six = IpAddr::V6(address.to_ipv6_mapped());
+        let low = IpAddr::V6(Ipv6Addr::from_bits(u128::from(address.to_bits())));
+        let keys = [four, six, low].map(|it| Key::of(0, &headers(it, it, 17), Some((1, 2))).0);
+        assert_ne!(keys[0], keys[1]);
+        assert_ne!(keys[0], keys[2]);
+    }
+
+    #[test]
+    fn the_answer_to_a_ping_of_oneself_comes_from_the_other_end() {
+        let here: IpAddr = [127, 0, 0, 1].into();
+        let (request, asking) = Key::of(0, &headers(here, here, 1), Some((0, 8 << 8)));
+        let (reply, answering) = Key::of(0, &headers(here, here, 1), Some((0, 0)));
+        assert_eq!(request, reply);
+        assert_ne!(asking, answering);
+        assert_eq!(request.conversation(asking).destination_port, 8 << 8);
+    }
+}

@@ -1,0 +1,338 @@
+//! How a TCP connection goes.
+//!
+//! The states are those of Zeek's `conn.log`. As there, each end has a state of its own, and the
+//! connection's follows from the two when it is written. What is asked of a segment is its flags, its
+//! numbers and its length; windows and checksums are not looked at.
+
+use std::time::Duration;
+
+use netglass_model::{ConnectionState, TcpConnection, Timestamp};
+use netglass_packet::TcpSegment;
+
+use crate::flow::Side;
+
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+
+/// One end of a connection, by what it sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Nothing that counts.
+    #[default]
+    Inactive,
+    /// A SYN, not answered yet.
+    SynSent,
+    /// A SYN with an acknowledgment, although it is the source.
+    SynAckSent,
+    /// Something without a SYN before it.
+    Partial,
+    /// A SYN, and the other one did too.
+    Established,
+    /// A FIN.
+    Closed,
+    /// A reset.
+    Reset,
+    /// A FIN, and then a reset.
+    ClosedAndReset,
+}
+
+impl End {
+    const fn is_reset(self) -> bool {
+        matches!(self, Self::Reset | Self::ClosedAndReset)
+    }
+
+    const fn is_silent(self) -> bool {
+        matches!(self, Self::Inactive | Self::Partial)
+    }
+}
+
+/// A connection, as far as its packets tell. Arrays are by [`Side`].
+///
+/// What each segment touches comes first.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Connection {
+    /// The number after the highest one that was sent.
+    next: [u32; 2],
+    ends: [End; 2],
+    flags: [u8; 2],
+    marks: Marks,
+
+    /// The number of the SYN.
+    initial: [u32; 2],
+    retransmissions: [u64; 2],
+    /// When the source's last SYN was sent, or how long the handshake took then: nanoseconds.
+    handshake: i64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    /// By side, whether `next` says something, and whether `initial` does.
+    numbered: [Mark; 2],
+    /// Whether either end sent data.
+    data: bool,
+    handshake: Handshake,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    #[default]
+    Unknown,
+    Next,
+    NextAndInitial,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Handshake {
+    /// Not seen from its beginning.
+    #[default]
+    Unknown,
+    /// The source has sent a SYN, and nothing but SYNs, resets and data since.
+    Attempted,
+    /// The source has sent a SYN and something that does not belong to an attempt.
+    Irregular,
+    /// The destination has answered a SYN.
+    Answered,
+    /// The source has acknowledged that.
+    Done,
+}
+
+impl Connection {
+    /// How many bytes of it each segment touches.
+    #[cfg(test)]
+    pub(crate) const TOUCHED_BY_EACH_SEGMENT: usize = std::mem::offset_of!(Self, initial);
+
+    /// Who is the source if a flow begins with this segment of the sender: an answer to a SYN tells
+    /// that the other end is.
+    pub(crate) const fn first_sender(segment: &TcpSegment) -> Side {
+        if segment.flags & (SYN | ACK) == SYN | ACK { Side::Destination } else { Side::Source }
+    }
+
+    /// Adds a segment.
+    #[inline]
+    pub(crate) fn add(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) {
+        let settled = self.ends.iter().all(|end| matches!(end, End::Established | End::Partial))
+            && matches!(self.marks.handshake, Handshake::Unknown | Handshake::Done)
+            && segment.flags & (SYN | FIN | RST) == 0;
+        if !settled {
+            self.follow_handshake(sender, segment, at);
+            self.follow_end(sender, segment);
+            self.follow_initial(sender, segment);
+        }
+        self.follow_sequence(sender, segment);
+        self.flags[sender as usize] |= segment.flags;
+        self.marks.data |= segment.payload > 0 && segment.flags & RST == 0;
+    }
+
+    /// Whether both ends have closed it, or one has reset it.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.ends[0] >= End::Closed && self.ends[1] >= End::Closed
+            || self.ends.iter().any(|end| end.is_reset())
+    }
+
+    /// Whether a segment begins another connection between the same ports: a SYN with another number
+    /// than before, after a FIN or a reset.
+    ///
+    /// As long as neither was seen it is another attempt at the same connection. A SYN with an
+    /// acknowledgment may be a late answer, unless its sender has sent another SYN before.
+    #[inline]
+    pub(crate) fn is_followed_by(&self, sender: Side, segment: &TcpSegment) -> bool {
+        let sender = sender as usize;
+        segment.flags & (SYN | RST) == SYN
+            && self.ends.iter().any(|&end| end >= End::Closed)
+            && if self.marks.numbered[sender] == Mark::NextAndInitial {
+                segment.sequence != self.initial[sender]
+            } else {
+                segment.flags & ACK == 0
+            }
+    }
+
+    /// What is counted for a record begins anew; where the connection is stays.
+    pub(crate) fn begin_anew(&mut self) {
+        self.flags = [0; 2];
+        self.retransmissions = [0; 2];
+    }
+
+    /// What is told of it; none if no segment was seen.
+    pub(crate) fn summary(&self) -> Option<TcpConnection> {
+        (self.ends != [End::Inactive; 2]).then(|| TcpConnection {
+            state: self.state(),
+            source_flags: self.flags[0],
+            destination_flags: self.flags[1],
+            handshake_rtt: (self.marks.handshake == Handshake::Done)
+                .then(|| Duration::from_nanos(self.handshake.unsigned_abs())),
+            source_retransmissions: self.retransmissions[0],
+            destination_retransmissions: self.retransmissions[1],
+        })
+    }
+
+    /// Zeek's `conn_state`.
+    fn state(&self) -> ConnectionState {
+        let [source, destination] = self.ends;
+        if destination.is_reset() {
+            let attempted = matches!(source, End::SynSent | End::SynAckSent);
+            if attempted || source.is_reset() && !self.marks.data {
+                ConnectionState::Rej
+            } else if source.is_silent() {
+                ConnectionState::Rstrh
+            } else {
+                ConnectionState::Rstr
+            }
+        } else if source.is_reset() {
+            match destination.is_silent() {
+                false => ConnectionState::Rsto,
+                true if self.marks.handshake == Handshake::Attempted => ConnectionState::Rstos0,
+                true => ConnectionState::Oth,
+            }
+        } else {
+            match (source, destination) {
+                (End::Closed, End::Closed) => ConnectionState::Sf,
+                (End::Closed, destination) if destination.is_silent() => ConnectionState::Sh,
+                (End::Closed, _) => ConnectionState::S2,
+                (source, End::Closed) if source.is_silent() => ConnectionState::Shr,
+                (_, End::Closed) => ConnectionState::S3,
+                (End::SynSent, End::Inactive) => ConnectionState::S0,
+                (End::Established, End::Established) => ConnectionState::S1,
+                _ => ConnectionState::Oth,
+            }
+        }
+    }
+
+    fn follow_handshake(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) {
+        let control = segment.flags & (SYN | FIN | RST);
+        let acknowledges = segment.flags & ACK != 0;
+        self.marks.handshake = match (self.marks.handshake, sender) {
+            (Handshake::Unknown, Side::Source)
+                if self.ends == [End::Inactive; 2] && control == SYN && !acknowledges =>
+            {
+                self.handshake = at.as_nanoseconds();
+                Handshake::Attempted
+            }
+            (Handshake::Attempted, Side::Source) => match control {
+                _ if self.ends[0].is_reset() => Handshake::Attempted,
+                SYN if !acknowledges => {
+                    self.handshake = at.as_nanoseconds();
+                    Handshake::Attempted
+                }
+                RST => Handshake::Attempted,
+                0 if segment.payload > 0 || !acknowledges => Handshake::Attempted,
+                _ => Handshake::Irregular,
+            },
+            (Handshake::Attempted, Side::Destination) if control & SYN != 0 => Handshake::Answered,
+            (Handshake::Answered, Side::Source) if control == SYN && !acknowledges => {
+                self.handshake = at.as_nanoseconds();
+                Handshake::Answered
+            }
+            (Handshake::Answered, Side::Source)
+                if control & (SYN | RST) == 0
+                    && acknowledges
+                    && !is_before(segment.acknowledgment, self.initial[1].wrapping_add(1)) =>
+            {
+                let took = at.since(Timestamp::from_nanoseconds(self.handshake));
+                self.handshake = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+                Handshake::Done
+            }
+            (handshake, _) => handshake,
+        };
+    }
+
+    fn follow_end(&mut self, sender: Side, segment: &TcpSegment) {
+        let (mine, others) = (sender as usize, sender.other() as usize);
+        let [syn, fin, reset, acknowledges] =
+            [SYN, FIN, RST, ACK].map(|flag| segment.flags & flag != 0);
+        let other = self.ends[others];
+        self.ends[mine] = match self.ends[mine] {
+            End::Inactive => {
+                if syn && sender == Side::Destination && other == End::SynSent {
+                    self.ends[others] = End::Established;
+                }
+                if reset {
+                    End::Reset
+                } else if fin {
+                    End::Closed
+                } else if syn {
+                    match sender {
+                        // The answer was seen before the SYN.
+                        Side::Source if other == End::Established => End::Established,
+                        Side::Source if acknowledges => End::SynAckSent,
+                        Side::Source => End::SynSent,
+                        Side::Destination => End::Established,
+                    }
+                } else if sender == Side::Destination
+                    && other == End::SynSent
+                    && segment.payload == 0
+                {
+                    // Some acknowledge a SYN before they answer it.
+                    End::Inactive
+                } else if acknowledges && other == End::Established {
+                    End::Established
+                } else {
+                    End::Partial
+                }
+            }
+            End::SynSent | End::SynAckSent | End::Partial | End::Established if reset => End::Reset,
+            End::SynSent | End::SynAckSent if fin => End::Closed,
+            End::Partial | End::Established if fin => {
+                if other == End::ClosedAndReset {
+                    self.ends[others] = End::Closed;
+                }
+                End::Closed
+            }
+            End::Partial if syn && !acknowledges && other == End::Inactive => End::SynSent,
+            End::Closed if reset && other != End::Closed => End::ClosedAndReset,
+            end => end,
+        };
+    }
+
+    /// A SYN with another number than before begins another count.
+    fn follow_initial(&mut self, sender: Side, segment: &TcpSegment) {
+        let sender = sender as usize;
+        let known = self.marks.numbered[sender] == Mark::NextAndInitial
+            && self.initial[sender] == segment.sequence;
+        if segment.flags & (SYN | RST) == SYN && !known {
+            self.initial[sender] = segment.sequence;
+            self.next[sender] = segment.sequence;
+            self.marks.numbered[sender] = Mark::NextAndInitial;
+        } else if segment.flags & RST == 0 && self.marks.numbered[sender] == Mark::Unknown {
+            self.next[sender] = segment.sequence;
+            self.marks.numbered[sender] = Mark::Next;
+        }
+    }
+
+    /// A segment that begins before the highest number sent was sent before, or overtaken by what was
+    /// sent after it, which is not told apart. A keep-alive is neither: it has at most one byte, the
+    /// last one that was sent (RFC 9293, 3.8.4).
+    #[inline]
+    fn follow_sequence(&mut self, sender: Side, segment: &TcpSegment) {
+        if segment.flags & RST != 0 {
+            return;
+        }
+        let sender = sender as usize;
+        let (next, start) = (self.next[sender], segment.sequence);
+        let control = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
+        let length = segment.payload.wrapping_add(control);
+        if length == 0 {
+            return;
+        }
+        let end = start.wrapping_add(length);
+        let keep_alive = control == 0 && segment.payload == 1 && end == next;
+        if is_before(start, next) && !keep_alive {
+            self.retransmissions[sender] += 1;
+        }
+        if is_before(next, end) {
+            self.next[sender] = end;
+        }
+    }
+}
+
+/// Whether a sequence number comes before another one (RFC 9293, 3.4).
+#[inline]
+fn is_before(number: u32, other: u32) -> bool {
+    number.wrapping_sub(other).cast_signed() < 0
+}
+
+#[cfg(test)]
+mod tests;
