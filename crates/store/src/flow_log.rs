@@ -4,10 +4,19 @@
 //! can be written.
 
 mod columns;
+mod csv;
+mod file;
 #[cfg(test)]
-#[expect(dead_code, reason = "for the tests of each format")]
 mod fixtures;
+mod format;
+mod json;
 mod sink;
+mod stream;
+mod table;
+mod text;
 
 pub use columns::{COLUMNS, Column, ColumnType, SCHEMA_VERSION, TcpFlags, Value};
+pub use file::open_file;
+pub use format::TextFormat;
 pub use sink::{FlowBatch, FlowSink, SinkError};
+pub use stream::StreamSink;

@@ -1,5 +1,7 @@
 //! What a place is where flow records can be written.
 
+use std::io;
+
 use netglass_model::FlowRecord;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -69,6 +71,15 @@ pub enum SinkError {
         target: String,
     },
 
+    /// Nobody reads any more what is written there, nor ever will.
+    #[error("cannot {action} {target}: whoever read it has ended")]
+    Closed {
+        /// What was being done.
+        action: &'static str,
+        /// On what.
+        target: String,
+    },
+
     /// It does not let us, as it is set up: somebody has to change something. To try again soon will
     /// not help.
     #[error("cannot {action} {target}: {reason}")]
@@ -94,6 +105,32 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// Says of a failed system call what was being done on what.
+    pub(super) fn from_io(
+        action: &'static str,
+        target: &str,
+    ) -> impl Fn(io::Error) -> Self + use<> {
+        let target = target.to_owned();
+        move |error| {
+            let target = target.clone();
+            match error.kind() {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => Self::Full { action, target },
+                io::ErrorKind::BrokenPipe => Self::Closed { action, target },
+                io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::ReadOnlyFilesystem => {
+                    let reason = format!("{error}; check the path and its permissions");
+                    Self::Refused { action, target, reason }
+                }
+                _ => Self::Away { action, target, reason: error.to_string() },
+            }
+        }
+    }
+
     /// Whether trying again soon will not help.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
