@@ -5,11 +5,16 @@
 
 mod columns;
 mod csv;
+mod direct;
+mod encoding;
 mod file;
 #[cfg(test)]
 mod fixtures;
 mod format;
 mod json;
+mod ledger;
+mod log;
+mod output;
 mod sink;
 mod stream;
 mod table;
@@ -18,5 +23,8 @@ mod text;
 pub use columns::{COLUMNS, Column, ColumnType, SCHEMA_VERSION, TcpFlags, Value};
 pub use file::open_file;
 pub use format::TextFormat;
+pub use ledger::{DropReason, FlowLedger};
+pub use log::{BatchLimits, FlowLog};
+pub use output::{FlowOutput, WhenFull};
 pub use sink::{FlowBatch, FlowSink, SinkError};
 pub use stream::StreamSink;
