@@ -15,6 +15,8 @@ mod json;
 mod ledger;
 mod log;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod sink;
 mod stream;
 mod table;
@@ -26,5 +28,7 @@ pub use format::TextFormat;
 pub use ledger::{DropReason, FlowLedger};
 pub use log::{BatchLimits, FlowLog};
 pub use output::{FlowOutput, WhenFull};
+#[cfg(feature = "parquet")]
+pub use parquet::{ParquetLimits, ParquetSink};
 pub use sink::{FlowBatch, FlowSink, SinkError};
 pub use stream::StreamSink;
