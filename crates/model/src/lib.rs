@@ -38,6 +38,6 @@ pub use namespace::{NamespaceInode, NetworkNamespace};
 pub use process::{Process, ProcessName};
 pub use protocol::Protocol;
 pub use scope::{AddressScope, is_private};
-pub use text::text_from_bytes;
+pub use text::{printable, text_from_bytes};
 pub use timestamp::Timestamp;
 pub use translation::{Route, Translation};

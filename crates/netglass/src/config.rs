@@ -12,7 +12,8 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, Command, builder::OsStr as ClapStr, error::ErrorKind};
 use toml::{Table, Value};
 
-use crate::{text::printable, usage::UsageError};
+use crate::usage::UsageError;
+use netglass_model::printable;
 
 /// The environment variable that names the file.
 pub(crate) const VARIABLE: &str = "NETGLASS_CONFIG";

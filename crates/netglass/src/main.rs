@@ -14,7 +14,6 @@ mod output;
 mod probing;
 mod query;
 mod screen;
-mod text;
 mod time;
 mod tree;
 mod usage;

@@ -15,7 +15,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use netglass_kernel::{Collector, Needs, Sightings, Translations, drop_to};
-use netglass_model::{Degradation, Flush, HostId, Lack, Ledger, Probe, ProbeId, Skip, Timestamp};
+use netglass_model::{
+    Degradation, Flush, HostId, Lack, Ledger, Probe, ProbeId, Skip, Timestamp, printable,
+};
 use netglass_store::{Claim, Database, Error};
 
 pub(crate) use self::{
@@ -31,7 +33,6 @@ use self::{
 use crate::{
     database::{DatabaseArguments, StorageArguments},
     host::{boot_id, this_host_id},
-    text::printable,
 };
 
 /// How long the end waits for a database that is away, where what it does not take is on disk.

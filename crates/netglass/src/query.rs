@@ -4,11 +4,10 @@ mod arguments;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use netglass_model::{Edge, Host, HostId, NamespaceInode, Node, Protocol};
+use netglass_model::{Edge, Host, HostId, NamespaceInode, Node, Protocol, printable};
 use netglass_store::{Dependencies, Interest};
 
 pub(crate) use self::arguments::QueryArguments;
-use crate::text::printable;
 
 /// `ADDRESS|HOST|PROCESS NAME`, as far as it can be told apart without a database.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use std::{
 use anstream::{AutoStream, ColorChoice, adapter::strip_bytes};
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-use crate::{probing::tell, text::printable};
+use crate::probing::tell;
+use netglass_model::printable;
 
 /// Second page on, cursor hidden, long lines cut at the edge rather than wrapped.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";

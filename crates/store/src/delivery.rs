@@ -1,56 +1,80 @@
-//! From a probe to a database that may be away: over a spool, on a thread of its own.
+//! Over a queue, on a thread of its own, to whoever may be away: from a probe to a database, and from
+//! a capture to where flows are logged.
 
 mod backoff;
 mod encoding;
-#[cfg(test)]
-mod tests;
+mod parcel;
+mod probe;
+mod queue;
 mod worker;
 
 use std::{
     fmt::Write as _,
     io,
-    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use netglass_model::{Flush, Ledger, Skip, SpoolUsage};
+use netglass_model::SpoolUsage;
 
-use self::{backoff::Backoff, worker::Worker};
-use crate::{Database, Error, Losses, Maintenance, Record, Spool, SpoolError};
-
-/// Opens the database and claims there what the probe writes.
-pub type Open = Box<dyn FnMut() -> Result<Box<dyn Database>, Error> + Send>;
+pub use self::probe::{Delivery, Open};
+use self::worker::Worker;
+pub(crate) use self::{
+    backoff::Backoff,
+    encoding::{Interner, shared_process},
+    parcel::{Failure, Parcel, Recipient, Words},
+    queue::{MemoryQueue, Queue},
+};
+use crate::{Loss, Losses, SpoolError, delivery::queue::Next};
 
 /// How many notes wait to be read at most; further ones are not told.
 const MAX_NOTES: usize = 64;
 
-/// Delivers flushes to a database that may be away, slow or full.
-///
-/// A flush that was submitted is on disk. A thread delivers what waits there, in order and for as
-/// long as it takes; what an earlier run has left comes first. Since a database takes each flush
-/// once however often it is sent, each arrives exactly once.
+/// Brings parcels to a recipient that may be away, slow or full: on a thread of its own, in order,
+/// and for as long as it takes.
 #[derive(Debug)]
-pub struct Delivery {
-    shared: Arc<Shared>,
+pub(crate) struct Carrier<P: Parcel> {
+    shared: Arc<Shared<P>>,
+    is_spooled: bool,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct Shared<P> {
+    state: Mutex<State<P>>,
     changed: Condvar,
+    /// What messages call the recipient.
+    recipient: String,
 }
 
 #[derive(Debug)]
-struct State {
-    spool: Spool,
+struct State<P> {
+    queue: Queue<P>,
     losses: Losses,
+    /// What the recipient will never take.
+    rejected: Loss,
+    /// What the recipient has taken, and would lose.
+    unfinished: u64,
     notes: Vec<String>,
     is_full_told: bool,
     /// What was said of the spool last, until it can be read again.
     told_of_spool: Option<String>,
+    /// Whether what was tried last has failed.
+    fails: bool,
     end: End,
+}
+
+/// What became of all that was submitted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Account {
+    /// What waits, of what this process has submitted.
+    pub(crate) waiting: u64,
+    /// What the recipient has taken, and would lose.
+    pub(crate) unfinished: u64,
+    /// What was lost while it waited.
+    pub(crate) losses: Losses,
+    /// What the recipient will never take.
+    pub(crate) rejected: Loss,
 }
 
 /// Whether the delivery is to end.
@@ -64,88 +88,114 @@ enum End {
     Reached,
 }
 
-impl Delivery {
-    /// Opens the spool in `directory`, which takes `limit` bytes at most, for [`Delivery::start`].
-    pub fn open_spool(directory: &Path, limit: u64) -> Result<Spool, SpoolError> {
-        Spool::open(directory, limit, encoding::VERSION)
-    }
-
+impl<P: Parcel> Carrier<P> {
     /// Starts the thread, with the privileges of the one that calls.
-    pub fn start(spool: Spool, open: Open, maintenance: Maintenance) -> io::Result<Self> {
-        let backoff = Backoff::between(Duration::from_secs(1), Duration::from_secs(30));
-        Self::start_with(spool, open, maintenance, backoff)
-    }
-
-    fn start_with(
-        spool: Spool,
-        open: Open,
-        maintenance: Maintenance,
+    pub(crate) fn start(
+        queue: Queue<P>,
+        to: impl Recipient<P> + 'static,
+        recipient: String,
         backoff: Backoff,
     ) -> io::Result<Self> {
-        let waiting = spool.usage().flushes;
+        let waiting = match &queue {
+            Queue::Disk(spool) => spool.usage().flushes,
+            Queue::Memory(_) => 0,
+        };
+        let is_spooled = matches!(queue, Queue::Disk(_));
         let mut state = State {
-            spool,
+            queue,
             losses: Losses::default(),
+            rejected: Loss::default(),
+            unfinished: 0,
             notes: Vec::new(),
             is_full_told: false,
             told_of_spool: None,
+            fails: false,
             end: End::Never,
         };
         if waiting > 0 {
-            state.note(format!("{waiting} flushes of earlier runs wait in the spool"));
+            let many = P::WORDS.many;
+            state.note(format!("{waiting} {many} of earlier runs wait in the spool"));
         }
         state.count_losses();
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        let worker = Worker::new(Arc::clone(&shared), open, maintenance, backoff);
+        let changed = Condvar::new();
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed, recipient });
+        let worker = Worker::new(Arc::clone(&shared), to, backoff);
         thread::Builder::new().name("delivery".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { shared })
+        Ok(Self { shared, is_spooled })
     }
 
-    /// Takes a flush: when this returns it is on disk, and will be delivered. On an error it was not
-    /// taken. Its sightings are those that are pending in its ledger.
+    /// Takes a parcel, to disk where there is a spool: then it is not lost when this process ends. On
+    /// an error it was not taken.
     ///
-    /// This waits for the disk, and never for the database.
-    pub fn submit(&self, flush: Flush) -> Result<(), SpoolError> {
-        let sightings = flush.ledger.pending;
-        let encoded = encoding::encode(flush);
-        let mut state = self.shared.state();
-        let payload = encoded.map_err(|error| state.spool.failure("write to", error))?;
-        let appended = state.spool.append(&payload, sightings);
-        state.count_losses();
-        drop(state);
+    /// This never waits for the recipient.
+    pub(crate) fn submit(&self, parcel: P) -> Result<(), SpoolError> {
+        let count = parcel.count();
+        let appended = if self.is_spooled {
+            self.spool(parcel, count)
+        } else {
+            let mut state = self.shared.state();
+            if let Queue::Memory(queue) = &mut state.queue {
+                queue.append(parcel, count);
+            }
+            state.count_losses();
+            Ok(())
+        };
         self.shared.changed.notify_all();
         appended
     }
 
-    /// What waits.
-    #[must_use]
-    pub fn usage(&self) -> SpoolUsage {
-        self.shared.state().spool.usage()
+    fn spool(&self, parcel: P, count: u64) -> Result<(), SpoolError> {
+        // Others need not wait for this.
+        let encoded = parcel.encode();
+        let mut state = self.shared.state();
+        let Queue::Disk(spool) = &mut state.queue else { return Ok(()) };
+        let payload = encoded.map_err(|error| spool.failure("write to", error))?;
+        let appended = spool.append(&payload, count);
+        state.count_losses();
+        appended
     }
 
-    /// Corrects a ledger in which all that was submitted counts as stored: by what waits still, and
-    /// by what was lost.
-    pub fn settle(&self, ledger: &mut Ledger) {
+    /// Waits until nothing would have to make way in memory for so much. It does not wait for a
+    /// recipient that fails.
+    pub(crate) fn wait_for_room(&self, count: u64) {
         let state = self.shared.state();
-        ledger.unstore(state.spool.sightings());
-        for (reason, loss) in
-            [(Skip::SpoolFull, state.losses.full), (Skip::SpoolDamaged, state.losses.damaged)]
-        {
-            ledger.lose(reason, loss.sightings);
-            // The ledger of the run that saw it says that it waits.
-            ledger.skip(reason, loss.inherited);
+        let is_to_wait = |state: &mut State<P>| match &state.queue {
+            Queue::Memory(queue) => !state.fails && !state.has_ended() && !queue.has_room(count),
+            Queue::Disk(_) => false,
+        };
+        drop(self.shared.changed.wait_while(state, is_to_wait));
+    }
+
+    /// What waits, where that is on disk.
+    pub(crate) fn usage(&self) -> SpoolUsage {
+        match &self.shared.state().queue {
+            Queue::Disk(spool) => spool.usage(),
+            Queue::Memory(_) => SpoolUsage::default(),
+        }
+    }
+
+    /// What became of all that was submitted.
+    pub(crate) fn account(&self) -> Account {
+        let state = self.shared.state();
+        Account {
+            waiting: match &state.queue {
+                Queue::Disk(spool) => spool.sightings(),
+                Queue::Memory(queue) => queue.waiting().1,
+            },
+            unfinished: state.unfinished,
+            losses: state.losses,
+            rejected: state.rejected,
         }
     }
 
     /// What the user should know and was not told yet.
-    #[must_use]
-    pub fn take_notes(&self) -> Vec<String> {
+    pub(crate) fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.state().notes)
     }
 
-    /// Delivers what waits, for `patience` at most; what is left then waits for the next run.
+    /// Delivers what waits, for `patience` at most; what is left on disk then waits for the next run.
     /// Returns what that is.
-    pub fn finish(&self, patience: Duration) -> SpoolUsage {
+    pub(crate) fn finish(&self, patience: Duration) -> SpoolUsage {
         let by = Instant::now() + patience;
         let mut state = self.shared.state();
         if state.end == End::Never {
@@ -161,45 +211,64 @@ impl Delivery {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.end = End::Reached;
-        state.spool.release();
+        state.queue.release();
         state.count_losses();
+        drop(state);
         self.shared.changed.notify_all();
-        state.spool.usage()
+        self.usage()
     }
 }
 
-impl Drop for Delivery {
+impl<P: Parcel> Drop for Carrier<P> {
     fn drop(&mut self) {
         self.shared.state().end = End::Reached;
         self.shared.changed.notify_all();
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+/// What the thread is to do next.
+enum Task<P> {
+    Deliver(Next<P>),
+    Tend,
+    End,
+}
+
+impl<P: Parcel> Shared<P> {
+    fn state(&self) -> MutexGuard<'_, State<P>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The flush that is to be delivered next, once there is one; none at the end.
-    fn next(&self) -> Option<Record> {
+    /// What is to be done next, once there is something. To tend the recipient is, if nothing else
+    /// is for so long.
+    fn next(&self, interval: Option<Duration>) -> Task<P> {
         let mut state = self.state();
         loop {
             if state.has_ended() {
-                return None;
+                return Task::End;
             }
-            let oldest = state.spool.oldest();
+            let oldest = state.queue.oldest();
             state.count_losses();
             match oldest {
-                Ok(Some(record)) => {
+                Ok(Some(next)) => {
                     state.told_of_spool = None;
-                    return Some(record);
+                    return Task::Deliver(next);
                 }
-                Ok(None) if state.end != End::Never => return None,
+                Ok(None) if state.end != End::Never => return Task::End,
                 // Until another one is submitted.
-                Ok(None) => {
-                    let waited = self.changed.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
-                }
+                Ok(None) => match interval {
+                    None => {
+                        let waited = self.changed.wait(state);
+                        state = waited.unwrap_or_else(PoisonError::into_inner);
+                    }
+                    Some(interval) => {
+                        let waited = self.changed.wait_timeout(state, interval);
+                        let (again, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                        if waited.timed_out() {
+                            return Task::Tend;
+                        }
+                        state = again;
+                    }
+                },
                 Err(error) => {
                     state.note_of_spool(&error);
                     drop(state);
@@ -228,7 +297,7 @@ impl Shared {
 /// How long to wait before a spool that cannot be read is read again.
 const READ_AGAIN: Duration = Duration::from_secs(30);
 
-impl State {
+impl<P: Parcel> State<P> {
     fn has_ended(&self) -> bool {
         match self.end {
             End::Never => false,
@@ -252,47 +321,71 @@ impl State {
         }
     }
 
-    /// The database has taken what came next.
-    fn delivered(&mut self) {
+    /// The recipient has taken what came next.
+    fn delivered(&mut self, unfinished: u64) {
         if self.end == End::Reached {
             // The ledger was printed. It comes again, and is not taken twice.
             return;
         }
-        if let Err(error) = self.spool.acknowledge() {
+        self.unfinished = unfinished;
+        self.pass();
+    }
+
+    /// The recipient will never take what came next.
+    fn reject(&mut self, loss: Loss) {
+        if self.end == End::Reached {
+            return;
+        }
+        self.rejected += loss;
+        self.pass();
+    }
+
+    fn pass(&mut self) {
+        if let Err(error) = self.queue.acknowledge() {
             self.note_of_spool(&error);
         }
         self.count_losses();
-        if self.spool.usage().flushes == 0 {
+        if self.queue.is_empty() {
             self.is_full_told = false;
         }
     }
 
-    /// What came next is no flush.
+    /// What came next is no parcel.
     fn discard(&mut self, reason: &io::Error) {
-        self.note(format!("a flush in the spool cannot be understood, and is left out: {reason}"));
-        if let Err(error) = self.spool.discard() {
+        let one = P::WORDS.one;
+        self.note(format!("{one} in the spool cannot be understood, and is left out: {reason}"));
+        if let Queue::Disk(spool) = &mut self.queue
+            && let Err(error) = spool.discard()
+        {
             self.note_of_spool(&error);
         }
         self.count_losses();
     }
 
     fn count_losses(&mut self) {
-        let Losses { full, damaged } = self.spool.take_losses();
+        let Losses { full, damaged } = self.queue.take_losses();
         self.losses.full += full;
         self.losses.damaged += damaged;
         if full.records > 0 && !std::mem::replace(&mut self.is_full_told, true) {
-            self.note(
-                "the spool is full: the oldest of what waits makes way, and is skipped; raise \
-                 --spool-limit"
-                    .to_owned(),
-            );
+            let note = match self.queue {
+                Queue::Disk(_) => {
+                    "the spool is full: the oldest of what waits makes way, and is skipped; raise \
+                     --spool-limit"
+                }
+                Queue::Memory(_) => {
+                    "no more can wait in memory: the oldest of what waits makes way, and is lost; \
+                     name a directory for it with --spool-dir"
+                }
+            };
+            self.note(note.to_owned());
         }
         if damaged.records > 0 || damaged.bytes > 0 {
             let mut note = format!("the spool was damaged: {} bytes", damaged.bytes);
             if damaged.records > 0 {
-                let sightings = damaged.sightings + damaged.inherited;
+                let count = damaged.sightings + damaged.inherited;
+                let Words { many, unit, .. } = P::WORDS;
                 // Writing to a String cannot fail.
-                let _ = write!(note, " of {} flushes with {sightings} sightings", damaged.records);
+                let _ = write!(note, " of {} {many} with {count} {unit}", damaged.records);
             }
             self.note(format!("{note} could not be read again, and are skipped"));
         }

@@ -1,11 +1,12 @@
 //! The dependency database: what every probe saw, by host and time, and the joining of the two
-//! ends of a connection into one edge when it is read.
+//! ends of a connection into one edge when it is read. And flow logs: [`flow_log`].
 
 mod columns;
 mod database;
 mod delivery;
 mod dependencies;
 mod error;
+pub mod flow_log;
 mod maintenance;
 mod postgres;
 mod resolution;

@@ -105,8 +105,9 @@ impl AddAssign for Loss {
 impl Spool {
     /// Opens the spool in `directory`, which is made where it is missing, for its owner alone.
     ///
-    /// `limit` is how many bytes its records may take, `content` the version of what payloads hold:
-    /// older ones are read, newer ones refused.
+    /// `limit` is how many bytes its records may take, `content` the kind (upper byte) and version
+    /// (lower byte) of what payloads hold: older versions are read, newer ones and other kinds
+    /// refused.
     pub fn open(directory: &Path, limit: u64, content: u16) -> Result<Self, SpoolError> {
         let directory = Directory::open(directory)?;
         let failed = SpoolError::from_io("read", directory.path());
@@ -224,6 +225,10 @@ impl Spool {
                 }
                 Examined::Segment(segment) => damaged.push((path, segment.end)),
                 Examined::Damaged(bytes) => damaged.push((path, bytes)),
+                Examined::OtherKind => {
+                    let directory = self.directory.path().to_owned();
+                    return Err(SpoolError::OtherKind { directory, file: path });
+                }
                 Examined::Newer(found) => {
                     return Err(SpoolError::Newer {
                         directory: self.directory.path().to_owned(),

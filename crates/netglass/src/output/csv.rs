@@ -2,9 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use netglass_model::{Edge, Failures, Node};
+use netglass_model::{Edge, Failures, Node, printable};
 
-use crate::{text::printable, time::rfc3339, tree::Tree};
+use crate::{time::rfc3339, tree::Tree};
 
 /// How names from outside are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

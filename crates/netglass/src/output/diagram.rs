@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use netglass_model::{HostId, NetworkNamespace, Node, Protocol};
+use netglass_model::{HostId, NetworkNamespace, Node, Protocol, printable};
 
 use super::tree::host_name;
-use crate::{text::printable, tree::Tree};
+use crate::tree::Tree;
 
 /// Boxes and arrows.
 pub(crate) struct Diagram {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use netglass_model::{HostId, Ledger, SpoolUsage, Timestamp};
+use netglass_model::{HostId, Ledger, SpoolUsage, Timestamp, printable};
 use serde::Serialize;
 
 use super::{
@@ -18,7 +18,6 @@ use super::{
 use crate::{
     fleet::{Run, State},
     probing::LedgerObject,
-    text::printable,
     time::{age, rfc3339, show_duration},
 };
 

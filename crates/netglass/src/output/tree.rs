@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
-use netglass_model::{Host, HostId, Node, Protocol, Timestamp};
+use netglass_model::{Host, HostId, Node, Protocol, Timestamp, printable};
 
 use super::{
     seen::Seen,
@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     graph::Way,
-    text::printable,
     time::age,
     tree::{Branch, Mark, Totals, Tree},
 };

@@ -8,14 +8,11 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use netglass_kernel::doctor::{self, Finding};
-use netglass_model::Degradation;
+use netglass_model::{Degradation, printable};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::{
-    probing::{Trial, TriedMode},
-    text::printable,
-};
+use crate::probing::{Trial, TriedMode};
 
 /// The version of the JSON schema (docs/doctor.md).
 const VERSION: u32 = 1;

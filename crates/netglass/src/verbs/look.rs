@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::bail;
 use clap::{Args, builder::BoolishValueParser};
-use netglass_model::{Host, HostId, Timestamp};
+use netglass_model::{Host, HostId, Timestamp, printable};
 use netglass_store::{Window, dependencies, dependencies_around};
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     host::this_host_id,
     output::{self, Format},
     query::{Query, QueryArguments},
-    text::printable,
     time::{Moment, rfc3339},
     tree::{Extent, Tree},
     usage::UsageError,

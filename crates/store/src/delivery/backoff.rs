@@ -8,7 +8,7 @@ use std::{
 /// How long to wait before something is tried again: longer each time, and never as long as others
 /// do who began to wait at the same moment.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     shortest: Duration,
     longest: Duration,
     next: Duration,
@@ -17,17 +17,17 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Waits from `shortest` to `longest`.
-    pub(super) fn between(shortest: Duration, longest: Duration) -> Self {
+    pub(crate) fn between(shortest: Duration, longest: Duration) -> Self {
         Self { shortest, longest, next: shortest, random: RandomState::new() }
     }
 
     /// It went well.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.shortest;
     }
 
     /// It failed; `is_lasting` where trying again soon will not help.
-    pub(super) fn after_failure(&mut self, is_lasting: bool) -> Duration {
+    pub(crate) fn after_failure(&mut self, is_lasting: bool) -> Duration {
         let wait = if is_lasting { self.longest } else { self.next };
         self.next = (self.next * 2).min(self.longest);
         // Between half of it and all.

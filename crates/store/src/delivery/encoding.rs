@@ -19,19 +19,42 @@ struct Encoded {
     flush: Flush,
 }
 
+/// Processes that stand in some bytes once, however many share them.
+#[derive(Default)]
+pub(crate) struct Interner {
+    processes: Vec<Arc<Process>>,
+    places: HashMap<*const Process, u32>,
+}
+
+impl Interner {
+    /// The place of a process among them.
+    pub(crate) fn place(&mut self, process: &Arc<Process>) -> u32 {
+        // The address stays its own: it is kept.
+        *self.places.entry(Arc::as_ptr(process)).or_insert_with(|| {
+            self.processes.push(Arc::clone(process));
+            // More than this, no memory holds.
+            u32::try_from(self.processes.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    pub(crate) fn into_processes(self) -> Vec<Arc<Process>> {
+        self.processes
+    }
+}
+
+/// The process at a place.
+pub(crate) fn shared_process(processes: &[Arc<Process>], place: u32) -> io::Result<Arc<Process>> {
+    let process = usize::try_from(place).ok().and_then(|place| processes.get(place));
+    process.map(Arc::clone).ok_or_else(|| io::Error::other("a process is missing"))
+}
+
 /// The bytes of a flush.
 pub(super) fn encode(mut flush: Flush) -> io::Result<Vec<u8>> {
-    let mut processes = Vec::new();
-    let mut places = HashMap::new();
-    let mut place = |process: Arc<Process>| {
-        // Flows of one process share it.
-        *places.entry(Arc::as_ptr(&process)).or_insert_with(|| {
-            processes.push(process);
-            // More than this, no memory holds.
-            u32::try_from(processes.len() - 1).unwrap_or(u32::MAX)
-        })
-    };
-    let holders = holders(&mut flush).map(|holder| holder.take().map(&mut place)).collect();
+    let mut interner = Interner::default();
+    let place =
+        |holder: &mut Option<Arc<Process>>| holder.take().map(|process| interner.place(&process));
+    let holders = holders(&mut flush).map(place).collect();
+    let processes = interner.into_processes();
     postcard::to_stdvec(&Encoded { processes, holders, flush }).map_err(io::Error::other)
 }
 
@@ -45,10 +68,7 @@ pub(super) fn decode(version: u16, bytes: &[u8]) -> io::Result<Flush> {
     let mut places = places.into_iter();
     for holder in holders(&mut flush) {
         let place = places.next().ok_or_else(|| io::Error::other("a holder is missing"))?;
-        let Some(place) = place else { continue };
-        let process = usize::try_from(place).ok().and_then(|place| processes.get(place));
-        *holder =
-            Some(Arc::clone(process.ok_or_else(|| io::Error::other("a process is missing"))?));
+        *holder = place.map(|place| shared_process(&processes, place)).transpose()?;
     }
     Ok(flush)
 }

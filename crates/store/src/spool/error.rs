@@ -54,6 +54,20 @@ pub enum SpoolError {
         known_content: u16,
     },
 
+    /// What waits in it is to be delivered by another verb.
+    #[error(
+        "cannot use the spool {}: {} was left by another verb of netglass, and was left untouched; \
+         each needs a directory of its own: name another one with --spool-dir",
+        directory.display(),
+        file.display()
+    )]
+    OtherKind {
+        /// Which spool.
+        directory: PathBuf,
+        /// Which of its files.
+        file: PathBuf,
+    },
+
     /// There is no space left on its disk.
     #[error(
         "cannot {action} the spool {}: no space is left on its disk; make room, or name another \

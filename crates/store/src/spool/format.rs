@@ -71,6 +71,12 @@ impl Position {
     }
 }
 
+/// What the payloads of such contents are: the upper byte is their kind, the lower one its version.
+/// Kind 0 is a probe's flushes, kind 1 batches of flow records.
+pub(super) const fn kind(content: u16) -> u16 {
+    content >> 8
+}
+
 /// The versions at the start of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Preamble {

@@ -9,7 +9,7 @@ use std::{
 
 use super::format::{
     LAYOUT, PREAMBLE_LENGTH, Position, Preamble, RECORD_HEADER_LENGTH, RecordHeader,
-    SEGMENT_HEADER_LENGTH, SegmentHeader,
+    SEGMENT_HEADER_LENGTH, SegmentHeader, kind,
 };
 
 /// Where its first record is.
@@ -33,6 +33,8 @@ pub(super) enum Examined {
     Segment(Segment),
     /// Of a newer Netglass.
     Newer(Preamble),
+    /// Another kind of things waits in it.
+    OtherKind,
     /// Nothing in it can be read; so many bytes.
     Damaged(u64),
 }
@@ -81,10 +83,13 @@ impl Segment {
         let file = File::open(&path)?;
         let length = file.metadata()?.len();
         let header = read_at_most(&file, SEGMENT_HEADER_LENGTH, 0)?;
-        if let Some(preamble) = header.get(..PREAMBLE_LENGTH).and_then(Preamble::from_bytes)
-            && (preamble.layout > LAYOUT || preamble.content > known_content)
-        {
-            return Ok(Examined::Newer(preamble));
+        if let Some(preamble) = header.get(..PREAMBLE_LENGTH).and_then(Preamble::from_bytes) {
+            if kind(preamble.content) != kind(known_content) {
+                return Ok(Examined::OtherKind);
+            }
+            if preamble.layout > LAYOUT || preamble.content > known_content {
+                return Ok(Examined::Newer(preamble));
+            }
         }
         Ok(match SegmentHeader::from_bytes(&header) {
             Some(SegmentHeader { preamble: Preamble { content, .. }, first }) => {

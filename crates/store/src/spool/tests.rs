@@ -147,6 +147,19 @@ fn bytes_on_disk_stay_within_the_limit() {
 }
 
 #[test]
+fn what_waits_for_another_verb_is_left_untouched() {
+    let directory = directory_in_memory();
+    let mut spool = spool_of_pairs(&directory, 3);
+    for of_other_kind in [0x0100 | CONTENT, 0xff00] {
+        drop(spool);
+        let error = Spool::open(directory.path(), AMPLE, of_other_kind).unwrap_err();
+        assert!(matches!(error, SpoolError::OtherKind { .. }), "{error}");
+        spool = open(&directory, AMPLE);
+    }
+    assert_eq!(numbers(&drain(&mut spool)), [0, 1, 2]);
+}
+
+#[test]
 fn what_will_never_fit_is_refused_and_nothing_makes_way_for_it() {
     let directory = directory_in_memory();
     let mut spool = open(&directory, 1000);

@@ -10,6 +10,8 @@ use std::{
 use netglass_store::{Losses, Spool, SpoolError};
 use netglass_testing::require;
 
+use crate::support::run_on_small_disk;
+
 const CONTENT: u16 = 1;
 const AMPLE: u64 = 1 << 30;
 
@@ -104,15 +106,10 @@ fn on_a_full_disk_what_is_there_stays_and_the_rest_is_refused() {
         return fill(Path::new(&directory));
     }
     require!(root, command("unshare"), command("mount"));
-    let directory = tempfile::tempdir().unwrap();
-    // In a mount namespace, so that the disk goes with whoever uses it.
-    let script = "mount -t tmpfs -o size=192k,mode=700 tmpfs \"$1\" && exec \"$2\" --exact \
-                  spool::on_a_full_disk_what_is_there_stays_and_the_rest_is_refused --nocapture";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
-    command.arg(directory.path()).arg(env::current_exe().unwrap());
-    let output = command.env(DIRECTORY, directory.path()).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    run_on_small_disk(
+        "spool::on_a_full_disk_what_is_there_stays_and_the_rest_is_refused",
+        DIRECTORY,
+    );
 }
 
 /// Fills the disk on which `directory` is.

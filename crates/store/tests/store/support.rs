@@ -1,7 +1,7 @@
 //! What the tests share.
 
 use std::{
-    fs,
+    env, fs,
     net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -278,14 +278,14 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
 
 /// The value of a variable by which [`part`] tells the other process where to work.
 pub(crate) fn part_directory() -> Option<PathBuf> {
-    std::env::var_os("NETGLASS_TEST_PART").map(PathBuf::from)
+    env::var_os("NETGLASS_TEST_PART").map(PathBuf::from)
 }
 
 /// A command that runs the ignored test `name` of this binary in a process of its own, working in
 /// `directory`. The binary is copied there, where any user can run it.
 pub(crate) fn part(name: &str, directory: &Path) -> Command {
     let binary = directory.join("part");
-    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    fs::copy(env::current_exe().unwrap(), &binary).unwrap();
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(binary);
     command
@@ -300,4 +300,18 @@ pub(crate) fn assert_passed(output: &Output) {
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
+}
+
+/// Runs a test of this program in another process, with a disk of 192 KiB of its own at the path
+/// that `variable` tells it.
+pub(crate) fn run_on_small_disk(test: &str, variable: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    // In a mount namespace, so that the disk goes with whoever uses it.
+    let script = "mount -t tmpfs -o size=192k,mode=700 tmpfs \"$1\" && exec \"$2\" --exact \"$3\" \
+                  --nocapture";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+    command.arg(directory.path()).arg(env::current_exe().unwrap()).arg(test);
+    let output = command.env(variable, directory.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }

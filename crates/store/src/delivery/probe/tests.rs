@@ -1,11 +1,15 @@
 use std::{
     collections::BTreeMap,
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
 };
 
 use netglass_model::{
     Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, Observations, ProbeId,
-    ProbeStatus, Process, Timestamp, Translation,
+    ProbeStatus, Process, Translation,
 };
 use netglass_testing::directory_in_memory;
 use tempfile::TempDir;

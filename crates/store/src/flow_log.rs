@@ -1,0 +1,34 @@
+//! Flow logs: conversations, written to wherever they are wanted.
+//!
+//! What stands in a flow log is defined once, by its [`columns`]; a [`FlowSink`] is a place where they
+//! can be written.
+
+mod columns;
+mod csv;
+mod direct;
+mod encoding;
+mod file;
+#[cfg(test)]
+mod fixtures;
+mod format;
+mod json;
+mod ledger;
+mod log;
+mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod sink;
+mod stream;
+mod table;
+mod text;
+
+pub use columns::{COLUMNS, Column, ColumnType, SCHEMA_VERSION, TcpFlags, Value};
+pub use file::open_file;
+pub use format::TextFormat;
+pub use ledger::{DropReason, FlowLedger};
+pub use log::{BatchLimits, FlowLog};
+pub use output::{FlowOutput, WhenFull};
+#[cfg(feature = "parquet")]
+pub use parquet::{ParquetLimits, ParquetSink};
+pub use sink::{FlowBatch, FlowSink, SinkError};
+pub use stream::StreamSink;

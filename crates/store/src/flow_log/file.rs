@@ -1,0 +1,166 @@
+//! Text to a file, which is appended to.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use super::{
+    format::{Encoder, TextFormat},
+    sink::{FlowBatch, FlowSink, SinkError},
+    stream::StreamSink,
+};
+
+const OPEN: &str = "open";
+const WRITE: &str = "write flow records to";
+
+/// Opens a file to append flow records, which is made where it is missing. What is no regular file,
+/// as a named pipe, is written to as a stream is.
+pub fn open_file(path: &Path, format: TextFormat) -> Result<Box<dyn FlowSink>, SinkError> {
+    let target = path.display().to_string();
+    let failed = SinkError::from_io(OPEN, &target);
+    let file = OpenOptions::new()
+        .append(true)
+        .read(true)
+        .create(true)
+        .open(path)
+        // A pipe of somebody else's may not be readable.
+        .or_else(|_| OpenOptions::new().append(true).create(true).open(path))
+        .map_err(&failed)?;
+    if !file.metadata().map_err(&failed)?.is_file() {
+        return Ok(Box::new(StreamSink::new(file, target, format)));
+    }
+    Ok(Box::new(FileSink::new(file, &target, format.into())?))
+}
+
+/// Appends text to a file: each batch as a whole, or not at all.
+#[derive(Debug)]
+struct FileSink {
+    file: File,
+    target: String,
+    encoder: Encoder,
+    buffer: Vec<u8>,
+    /// Up to where the file is whole, where there is something behind that.
+    torn: Option<u64>,
+}
+
+impl FileSink {
+    fn new(file: File, target: &str, encoder: Encoder) -> Result<Self, SinkError> {
+        let refused = |reason: &str| SinkError::Refused {
+            action: OPEN,
+            target: target.to_owned(),
+            reason: reason.to_owned(),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(refused(
+                    "another netglass writes to it; stop that one, or name another file",
+                ));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(SinkError::from_io(OPEN, target)(error));
+            }
+        }
+        let mut sink =
+            Self { file, target: target.to_owned(), encoder, buffer: Vec::new(), torn: None };
+        if !sink.continues().map_err(SinkError::from_io("read", target))? {
+            return Err(refused(
+                "it holds something else, or flow records of another version; name another file, or \
+                 move it away",
+            ));
+        }
+        Ok(sink)
+    }
+
+    /// Whether what is there is what this would have written; of an unfinished last line, where it
+    /// ends is remembered.
+    fn continues(&mut self) -> io::Result<bool> {
+        let length = self.file.metadata()?.len();
+        if length == 0 {
+            return Ok(true);
+        }
+        self.encoder.append_header(&mut self.buffer);
+        let header = std::mem::take(&mut self.buffer);
+        // JSON has no header, and each of its lines begins so.
+        let wanted: &[u8] = if header.is_empty() { b"{\"id\":\"" } else { &header };
+        let mut found = Vec::new();
+        self.file.try_clone()?.take(wanted.len() as u64).read_to_end(&mut found)?;
+        if wanted.starts_with(&found) && found.len() < wanted.len() {
+            // Not even its first line was finished.
+            self.torn = Some(0);
+            return Ok(true);
+        }
+        if found != wanted {
+            return Ok(false);
+        }
+        let whole = end_of_lines(&self.file, length)?;
+        self.torn = (whole < length).then_some(whole);
+        Ok(true)
+    }
+
+    fn write_batch(&mut self, batch: &FlowBatch) -> io::Result<()> {
+        self.mend()?;
+        // Somebody may have cut it, as logs are.
+        let before = self.file.metadata()?.len();
+        self.buffer.clear();
+        if before == 0 {
+            self.encoder.append_header(&mut self.buffer);
+        }
+        self.encoder.append(&batch.records, &mut self.buffer);
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            self.torn = Some(before);
+            // If it cannot be done now, it is before anything else is written.
+            let _ = self.mend();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Takes away what was written in part.
+    fn mend(&mut self) -> io::Result<()> {
+        if let Some(whole) = self.torn {
+            self.file.set_len(whole)?;
+            self.torn = None;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self) -> io::Result<()> {
+        self.mend()?;
+        self.file.sync_all()
+    }
+}
+
+impl FlowSink for FileSink {
+    fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError> {
+        self.write_batch(batch).map_err(SinkError::from_io(WRITE, &self.target))
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.complete().map_err(SinkError::from_io(WRITE, &self.target))
+    }
+}
+
+/// Where the last line that is finished ends.
+fn end_of_lines(file: &File, length: u64) -> io::Result<u64> {
+    const CHUNK: usize = 64 << 10;
+    let mut chunk = vec![0; CHUNK];
+    let mut end = length;
+    while end > 0 {
+        let length = usize::try_from(end).unwrap_or(CHUNK).min(CHUNK);
+        let start = end - length as u64;
+        let wanted = chunk.get_mut(..length).unwrap_or_default();
+        file.read_exact_at(wanted, start)?;
+        if let Some(newline) = wanted.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + newline as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests;

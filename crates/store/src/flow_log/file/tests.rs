@@ -1,0 +1,98 @@
+use std::fs;
+
+use netglass_testing::directory_in_memory;
+
+use super::*;
+use crate::flow_log::fixtures;
+
+const FORMATS: [TextFormat; 3] = [TextFormat::Json, TextFormat::Csv, TextFormat::Table];
+
+fn batch(sequence: u64) -> FlowBatch {
+    fixtures::batch(sequence, vec![fixtures::record(), fixtures::bare_record()])
+}
+
+/// What stands in a file to which so many batches were written.
+fn written(format: TextFormat, batches: u64) -> Vec<u8> {
+    let mut encoder = Encoder::from(format);
+    let mut out = Vec::new();
+    encoder.append_header(&mut out);
+    (1..=batches).for_each(|number| encoder.append(&batch(number).records, &mut out));
+    out
+}
+
+#[test]
+fn what_is_there_is_appended_to_under_one_header() {
+    for format in FORMATS {
+        let directory = directory_in_memory();
+        let path = directory.path().join("flows");
+        for number in 1..=3 {
+            let mut sink = open_file(&path, format).unwrap();
+            sink.write(&batch(number)).unwrap();
+            sink.finish().unwrap();
+        }
+        assert!(fs::read(&path).unwrap() == written(format, 3), "{format:?}");
+    }
+}
+
+#[test]
+fn the_line_that_a_killed_run_left_unfinished_is_taken_away() {
+    for format in FORMATS {
+        let directory = directory_in_memory();
+        let path = directory.path().join("flows");
+        let whole = written(format, 1);
+        for left in [1, 5, whole.len() - 1] {
+            fs::write(&path, &whole[..left]).unwrap();
+            let mut sink = open_file(&path, format).unwrap();
+            sink.write(&batch(1)).unwrap();
+            let kept = whole[..left].iter().rposition(|&byte| byte == b'\n').map_or(0, |it| it + 1);
+            let mut wanted = whole[..kept].to_vec();
+            let mut encoder = Encoder::from(format);
+            if kept == 0 {
+                encoder.append_header(&mut wanted);
+            }
+            encoder.append(&batch(1).records, &mut wanted);
+            assert!(fs::read(&path).unwrap() == wanted, "{format:?} after {left}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_holds_something_else_is_left_untouched() {
+    for format in FORMATS {
+        let directory = directory_in_memory();
+        let path = directory.path().join("flows");
+        fs::write(&path, "dear diary").unwrap();
+        let error = open_file(&path, format).err().unwrap();
+        assert!(error.to_string().contains("it holds something else"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"dear diary");
+    }
+}
+
+#[test]
+fn two_do_not_write_to_one_file() {
+    let directory = directory_in_memory();
+    let path = directory.path().join("flows");
+    let _first = open_file(&path, TextFormat::Json).unwrap();
+    let error = open_file(&path, TextFormat::Json).err().unwrap();
+    assert!(error.to_string().contains("another netglass writes to it"), "{error}");
+}
+
+#[test]
+fn a_file_that_was_cut_meanwhile_goes_on_from_its_start() {
+    let directory = directory_in_memory();
+    let path = directory.path().join("flows");
+    let mut sink = open_file(&path, TextFormat::Csv).unwrap();
+    sink.write(&batch(1)).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    sink.write(&batch(2)).unwrap();
+    assert!(fs::read(&path).unwrap() == written(TextFormat::Csv, 1));
+}
+
+#[test]
+fn a_device_is_a_stream() {
+    let mut sink = open_file(Path::new("/dev/full"), TextFormat::Json).unwrap();
+    let error = sink.write(&batch(1)).unwrap_err();
+    assert!(matches!(error, SinkError::Full { .. }), "{error}");
+    let error = open_file(Path::new("/nonexistent/flows"), TextFormat::Json).err().unwrap();
+    assert!(error.to_string().contains("/nonexistent/flows"), "{error}");
+}

@@ -1,0 +1,194 @@
+//! From a capture to all of its outputs.
+
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use netglass_model::FlowRecord;
+use uuid::Uuid;
+
+use super::{output::FlowOutput, sink::FlowBatch};
+
+/// When records are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Once there are so many.
+    pub records: usize,
+    /// Once the first one has waited for so long.
+    pub age: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { records: 1024, age: Duration::from_secs(1) }
+    }
+}
+
+/// Takes the records of one run of a capture, and passes them on in batches to each of its outputs.
+#[derive(Debug)]
+pub struct FlowLog {
+    run: Uuid,
+    /// How many batches there were.
+    sequence: u64,
+    limits: BatchLimits,
+    waiting: Vec<FlowRecord>,
+    /// When the first of those that wait came.
+    since: Option<Instant>,
+    outputs: Vec<FlowOutput>,
+}
+
+impl FlowLog {
+    /// Another run than any other.
+    #[must_use]
+    pub fn new(limits: BatchLimits, outputs: Vec<FlowOutput>) -> Self {
+        let run = Uuid::now_v7();
+        Self { run, sequence: 0, limits, waiting: Vec::new(), since: None, outputs }
+    }
+
+    /// Takes all of these records.
+    pub fn add(&mut self, records: &mut Vec<FlowRecord>, now: Instant) {
+        let limit = self.limits.records.max(1);
+        while !records.is_empty() {
+            let room = limit.saturating_sub(self.waiting.len()).min(records.len());
+            self.waiting.reserve_exact(limit - self.waiting.len());
+            self.waiting.extend(records.drain(..room));
+            self.since.get_or_insert(now);
+            if self.waiting.len() >= limit {
+                self.flush();
+            }
+        }
+    }
+
+    /// Does what is due. To be called now and then, also while no record comes.
+    pub fn tick(&mut self, now: Instant) {
+        let is_due = |since| now.saturating_duration_since(since) >= self.limits.age;
+        if self.since.is_some_and(is_due) {
+            self.flush();
+        }
+        self.outputs.iter_mut().for_each(FlowOutput::tick);
+    }
+
+    /// Passes on what there is.
+    pub fn flush(&mut self) {
+        self.since = None;
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.sequence += 1;
+        let records = mem::take(&mut self.waiting);
+        let batch = Arc::new(FlowBatch { run: self.run, sequence: self.sequence, records });
+        for output in &mut self.outputs {
+            output.submit(&batch);
+        }
+    }
+
+    /// How many records wait for a batch to be full.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The outputs, with what became of each one's records.
+    #[must_use]
+    pub fn outputs(&self) -> &[FlowOutput] {
+        &self.outputs
+    }
+
+    /// What the user should know and was not told yet.
+    #[must_use]
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.outputs.iter_mut().flat_map(FlowOutput::take_notes).collect()
+    }
+
+    /// Passes on what there is, and completes each output. All of them together have `patience`.
+    pub fn finish(&mut self, patience: Duration) {
+        self.flush();
+        let by = Instant::now() + patience;
+        // Those with a thread of their own go on while the others are completed.
+        for output in &mut self.outputs {
+            output.finish(by.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::flow_log::{FlowSink, SinkError, fixtures};
+
+    /// Remembers how many records were in each batch.
+    #[derive(Clone, Default)]
+    struct Memory {
+        lengths: Arc<Mutex<Vec<usize>>>,
+        is_away: bool,
+    }
+
+    impl FlowSink for Memory {
+        fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError> {
+            if self.is_away {
+                return Err(SinkError::Full { action: "write to", target: "disk".to_owned() });
+            }
+            let mut lengths = self.lengths.lock().unwrap();
+            lengths.push(batch.records.len());
+            assert_eq!(batch.sequence, lengths.len() as u64);
+            Ok(())
+        }
+    }
+
+    fn log(sinks: &[&Memory]) -> FlowLog {
+        let output = |sink: &&Memory| {
+            FlowOutput::direct(Box::new((*sink).clone()), "sink".to_owned(), 1 << 20)
+        };
+        let limits = BatchLimits { records: 4, age: Duration::from_secs(1) };
+        FlowLog::new(limits, sinks.iter().map(output).collect())
+    }
+
+    fn add(log: &mut FlowLog, records: usize, now: Instant) {
+        log.add(&mut vec![fixtures::bare_record(); records], now);
+    }
+
+    #[test]
+    fn a_batch_is_passed_on_when_it_is_full_and_when_it_is_old() {
+        let sink = Memory::default();
+        let mut log = log(&[&sink]);
+        let start = Instant::now();
+        add(&mut log, 10, start);
+        assert_eq!((log.waiting(), &*sink.lengths.lock().unwrap()), (2, &vec![4, 4]));
+        log.tick(start + Duration::from_millis(999));
+        assert_eq!(log.waiting(), 2);
+        log.tick(start + Duration::from_secs(1));
+        log.tick(start + Duration::from_secs(2));
+        assert_eq!((log.waiting(), &*sink.lengths.lock().unwrap()), (0, &vec![4, 4, 2]));
+        add(&mut log, 1, start);
+        log.finish(Duration::ZERO);
+        assert_eq!(*sink.lengths.lock().unwrap(), [4, 4, 2, 1]);
+    }
+
+    #[test]
+    fn one_output_that_fails_does_not_stop_the_others() {
+        let sink = Memory::default();
+        let away = Memory { is_away: true, ..Memory::default() };
+        let mut log = log(&[&away, &sink]);
+        add(&mut log, 10, Instant::now());
+        log.finish(Duration::ZERO);
+        let ledgers: Vec<_> = log.outputs().iter().map(|it| it.ledger().to_string()).collect();
+        assert_eq!(
+            ledgers,
+            [
+                "10 flow records = 0 stored + 10 dropped (10 abandoned)",
+                "10 flow records = 10 stored + 0 dropped"
+            ]
+        );
+        assert_eq!(
+            log.take_notes(),
+            [
+                "cannot write to disk: no space is left; make room, or name another place; what is to \
+              be logged waits in memory"
+            ]
+        );
+    }
+}

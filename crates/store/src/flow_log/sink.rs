@@ -1,0 +1,145 @@
+//! What a place is where flow records can be written.
+
+use std::io;
+
+use netglass_model::FlowRecord;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Flow records that are written together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowBatch {
+    /// The run of the capture that made it (UUID version 7).
+    pub run: Uuid,
+    /// Its number within the run, from 1 on. With the run it names the batch: a store that knows
+    /// which it has taken takes each once, however often it is sent.
+    pub sequence: u64,
+    /// The records.
+    pub records: Vec<FlowRecord>,
+}
+
+/// A place where flow records can be written.
+pub trait FlowSink: Send {
+    /// Writes all of a batch. When this returns, its records are stored, but for those that
+    /// [`FlowSink::unfinished`] counts. On an error none of them is, as far as one can know; the same
+    /// batch may be given again.
+    ///
+    /// This may take as long as a server that doesn't answer does, but not for ever.
+    fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError>;
+
+    /// How many records were taken which are lost if this process ends now: those of a file which
+    /// cannot be read before it is complete.
+    fn unfinished(&self) -> u64 {
+        0
+    }
+
+    /// Does what is to be done from time to time although nothing is written, as completing a file
+    /// after the time that it may take.
+    fn tick(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Completes what is unfinished, and has it survive a loss of power. Nothing is written after
+    /// that. It may be called again after an error.
+    fn finish(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// What can go wrong with a sink: what was being done, on what, why it failed, and what to try. It
+/// never holds a password, a key or a token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// It does not answer, breaks off, or asks for patience. To try again soon may help.
+    #[error("cannot {action} {target}: {reason}")]
+    Away {
+        /// What was being done.
+        action: &'static str,
+        /// On what.
+        target: String,
+        /// Why it failed, and what to try.
+        reason: String,
+    },
+
+    /// There is no space left for it. What was written of the batch was taken away again.
+    #[error("cannot {action} {target}: no space is left; make room, or name another place")]
+    Full {
+        /// What was being done.
+        action: &'static str,
+        /// On what.
+        target: String,
+    },
+
+    /// Nobody reads any more what is written there, nor ever will.
+    #[error("cannot {action} {target}: whoever read it has ended")]
+    Closed {
+        /// What was being done.
+        action: &'static str,
+        /// On what.
+        target: String,
+    },
+
+    /// It does not let us, as it is set up: somebody has to change something. To try again soon will
+    /// not help.
+    #[error("cannot {action} {target}: {reason}")]
+    Refused {
+        /// What was being done.
+        action: &'static str,
+        /// On what.
+        target: String,
+        /// Why it failed, and what to try.
+        reason: String,
+    },
+
+    /// It will never take this batch, whereas it may take others.
+    #[error("cannot {action} {target}: {reason}")]
+    Rejected {
+        /// What was being done.
+        action: &'static str,
+        /// On what.
+        target: String,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+impl SinkError {
+    /// Says of a failed system call what was being done on what.
+    pub(super) fn from_io(
+        action: &'static str,
+        target: &str,
+    ) -> impl Fn(io::Error) -> Self + use<> {
+        let target = target.to_owned();
+        move |error| {
+            let target = target.clone();
+            match error.kind() {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => Self::Full { action, target },
+                io::ErrorKind::BrokenPipe => Self::Closed { action, target },
+                io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::ReadOnlyFilesystem => {
+                    let reason = format!("{error}; check the path and its permissions");
+                    Self::Refused { action, target, reason }
+                }
+                _ => Self::Away { action, target, reason: error.to_string() },
+            }
+        }
+    }
+
+    /// Whether trying again soon will not help.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Refused { .. })
+    }
+
+    /// Whether trying again will never help.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Rejected { .. })
+    }
+}

@@ -1,0 +1,146 @@
+//! Values as text, appended to a buffer without allocating anything else.
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use netglass_model::Timestamp;
+use uuid::Uuid;
+
+use super::columns::Value;
+
+/// Appends a value that holds no character which any format would have to escape; what may hold
+/// such, which is text from outside, is returned instead.
+pub(super) fn append<'a>(value: Value<'a>, out: &mut Vec<u8>) -> Option<&'a str> {
+    match value {
+        Value::Text(text) => return Some(text),
+        Value::Name(name) => out.extend_from_slice(name.as_bytes()),
+        Value::Id(id) => append_id(id, out),
+        Value::Protocol(protocol) => match protocol.name() {
+            Some(name) => out.extend_from_slice(name.as_bytes()),
+            None => append_integer(protocol.0.into(), out),
+        },
+        Value::Address(address) => append_address(address, out),
+        Value::TcpFlags(flags) => out.extend(flags.letters()),
+        Value::Integer(integer) => append_integer(integer, out),
+        Value::Timestamp(moment) => append_timestamp(moment, out),
+    }
+    None
+}
+
+fn append_integer(integer: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+}
+
+fn append_id(id: Uuid, out: &mut Vec<u8>) {
+    let mut buffer = Uuid::encode_buffer();
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut buffer).as_bytes());
+}
+
+fn append_address(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => append_ipv4(address, out),
+        IpAddr::V6(address) => {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{address}");
+        }
+    }
+}
+
+fn append_ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
+    let [a, b, c, d] = address.octets().map(i64::from);
+    append_integer(a, out);
+    for octet in [b, c, d] {
+        out.push(b'.');
+        append_integer(octet, out);
+    }
+}
+
+/// RFC 3339 in UTC, to the nanosecond.
+pub(super) fn append_timestamp(moment: Timestamp, out: &mut Vec<u8>) {
+    const SECOND: i64 = 1_000_000_000;
+    const DAY: i64 = 86_400;
+    let nanoseconds = moment.as_nanoseconds();
+    let seconds = nanoseconds.div_euclid(SECOND);
+    let (year, month, day) = civil(seconds.div_euclid(DAY));
+    let second = seconds.rem_euclid(DAY).unsigned_abs();
+    let fraction = nanoseconds.rem_euclid(SECOND).unsigned_abs();
+
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    let mut fill = |range: std::ops::Range<usize>, mut number: u64| {
+        for digit in text.get_mut(range).into_iter().flatten().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    };
+    // None of these is negative in the years that there are.
+    fill(0..4, year.unsigned_abs());
+    fill(5..7, month.unsigned_abs());
+    fill(8..10, day.unsigned_abs());
+    fill(11..13, second / 3_600);
+    fill(14..16, second / 60 % 60);
+    fill(17..19, second % 60);
+    fill(20..29, fraction);
+    out.extend_from_slice(&text);
+}
+
+/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years begin with
+/// March here, so that the leap day is the last one of a year.
+fn civil(days: i64) -> (i64, i64, i64) {
+    const ERA: i64 = 146_097; // days in 400 years
+    let days = days + 719_468; // since 0000-03-01
+    let era = days.div_euclid(ERA);
+    let day_of_era = days.rem_euclid(ERA);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow_log::{COLUMNS, fixtures};
+
+    fn shown(moment: i64) -> String {
+        let mut out = Vec::new();
+        append_timestamp(Timestamp::from_nanoseconds(moment), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn moments_are_to_the_nanosecond() {
+        assert_eq!(shown(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(shown(-1), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!(shown(1_700_000_000_123_456_789), "2023-11-14T22:13:20.123456789Z");
+        assert_eq!(shown(1_709_164_800_000_000_000), "2024-02-29T00:00:00.000000000Z");
+        assert_eq!(shown(i64::MIN), "1677-09-21T00:12:43.145224192Z");
+        assert_eq!(shown(i64::MAX), "2262-04-11T23:47:16.854775807Z");
+    }
+
+    proptest! {
+        #[test]
+        fn moments_read_as_themselves(moment in any::<i64>()) {
+            let read: jiff::Timestamp = shown(moment).parse().unwrap();
+            prop_assert_eq!(read.as_nanosecond(), i128::from(moment));
+        }
+
+        #[test]
+        fn all_else_is_as_displayed(record in fixtures::any_record()) {
+            for value in COLUMNS.iter().filter_map(|column| column.value(&record)) {
+                let mut out = Vec::new();
+                let text = append(value, &mut out);
+                if !matches!(value, Value::Text(_) | Value::Timestamp(_)) {
+                    prop_assert_eq!(text, None);
+                    prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+                }
+            }
+        }
+    }
+}
