@@ -243,17 +243,20 @@ impl FlowOwners {
                 place.addresses.binary_search(&local.0).is_ok()
             }
         };
-        let found: Vec<Owner> = self
-            .places
-            .iter()
-            .filter(is_there)
-            .filter_map(|place| self.history.find(place.namespace, protocol, local, peer, packets))
-            .collect();
-        [Attribution::Socket, Attribution::Listener].into_iter().find_map(|attribution| {
-            let mut candidates = found.iter().filter(|owner| owner.attribution == attribution);
-            let first = candidates.next()?;
-            Some(candidates.all(|other| other == first).then(|| first.clone()))
-        })?
+        let mut found: Option<Owner> = None;
+        let mut is_contested = false;
+        for place in self.places.iter().filter(is_there) {
+            let Some(owner) = self.history.find(place.namespace, protocol, local, peer, packets)
+            else {
+                continue;
+            };
+            match &found {
+                Some(other) if other.attribution == owner.attribution => is_contested = true,
+                Some(other) if other.attribution == Attribution::Socket => {}
+                _ => (found, is_contested) = (Some(owner), false),
+            }
+        }
+        found.filter(|_| !is_contested)
     }
 
     /// Lists all sockets; those whose holders are not known are returned.

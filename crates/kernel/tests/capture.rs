@@ -413,3 +413,34 @@ fn it_takes_the_right_to_open_packet_sockets_and_no_other() {
         watch.stop();
     });
 }
+
+#[test]
+fn the_right_to_open_interfaces_later_can_be_kept() {
+    require!(root);
+    for packets in [true, false] {
+        let namespace = Namespace::new("later");
+        let add = "link add tap7 type veth peer name other
+             link set other up
+             link set tap7 up";
+        namespace.inside(|| {
+            let mut watch = Watch::new(options(&["tap*"]));
+            assert!(watch.capture.opens_later());
+            thread::scope(|scope| {
+                // The rights of a thread are its own.
+                let adding = scope.spawn(|| namespace.ip(add));
+                drop_to(Needs { packets, ..Needs::default() }, || true, || true).unwrap();
+                adding.join().unwrap();
+            });
+            watch.read_until(|watch| !watch.news.is_empty());
+            let (interface, event) = &watch.news[0];
+            assert_eq!(interface, "tap7");
+            match event {
+                InterfaceEvent::Opened => assert!(packets),
+                InterfaceEvent::Failed(reason) => {
+                    assert!(!packets && reason.contains("CAP_NET_RAW"), "{reason}");
+                }
+                other => unreachable!("{other:?}"),
+            }
+        });
+    }
+}

@@ -169,9 +169,15 @@ impl Ring {
         done.map_err(|error| Error::Capture { interface: None, reason: reason(&error) })
     }
 
+    /// Lets nothing more come in.
+    pub(super) fn seal(&mut self) {
+        // On an interface that is gone it may fail: nothing comes from there.
+        let _ = bind(self.capture.as_fd().as_raw_fd(), &self.nowhere.0);
+    }
+
     /// Lets nothing more come in, and hands out all that is there.
     pub(super) fn drain(&mut self, handler: &mut impl FnMut(Packet<'_>)) {
-        let _ = bind(self.capture.as_fd().as_raw_fd(), &self.nowhere.0);
+        self.seal();
         let mut quiet_since = Instant::now();
         loop {
             self.count();

@@ -230,6 +230,10 @@ impl Capture {
     /// Ends the capture: nothing more comes in, and what the kernel has for us is handed out.
     pub fn stop(&mut self, handler: &mut impl FnMut(Packet<'_>)) {
         self.patterns.clear();
+        // All at once, so that the last of what each has is waited for together.
+        for open in self.slots.iter_mut().filter_map(|slot| slot.open.as_mut()) {
+            open.ring.seal();
+        }
         for slot in 0..self.slots.len() {
             self.close(slot, handler);
         }
@@ -355,7 +359,12 @@ impl Capture {
         let left = self.options.buffer_size.max(MEMORY).saturating_sub(memory);
         let fair = if count == 0 { left } else { left / 4 };
         let memory = self.options.buffer_size.min(fair.max(SMALLEST_RING));
-        let ring = Ring::open(name, &self.options, memory, &self.nowhere)?;
+        let ring = Ring::open(name, &self.options, memory, &self.nowhere);
+        // Libpcap does not say what right it is that is missing.
+        let ring = ring.map_err(|error| match Nowhere::new() {
+            Err(denied @ Error::CaptureDenied) => denied,
+            _ => error,
+        })?;
         let number = self
             .slot(name, ring.link_type)
             .ok_or_else(|| failure("more interfaces came and went than can be told apart"))?;
