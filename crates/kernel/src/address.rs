@@ -19,21 +19,38 @@ const ATTEMPTS: u32 = 3;
 
 /// Lists the addresses in the calling thread's network namespace.
 pub(crate) fn list() -> Result<Vec<IpAddr>, Error> {
-    let mut netlink = Netlink::open(Family::Route, WHAT)?;
-    let mut addresses = Vec::new();
-    for _ in 0..ATTEMPTS {
-        addresses.clear();
-        // A family of 0 asks for all.
-        let consistency = netlink.dump(WHAT, RTM_GETADDR, &[0; MESSAGE_LENGTH], |message| {
-            addresses.extend(parse(message.payload));
-        })?;
-        if consistency == Consistency::Consistent {
-            break;
-        }
+    Addresses::open()?.list()
+}
+
+/// Lists the addresses of the network namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    netlink: Netlink,
+}
+
+impl Addresses {
+    pub(crate) fn open() -> Result<Self, Error> {
+        Ok(Self { netlink: Netlink::open(Family::Route, WHAT)? })
     }
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses)
+
+    /// Lists them, sorted.
+    pub(crate) fn list(&mut self) -> Result<Vec<IpAddr>, Error> {
+        let mut addresses = Vec::new();
+        for _ in 0..ATTEMPTS {
+            addresses.clear();
+            // A family of 0 asks for all.
+            let consistency =
+                self.netlink.dump(WHAT, RTM_GETADDR, &[0; MESSAGE_LENGTH], |message| {
+                    addresses.extend(parse(message.payload));
+                })?;
+            if consistency == Consistency::Consistent {
+                break;
+            }
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        Ok(addresses)
+    }
 }
 
 /// Reads the address of one `RTM_NEWADDR`; `None` where there is none.

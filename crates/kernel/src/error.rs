@@ -68,6 +68,41 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// Packets could not be captured.
+    #[cfg(feature = "capture")]
+    #[error("cannot capture packets{}: {reason}", on(interface.as_deref()))]
+    Capture {
+        /// On which interface, if it is about one.
+        interface: Option<String>,
+        /// Why not, as libpcap or the kernel said it.
+        reason: String,
+    },
+    /// There is no interface of that name.
+    #[cfg(feature = "capture")]
+    #[error("cannot capture packets on {name}: there is no such interface; there are {existing}")]
+    NoInterface {
+        /// The name.
+        name: String,
+        /// Those that there are, separated by commas.
+        existing: String,
+    },
+    /// Packets may not be captured.
+    #[cfg(feature = "capture")]
+    #[error(
+        "cannot capture packets: that takes the capability CAP_NET_RAW; run it as root, or give the \
+         program that capability (setcap cap_net_raw+ep FILE, or AmbientCapabilities=CAP_NET_RAW in \
+         a systemd unit)"
+    )]
+    CaptureDenied,
+    /// A filter could not be understood.
+    #[cfg(feature = "capture")]
+    #[error("cannot understand the filter {expression:?}: {reason} (the language: pcap-filter(7))")]
+    Filter {
+        /// The filter.
+        expression: String,
+        /// What is wrong with it, as libpcap said it.
+        reason: String,
+    },
     /// Privileges could not be given up.
     #[error("cannot {doing}: {source}")]
     Privileges {
@@ -76,6 +111,11 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+#[cfg(feature = "capture")]
+fn on(interface: Option<&str>) -> String {
+    interface.map_or_else(String::new, |interface| format!(" on {interface}"))
 }
 
 impl Error {

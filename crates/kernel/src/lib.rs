@@ -2,12 +2,15 @@
 //! that hold them, network namespaces and the kernel programs that see what those do not tell.
 
 mod address;
+#[cfg(feature = "capture")]
+pub mod capture;
 mod cgroup_root;
 mod collector;
 pub mod conntrack;
 mod degradations;
 pub mod doctor;
 mod error;
+mod flow_owners;
 mod namespace;
 pub mod netlink;
 mod owner;
@@ -25,6 +28,7 @@ mod stream;
 pub use collector::{Collector, Limits};
 pub use conntrack::Translations;
 pub use error::Error;
+pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners};
 pub use owner::OwnerSource;
 pub use privileges::{Needs, drop_to};
 pub use scan::{ScanOptions, Scanner, Sightings, SocketSource};

@@ -14,12 +14,15 @@ use rustix::{
 use crate::Error;
 
 /// What is still to be done with privileges.
+#[allow(clippy::struct_excessive_bools, reason = "each is a need of its own")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Reading `/proc/PID` of other users' processes.
     pub processes: bool,
     /// Entering other network namespaces.
     pub all_namespaces: bool,
+    /// Opening sockets for packets: an interface that comes, or comes back, takes another one.
+    pub packets: bool,
     /// Writing to files, or making some in a directory, of another user.
     pub foreign_files: bool,
 }
@@ -33,6 +36,9 @@ impl Needs {
         }
         if self.all_namespaces {
             needed |= CapabilitySet::SYS_ADMIN;
+        }
+        if self.packets {
+            needed |= CapabilitySet::NET_RAW;
         }
         if self.foreign_files {
             // SQLite gives the files that it makes beside a database to the database's owner, who
@@ -146,7 +152,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: Needs = Needs { processes: true, all_namespaces: true, foreign_files: true };
+    const ALL: Needs =
+        Needs { processes: true, all_namespaces: true, packets: true, foreign_files: true };
 
     /// What a thread has left, by the names of the sets in `/proc/PID/status`.
     fn left(work: impl FnOnce() + Send) -> BTreeMap<String, u64> {

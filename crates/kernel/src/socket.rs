@@ -68,6 +68,9 @@ impl StateSet {
     /// Sockets with a peer: all states but those two, `TCP_NEW_SYN_RECV` (12) among them.
     pub(crate) const CONNECTED: Self = Self(0x1ffe & !(Self::LISTENING.0 | Self::UNCONNECTED.0));
 
+    /// Sockets in any state.
+    pub(crate) const ALL: Self = Self(0x1ffe);
+
     pub(crate) const fn bits(self) -> u32 {
         self.0
     }

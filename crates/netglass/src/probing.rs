@@ -102,6 +102,7 @@ impl Prober {
         let needs = Needs {
             processes: true,
             all_namespaces,
+            packets: false,
             foreign_files: match &prepared {
                 Prepared::Direct(_) => database_arguments.is_foreign()?,
                 Prepared::Spooled { .. } => storage.is_spool_foreign()?,

@@ -1,6 +1,8 @@
 //! What the kernel tells of its own accord, to whoever has joined a multicast group (netlink(7)).
 
 use std::os::fd::OwnedFd;
+#[cfg(feature = "capture")]
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::{
     io::Errno,
@@ -74,6 +76,13 @@ impl Events {
             }
         }
         Ok(losses)
+    }
+}
+
+#[cfg(feature = "capture")]
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
