@@ -37,7 +37,8 @@ Examples:
   netglass up                           probe this host and show its live map
   netglass probe --once                 take one look at the sockets of this host
   netglass look --depth 3               what this host depends on, and who depends on it
-  netglass look 10.0.0.10 --since 1d    the same of one address, for the last day"
+  netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
+  netglass capture -i eth0              who exchanges how much with whom, from when to when"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -61,6 +62,7 @@ pub(crate) enum Verb {
     Up(verbs::up::Arguments),
     Look(verbs::look::Arguments),
     Diff(verbs::diff::Arguments),
+    Capture(verbs::capture::Arguments),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -91,6 +93,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Probe(arguments) => verbs::probe::run(arguments, &cli.database)?,
         Verb::Up(arguments) => verbs::up::run(arguments, &cli.database)?,
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
+        Verb::Capture(arguments) => verbs::capture::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,

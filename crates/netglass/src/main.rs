@@ -1,6 +1,7 @@
 //! `netglass`: makes the network of a Linux host, and of a fleet of hosts, visible.
 
 mod bytes;
+mod capturing;
 mod cli;
 mod comparison;
 mod config;

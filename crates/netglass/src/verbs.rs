@@ -1,5 +1,6 @@
 //! The verbs of the command line: one file each, with its arguments and what it does.
 
+pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod create_scheme;
 pub(crate) mod diff;

@@ -1,7 +1,7 @@
 //! What is to be done next: a scan, a flush, or what a signal asks for.
 
 use std::{
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError},
     thread,
     time::{Duration, Instant},
 };
@@ -78,6 +78,17 @@ impl Deadline {
     /// Keeps to the rhythm; what was missed is not made up for.
     fn advance(&mut self, now: Instant) {
         self.next = (self.next + self.interval).max(now);
+    }
+}
+
+impl Signals {
+    /// What a signal asked for since the last time, without waiting.
+    pub(crate) fn pending(&self) -> Option<Event> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Event::End),
+        }
     }
 }
 

@@ -43,9 +43,17 @@ enum Format {
 pub struct Batch<'a> {
     bytes: &'a [u8],
     records: &'a [Record],
+    interfaces: &'a [Interface],
 }
 
 impl<'a> Batch<'a> {
+    /// The interfaces of the capture that are described up to here, those of all its packets among
+    /// them.
+    #[must_use]
+    pub fn interfaces(&self) -> &'a [Interface] {
+        self.interfaces
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -149,7 +157,8 @@ impl Reader {
                 }
             }
         }
-        Ok(Batch { bytes: self.buffer.bytes(), records: &self.records })
+        let Self { buffer, records, interfaces, .. } = self;
+        Ok(Batch { bytes: buffer.bytes(), records, interfaces })
     }
 
     /// Looks at what is there. What is wrong behind packets is told when they were given.

@@ -1,0 +1,112 @@
+//! Capturing: packets from interfaces or files, put together into conversations, which are logged.
+
+mod arguments;
+mod conversations;
+mod files;
+mod filter;
+mod ledger;
+#[cfg(feature = "capture")]
+mod live;
+mod outputs;
+mod packet_file;
+mod progress;
+mod report;
+
+use std::time::Duration;
+
+use netglass_kernel::Needs;
+
+pub(crate) use self::{
+    arguments::{FlowArguments, InputArguments, ReportArguments},
+    outputs::OutputArguments,
+    packet_file::PacketFileArguments,
+};
+use self::{conversations::Conversations, files::Files, packet_file::PacketFile, report::Reporter};
+use crate::probing::{RegisteredSignals, drop_privileges};
+
+/// How long the end waits for an output that fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What packets go to, and who tells how that goes.
+struct Work {
+    conversations: Conversations,
+    packets: Option<PacketFile>,
+    reporter: Reporter,
+}
+
+/// Captures until it is told to end, or until all files are read.
+pub(crate) fn run(
+    input: &InputArguments,
+    flows: &FlowArguments,
+    outputs: &OutputArguments,
+    packets: &PacketFileArguments,
+    report: &ReportArguments,
+) -> anyhow::Result<()> {
+    input.check()?;
+    // First of all, so that from the start no signal ends the program with something unwritten.
+    let signals = RegisteredSignals::new()?;
+    let packets = packets.open(&input.files)?;
+    let mut source = Source::open(input, flows)?;
+    let log = outputs.open()?;
+    let kept = source.drop_privileges(packets.is_some() || outputs.makes_files());
+    let signals = signals.listen()?;
+    let mut work = Work {
+        conversations: Conversations::new(flows.settings(), flows.tunnels(), log),
+        packets,
+        reporter: Reporter::new(report, signals),
+    };
+    if let Some(kept) = kept {
+        work.reporter.tell(&kept);
+    }
+    let captured = source.run(&mut work);
+    let logged = outputs::finish(work.conversations.log_mut(), PATIENCE);
+    for note in work.conversations.log_mut().take_notes() {
+        work.reporter.tell(&note);
+    }
+    work.reporter.tell_ledger(&work.conversations);
+    captured.and(logged)
+}
+
+/// Where packets come from.
+enum Source {
+    Files(Files),
+    #[cfg(feature = "capture")]
+    Live(Box<live::Live>),
+}
+
+impl Source {
+    /// Opens what takes privileges to open.
+    fn open(input: &InputArguments, flows: &FlowArguments) -> anyhow::Result<Self> {
+        if !input.files.is_empty() {
+            return Ok(Self::Files(Files::new(input)?));
+        }
+        #[cfg(feature = "capture")]
+        return Ok(Self::Live(Box::new(live::Live::open(input, flows.settings().idle_timeout)?)));
+        #[cfg(not(feature = "capture"))]
+        Err(crate::usage::UsageError(
+            "this program was built without live capture: build it with --features capture, or read \
+             files with -r"
+                .to_owned(),
+        )
+        .into())
+    }
+
+    /// Gives up privileges that are not needed any more. What could not be given up is returned.
+    fn drop_privileges(&self, foreign_files: bool) -> Option<String> {
+        match self {
+            Self::Files(_) => {
+                drop_privileges(Needs { foreign_files, ..Needs::default() }, || true, || true)
+            }
+            #[cfg(feature = "capture")]
+            Self::Live(live) => live.drop_privileges(foreign_files),
+        }
+    }
+
+    fn run(&mut self, work: &mut Work) -> anyhow::Result<()> {
+        match self {
+            Self::Files(files) => files.run(work),
+            #[cfg(feature = "capture")]
+            Self::Live(live) => live.run(work),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Packets from files.
+
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use netglass_model::Timestamp;
+use netglass_packet::{Packet, file::Reader};
+
+use super::{
+    Work, arguments::InputArguments, conversations::Nobody, filter::Filters, progress::Progress,
+};
+
+/// Files from which packets come.
+pub(super) struct Files {
+    paths: Vec<PathBuf>,
+    filters: Filters,
+    /// How many interfaces the files had that are read.
+    interfaces: u32,
+}
+
+impl Files {
+    /// Gets ready to read. A filter that means nothing is an error before anything is read.
+    pub(super) fn new(input: &InputArguments) -> anyhow::Result<Self> {
+        let filters = Filters::new(input.filter())?;
+        Ok(Self { paths: input.files.clone(), filters, interfaces: 0 })
+    }
+
+    /// Reads one after the other, until the last one ends or it is told to end. One that cannot be
+    /// read to its end does not stop the others.
+    pub(super) fn run(&mut self, work: &mut Work) -> anyhow::Result<()> {
+        let mut read = Ok(());
+        for path in self.paths.clone() {
+            match self.read(&path, work) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) if read.is_ok() => read = Err(error),
+                Err(error) => work.reporter.tell(&format!("{error:#}")),
+            }
+        }
+        work.conversations.finish(&Nobody);
+        match &mut work.packets {
+            Some(packets) => read.and(packets.finish(Timestamp::from(SystemTime::now()))),
+            None => read,
+        }
+    }
+
+    /// Returns whether it should go on after this file.
+    fn read(&mut self, path: &Path, work: &mut Work) -> anyhow::Result<bool> {
+        let Work { conversations, packets, reporter } = work;
+        let mut reader = Reader::open(path)?;
+        let progress = Progress::of(path);
+        let before = self.interfaces;
+        let read = loop {
+            let batch = match reader.next_batch() {
+                Ok(batch) if batch.is_empty() => break Ok(true),
+                Ok(batch) => batch,
+                Err(error) => break Err(error.into()),
+            };
+            let interfaces = batch.interfaces();
+            for packet in batch.packets() {
+                if !self.filters.wants(&packet)? {
+                    conversations.filter_out(&packet);
+                    continue;
+                }
+                conversations.take(&packet, 0, &Nobody);
+                let Some(packets) = packets else { continue };
+                let Some(interface) = interfaces.get(packet.interface as usize) else { continue };
+                let numbered = Packet { interface: before + packet.interface, ..packet };
+                packets.write(&numbered, || interface.clone(), &[None, None], reporter);
+            }
+            self.interfaces = before + u32::try_from(interfaces.len()).unwrap_or(u32::MAX - before);
+            if reporter.is_due() {
+                progress.at(reader.offset().bytes);
+                conversations.settle(None, &Nobody);
+                if !reporter.report(conversations) {
+                    break Ok(false);
+                }
+            }
+        };
+        progress.end();
+        read
+    }
+}

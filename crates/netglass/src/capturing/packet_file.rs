@@ -1,0 +1,184 @@
+//! Writing packets too, each with the processes at its ends.
+
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
+
+use anyhow::ensure;
+use clap::Args;
+use netglass_model::{Owner, Timestamp};
+use netglass_packet::{
+    Packet,
+    file::{
+        Interface, InterfaceStatistics, Notes, Rotation, RotationSettings, Section, parse_file_size,
+    },
+};
+
+use super::report::Reporter;
+use crate::{host::this_host_id, time::parse_duration};
+
+/// Where packets are written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Packets to files")]
+pub(crate) struct PacketFileArguments {
+    /// Write the packets too, in pcapng format, with the processes of each as its comment; - is standard
+    /// output
+    #[arg(short, long = "write", env = "NETGLASS_WRITE", value_name = "FILE")]
+    path: Option<PathBuf>,
+
+    /// Begin the next file when one is larger than this: in millions of bytes, or with k, m or g in KiB,
+    /// MiB or GiB
+    #[arg(short = 'C', long = "file-size", env = "NETGLASS_FILE_SIZE", value_name = "SIZE")]
+    #[arg(value_parser = parse_file_size, requires = "path")]
+    size: Option<u64>,
+
+    /// Begin the next file after so long, its name made by strftime: a duration, or a number of seconds
+    #[arg(short = 'G', long = "file-interval", env = "NETGLASS_FILE_INTERVAL")]
+    #[arg(value_name = "DURATION", value_parser = parse_seconds, requires = "path")]
+    interval: Option<Duration>,
+
+    /// How many files there are: with -C they are written over in turn, with -G alone nothing is written
+    /// after the last
+    #[arg(short = 'W', long = "file-count", env = "NETGLASS_FILE_COUNT", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), requires = "path")]
+    count: Option<u32>,
+}
+
+/// As tcpdump does, or as everything else here.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.trim().parse() {
+        Ok(0) => Err("a duration must be longer than nothing".to_owned()),
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => parse_duration(text),
+    }
+}
+
+impl PacketFileArguments {
+    /// Gets ready to write, if that is asked for, from packets of `sources`.
+    pub(super) fn open(&self, sources: &[PathBuf]) -> anyhow::Result<Option<PacketFile>> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let standard = path.as_os_str() == "-";
+        for source in sources.iter().filter(|_| !standard) {
+            let same = source == path
+                || matches!((source.canonicalize(), path.canonicalize()), (Ok(a), Ok(b)) if a == b);
+            ensure!(!same, "{} is read: writing to it would destroy it", path.display());
+        }
+        let settings =
+            RotationSettings { size: self.size, interval: self.interval, files: self.count };
+        Ok(Some(PacketFile {
+            path: path.clone(),
+            settings,
+            rotation: None,
+            numbers: Vec::new(),
+            comment: String::new(),
+            failed: false,
+        }))
+    }
+}
+
+/// Writes packets to files.
+pub(super) struct PacketFile {
+    path: PathBuf,
+    settings: RotationSettings,
+    /// None before the first packet, whose time is in the first file's name.
+    rotation: Option<Rotation>,
+    /// The numbers that interfaces have in the file, by those that they have where packets come from.
+    numbers: Vec<Option<u32>>,
+    comment: String,
+    /// Whether the last packet could not be written.
+    failed: bool,
+}
+
+impl PacketFile {
+    /// Writes a packet; `interface` is what is known of the interface that it names.
+    pub(super) fn write(
+        &mut self,
+        packet: &Packet<'_>,
+        interface: impl FnOnce() -> Interface,
+        owners: &[Option<Owner>; 2],
+        reporter: &Reporter,
+    ) {
+        let written = self.try_write(packet, interface, owners);
+        match written {
+            Ok(()) => self.failed = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    reporter.tell(&format!("{error:#}"));
+                }
+            }
+        }
+    }
+
+    fn try_write(
+        &mut self,
+        packet: &Packet<'_>,
+        interface: impl FnOnce() -> Interface,
+        owners: &[Option<Owner>; 2],
+    ) -> anyhow::Result<()> {
+        let rotation = match &mut self.rotation {
+            Some(rotation) => rotation,
+            none => none.insert(Rotation::create(&self.path, self.settings, section(), packet.at)?),
+        };
+        let index = packet.interface as usize;
+        if self.numbers.len() <= index {
+            self.numbers.resize(index + 1, None);
+        }
+        let number =
+            *self.numbers[index].get_or_insert_with(|| rotation.add_interface(&interface()));
+        comment(owners, &mut self.comment);
+        let [source, _] = owners;
+        let notes = Notes {
+            comment: &self.comment,
+            sender: source.as_ref().map(|owner| owner.process.pid),
+        };
+        rotation.write(&Packet { interface: number, ..*packet }, notes)?;
+        Ok(())
+    }
+
+    /// Tells what an interface has seen.
+    pub(super) fn set_statistics(&mut self, interface: usize, statistics: InterfaceStatistics) {
+        let number = self.numbers.get(interface).copied().flatten();
+        if let (Some(rotation), Some(number)) = (&mut self.rotation, number) {
+            rotation.set_statistics(number, statistics);
+        }
+    }
+
+    /// Has what was written be read by others.
+    pub(super) fn flush(&mut self, reporter: &Reporter) {
+        if let Some(Err(error)) = self.rotation.as_mut().map(Rotation::flush) {
+            reporter.tell(&error.to_string());
+        }
+    }
+
+    /// Completes the file; one without packets is made if there was none.
+    pub(super) fn finish(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        let rotation = match &mut self.rotation {
+            Some(rotation) => rotation,
+            none => none.insert(Rotation::create(&self.path, self.settings, section(), now)?),
+        };
+        rotation.finish()?;
+        let lost = rotation.lost();
+        ensure!(lost == 0, "{lost} packets could not be written to {}", self.path.display());
+        Ok(())
+    }
+}
+
+fn section() -> Section {
+    Section {
+        hardware: std::env::consts::ARCH.to_owned(),
+        system: format!("Linux on {}", this_host_id().hostname),
+        application: format!("netglass {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// `pid=17 comm=curl container=… → pid=12 comm=nginx`: the source's, then the destination's.
+fn comment(owners: &[Option<Owner>; 2], out: &mut String) {
+    out.clear();
+    for (owner, arrow) in owners.iter().zip(["", "→ "]) {
+        let Some(Owner { process, .. }) = owner else { continue };
+        let space = if out.is_empty() { "" } else { " " };
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{space}{arrow}pid={} comm={}", process.pid, process.comm);
+        if let Some(container) = &process.container {
+            let _ = write!(out, " container={container}");
+        }
+    }
+}
