@@ -30,7 +30,7 @@ impl Side {
 
 /// One flow that goes on.
 ///
-/// A packet touches the first two lines of the processor's cache, and the third one only when it says
+/// A packet changes the first two lines of the processor's cache, and the third one only when it says
 /// something new of its connection. Moments are those of the table's clock, which never goes back;
 /// `first_seen` and `last_seen` are what the packets say.
 #[derive(Debug)]
@@ -138,9 +138,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_each_packet_touches_is_in_two_lines() {
+    fn what_each_packet_changes_is_in_two_lines() {
         assert_eq!(size_of::<Flow>(), 192);
         assert_eq!(offset_of!(Flow, bytes), 64);
-        assert_eq!(offset_of!(Flow, connection) + Connection::TOUCHED_BY_EACH_SEGMENT, 128);
+        assert_eq!(offset_of!(Flow, connection) + Connection::CHANGED_BY_EACH_SEGMENT, 128);
     }
 }

@@ -21,7 +21,7 @@ pub struct FlowHandle {
     generation: u32,
 }
 
-const CHUNK_BITS: u32 = 13;
+const CHUNK_BITS: u32 = 11;
 const CHUNK: usize = 1 << CHUNK_BITS;
 
 impl Flows {

@@ -36,7 +36,8 @@ pub struct Sighting {
 /// What a table has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// How many flows there are. One that has ended is among them until 1/256 of the idle timeout later.
+    /// How many flows there are. One that has ended is among them a little longer: those that have are
+    /// looked for once in 1/256 of the idle timeout.
     pub flows: usize,
     /// How many were written because they had to make way.
     pub evicted: u64,

@@ -50,7 +50,7 @@ impl End {
 
 /// A connection, as far as its packets tell. Arrays are by [`Side`].
 ///
-/// What each segment touches comes first.
+/// What each segment changes comes first.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Connection {
@@ -100,9 +100,9 @@ enum Handshake {
 }
 
 impl Connection {
-    /// How many bytes of it each segment touches.
+    /// How many bytes of it each segment may change.
     #[cfg(test)]
-    pub(crate) const TOUCHED_BY_EACH_SEGMENT: usize = std::mem::offset_of!(Self, initial);
+    pub(crate) const CHANGED_BY_EACH_SEGMENT: usize = std::mem::offset_of!(Self, initial);
 
     /// Who is the source if a flow begins with this segment of the sender: an answer to a SYN tells
     /// that the other end is.

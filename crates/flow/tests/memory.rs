@@ -4,7 +4,7 @@
 
 use netglass_flow::{FlowTable, Settings, Sighting};
 use netglass_model::{IpProtocol, Timestamp};
-use netglass_packet::Headers;
+use netglass_packet::{Headers, TcpSegment};
 
 /// Bytes for a flow, everything together, and while the table grows.
 const BOUND: u64 = 250;
@@ -27,8 +27,17 @@ fn sighting(flow: u32) -> Sighting {
     }
 }
 
+/// The same of a connection that is reset at once.
+fn reset(flow: u32) -> Sighting {
+    let mut sighting = sighting(flow);
+    sighting.headers.protocol = IpProtocol::TCP;
+    sighting.headers.tcp =
+        Some(TcpSegment { sequence: 0, acknowledgment: 0, flags: 4, payload: 0 });
+    sighting
+}
+
 /// The most that was held at any time while a table took so many flows.
-fn most_held(flows: u32) -> u64 {
+fn most_held(flows: u32, sighting: fn(u32) -> Sighting) -> u64 {
     let sightings: Vec<_> = (0..flows).map(sighting).collect();
     let allocations = allocation_counter::measure(|| {
         let mut table = FlowTable::new(Settings { max_flows: 1 << 20, ..Settings::default() });
@@ -44,8 +53,10 @@ fn most_held(flows: u32) -> u64 {
 fn a_flow_takes_at_most_250_bytes_also_while_the_index_grows() {
     // The index grows at three quarters of 2 to the power of 17 and 20.
     for flows in [100_000, (1 << 17) * 3 / 4 + 1, 600_000, (1 << 20) * 3 / 4 + 1, 1 << 20] {
-        let held = most_held(flows);
-        assert!(held <= BOUND * u64::from(flows), "{held} bytes for {flows} flows");
+        for sighting in [sighting, reset] {
+            let held = most_held(flows, sighting);
+            assert!(held <= BOUND * u64::from(flows), "{held} bytes for {flows} flows");
+        }
     }
 }
 
@@ -60,6 +71,28 @@ fn a_packet_of_a_known_flow_allocates_nothing() {
         }
     });
     assert_eq!(allocations.count_total, 0);
+}
+
+#[test]
+fn connections_that_follow_one_another_leave_nothing_behind() {
+    let held = |connections: u32| {
+        allocation_counter::measure(|| {
+            let mut table = FlowTable::new(Settings::default());
+            for connection in 0..connections {
+                let mut syn = reset(0);
+                syn.headers.tcp = Some(TcpSegment {
+                    sequence: connection,
+                    acknowledgment: 0,
+                    flags: 2,
+                    payload: 0,
+                });
+                table.add(&[syn, reset(0)], &mut drop);
+            }
+            assert_eq!(table.usage().flows, 1);
+        })
+        .bytes_max
+    };
+    assert_eq!(held(100), held(100_000));
 }
 
 #[test]

@@ -13,13 +13,13 @@ use crate::{bytes::parse_bytes, time::parse_duration, usage::UsageError};
 #[command(next_help_heading = "Packets")]
 pub(crate) struct InputArguments {
     /// Interface to capture on: a name, a pattern as in 'eth*', or any for all; several may be named
-    #[arg(short, long = "interface", env = "NETGLASS_INTERFACE", value_name = "INTERFACE")]
+    #[arg(short = 'i', long = "interface", env = "NETGLASS_INTERFACE", value_name = "INTERFACE")]
     #[arg(value_delimiter = ',')]
     pub(super) interfaces: Vec<String>,
 
     /// File to read instead: pcap or pcapng, also packed with gzip or zstd; - is standard input;
     /// several are read one after the other
-    #[arg(short, long = "read", env = "NETGLASS_READ", value_name = "FILE", num_args = 1)]
+    #[arg(short = 'r', long = "read", env = "NETGLASS_READ", value_name = "FILE", num_args = 1)]
     pub(super) files: Vec<PathBuf>,
 
     /// Which packets, in tcpdump's language (pcap-filter(7)); all without

@@ -21,7 +21,7 @@ use crate::{host::this_host_id, time::parse_duration};
 pub(crate) struct PacketFileArguments {
     /// Write the packets too, in pcapng format, with the processes of each as its comment; - is standard
     /// output
-    #[arg(short, long = "write", env = "NETGLASS_WRITE", value_name = "FILE")]
+    #[arg(short = 'w', long = "write", env = "NETGLASS_WRITE", value_name = "FILE")]
     path: Option<PathBuf>,
 
     /// Begin the next file when one is larger than this: in millions of bytes, or with k, m or g in KiB,
