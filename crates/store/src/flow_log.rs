@@ -1,6 +1,6 @@
 //! Flow logs: conversations, written to wherever they are wanted.
 //!
-//! What stands in a flow log is defined once, by its [`columns`]; a [`FlowSink`] is a place where they
+//! What stands in a flow log is defined once, by its [`COLUMNS`]; a [`FlowSink`] is a place where they
 //! can be written.
 
 mod columns;

@@ -131,6 +131,19 @@ impl fmt::Display for TcpFlags {
     }
 }
 
+/// Who is shown each value of a record. What is known of a column when this is compiled does not have
+/// to be looked up for each record.
+pub(super) trait Visitor {
+    /// `key` is the name as JSON has it before a value.
+    fn visit(
+        &mut self,
+        name: &'static str,
+        key: &'static str,
+        column_type: ColumnType,
+        value: Option<Value<'_>>,
+    );
+}
+
 /// Defines the columns, in the order in which they stand everywhere. What is `nullable` gives an
 /// `Option` of a value, what is `required` a value.
 macro_rules! columns {
@@ -146,6 +159,16 @@ macro_rules! columns {
                 value: |$record| columns!(@value $nullable $value),
             },
         )*];
+
+        /// Shows a visitor what the record has in each column, in order.
+        pub(super) fn visit($record: &FlowRecord, visitor: &mut impl Visitor) {
+            $(visitor.visit(
+                $name,
+                concat!("\"", $name, "\":"),
+                ColumnType::$column_type,
+                columns!(@value $nullable $value),
+            );)*
+        }
     };
     (@is_nullable required) => { false };
     (@is_nullable nullable) => { true };

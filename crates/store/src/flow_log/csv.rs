@@ -2,7 +2,10 @@
 
 use netglass_model::{FlowRecord, printable};
 
-use super::{columns::COLUMNS, text};
+use super::{
+    columns::{self, COLUMNS, ColumnType, Value, Visitor},
+    text,
+};
 
 /// Appends the names of the columns.
 pub(super) fn append_header(out: &mut Vec<u8>) {
@@ -17,18 +20,31 @@ pub(super) fn append_header(out: &mut Vec<u8>) {
 
 /// Appends a record. What a name should not do to a terminal is escaped where `escapes` says so.
 pub(super) fn append(record: &FlowRecord, escapes: bool, out: &mut Vec<u8>) {
-    for (index, column) in COLUMNS.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        let Some(value) = column.value(record) else { continue };
-        match text::append(value, out) {
-            Some(text) if escapes => append_field(&printable(text), out),
-            Some(text) => append_field(text, out),
-            None => {}
-        }
-    }
+    columns::visit(record, &mut Fields { escapes, out });
+    // The comma behind the last field.
+    out.pop();
     out.extend_from_slice(b"\r\n");
+}
+
+/// Fields of a record, each with a comma behind it.
+struct Fields<'a> {
+    escapes: bool,
+    out: &'a mut Vec<u8>,
+}
+
+impl Visitor for Fields<'_> {
+    #[expect(clippy::inline_always, reason = "so that each column has code of its own")]
+    #[inline(always)]
+    fn visit(&mut self, _: &'static str, _: &'static str, _: ColumnType, value: Option<Value<'_>>) {
+        if let Some(text) = value.and_then(|value| text::append(value, self.out)) {
+            if self.escapes {
+                append_field(&printable(text), self.out);
+            } else {
+                append_field(text, self.out);
+            }
+        }
+        self.out.push(b',');
+    }
 }
 
 fn append_field(field: &str, out: &mut Vec<u8>) {
@@ -51,7 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow_log::{Value, fixtures};
+    use crate::flow_log::fixtures;
 
     fn written(records: &[FlowRecord], escapes: bool) -> String {
         let mut out = Vec::new();

@@ -1,7 +1,7 @@
 //! Text to a file, which is appended to.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -21,13 +21,13 @@ const WRITE: &str = "write flow records to";
 pub fn open_file(path: &Path, format: TextFormat) -> Result<Box<dyn FlowSink>, SinkError> {
     let target = path.display().to_string();
     let failed = SinkError::from_io(OPEN, &target);
+    // Who opens a pipe to read from it as well is never told that its reader has ended.
+    let is_stream = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
     let file = OpenOptions::new()
         .append(true)
-        .read(true)
+        .read(!is_stream)
         .create(true)
         .open(path)
-        // A pipe of somebody else's may not be readable.
-        .or_else(|_| OpenOptions::new().append(true).create(true).open(path))
         .map_err(&failed)?;
     if !file.metadata().map_err(&failed)?.is_file() {
         return Ok(Box::new(StreamSink::new(file, target, format)));

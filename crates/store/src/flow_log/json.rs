@@ -1,49 +1,59 @@
 //! JSON Lines: one record a line. What has no value is left out.
 
-use std::{io::Write as _, sync::LazyLock};
+use std::io::Write as _;
 
 use netglass_model::FlowRecord;
 
 use super::{
-    columns::{COLUMNS, ColumnType, SCHEMA_VERSION},
+    columns::{self, ColumnType, SCHEMA_VERSION, Value, Visitor},
     text,
 };
 
 /// Behind which column the version of the schema stands: it is the last one that has to come first.
 const BEFORE_VERSION: &str = "status";
 
-/// What stands before the value of each column, and behind it.
-static FRAMES: LazyLock<Vec<Frame>> = LazyLock::new(|| {
-    let frame = |(index, column): (usize, &super::Column)| {
-        let quote = if column.column_type == ColumnType::Integer { "" } else { "\"" };
-        let begin = if index == 0 { "{" } else { "," };
-        let is_last = column.name == BEFORE_VERSION;
-        let version =
-            if is_last { format!(",\"version\":{SCHEMA_VERSION}") } else { String::new() };
-        Frame {
-            before: format!("{begin}\"{}\":{quote}", column.name),
-            behind: format!("{quote}{version}"),
-        }
-    };
-    COLUMNS.iter().enumerate().map(frame).collect()
-});
-
-struct Frame {
-    before: String,
-    behind: String,
-}
-
 /// Appends a record.
 pub(super) fn append(record: &FlowRecord, out: &mut Vec<u8>) {
-    for (column, frame) in COLUMNS.iter().zip(FRAMES.iter()) {
-        let Some(value) = column.value(record) else { continue };
-        out.extend_from_slice(frame.before.as_bytes());
-        if let Some(text) = text::append(value, out) {
-            append_escaped(text, out);
-        }
-        out.extend_from_slice(frame.behind.as_bytes());
-    }
+    out.push(b'{');
+    columns::visit(record, &mut Object(out));
+    // The comma behind the last value.
+    out.pop();
     out.extend_from_slice(b"}\n");
+}
+
+/// Values of an object, each with a comma behind it.
+struct Object<'a>(&'a mut Vec<u8>);
+
+impl Visitor for Object<'_> {
+    #[expect(clippy::inline_always, reason = "so that each column has code of its own")]
+    #[inline(always)]
+    fn visit(
+        &mut self,
+        name: &'static str,
+        key: &'static str,
+        column_type: ColumnType,
+        value: Option<Value<'_>>,
+    ) {
+        let Some(value) = value else { return };
+        let is_quoted = column_type != ColumnType::Integer;
+        self.0.extend_from_slice(key.as_bytes());
+        if is_quoted {
+            self.0.push(b'"');
+        }
+        if let Some(text) = text::append(value, self.0) {
+            append_escaped(text, self.0);
+        }
+        self.0.extend_from_slice(if is_quoted { b"\"," } else { b"," });
+        if name == BEFORE_VERSION {
+            append_version(self.0);
+        }
+    }
+}
+
+fn append_version(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"version\":");
+    text::append_integer(SCHEMA_VERSION.into(), out);
+    out.push(b',');
 }
 
 /// What stands between the quotes. DEL and the C1 control characters are escaped too, which JSON
@@ -76,7 +86,7 @@ mod tests {
     use serde_json::Value as Json;
 
     use super::*;
-    use crate::flow_log::{Value, fixtures};
+    use crate::flow_log::{COLUMNS, fixtures};
 
     fn line(record: &FlowRecord) -> String {
         let mut out = Vec::new();

@@ -12,6 +12,8 @@ use super::columns::Value;
 
 /// Appends a value that holds no character which any format would have to escape; what may hold
 /// such, which is text from outside, is returned instead.
+#[expect(clippy::inline_always, reason = "of which kind a value is, is known where it is appended")]
+#[inline(always)]
 pub(super) fn append<'a>(value: Value<'a>, out: &mut Vec<u8>) -> Option<&'a str> {
     match value {
         Value::Text(text) => return Some(text),
@@ -29,7 +31,7 @@ pub(super) fn append<'a>(value: Value<'a>, out: &mut Vec<u8>) -> Option<&'a str>
     None
 }
 
-fn append_integer(integer: i64, out: &mut Vec<u8>) {
+pub(super) fn append_integer(integer: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
 }
 
@@ -67,22 +69,28 @@ pub(super) fn append_timestamp(moment: Timestamp, out: &mut Vec<u8>) {
     let second = seconds.rem_euclid(DAY).unsigned_abs();
     let fraction = nanoseconds.rem_euclid(SECOND).unsigned_abs();
 
-    let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    let mut fill = |range: std::ops::Range<usize>, mut number: u64| {
-        for digit in text.get_mut(range).into_iter().flatten().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-    };
     // None of these is negative in the years that there are.
-    fill(0..4, year.unsigned_abs());
-    fill(5..7, month.unsigned_abs());
-    fill(8..10, day.unsigned_abs());
-    fill(11..13, second / 3_600);
-    fill(14..16, second / 60 % 60);
-    fill(17..19, second % 60);
-    fill(20..29, fraction);
-    out.extend_from_slice(&text);
+    let [y1, y2] = digits(year.unsigned_abs() / 100);
+    let [y3, y4] = digits(year.unsigned_abs() % 100);
+    let [m1, m2] = digits(month.unsigned_abs());
+    let [d1, d2] = digits(day.unsigned_abs());
+    let [h1, h2] = digits(second / 3_600);
+    let [i1, i2] = digits(second / 60 % 60);
+    let [s1, s2] = digits(second % 60);
+    let [_, f1] = digits(fraction / 100_000_000);
+    let [f2, f3] = digits(fraction / 1_000_000 % 100);
+    let [f4, f5] = digits(fraction / 10_000 % 100);
+    let [f6, f7] = digits(fraction / 100 % 100);
+    let [f8, f9] = digits(fraction % 100);
+    out.extend_from_slice(&[
+        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2, b'.',
+        f1, f2, f3, f4, f5, f6, f7, f8, f9, b'Z',
+    ]);
+}
+
+/// The two digits of a number below 100.
+fn digits(number: u64) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years begin with

@@ -96,3 +96,24 @@ fn a_device_is_a_stream() {
     let error = open_file(Path::new("/nonexistent/flows"), TextFormat::Json).err().unwrap();
     assert!(error.to_string().contains("/nonexistent/flows"), "{error}");
 }
+
+#[test]
+fn a_named_pipe_is_a_stream_until_its_reader_ends() {
+    let directory = directory_in_memory();
+    let path = directory.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        // As much as the first batch has.
+        move || {
+            let mut found = vec![0; written(TextFormat::Json, 1).len()];
+            File::open(path).unwrap().read_exact(&mut found).unwrap();
+            found
+        }
+    });
+    let mut sink = open_file(&path, TextFormat::Json).unwrap();
+    sink.write(&batch(1)).unwrap();
+    assert!(reader.join().unwrap() == written(TextFormat::Json, 1));
+    let error = sink.write(&batch(2)).unwrap_err();
+    assert!(matches!(error, SinkError::Closed { .. }), "{error}");
+}
