@@ -172,12 +172,11 @@ impl Capture {
         }
         if self.any {
             self.try_open(ANY, 0)?;
+            self.name_all(&links);
+            return Ok(());
         }
-        for link in &links {
+        for link in links.iter().filter(|link| self.wants(&link.name)).collect::<Vec<_>>() {
             let named = Pattern::Name(link.name.clone());
-            if self.any || !self.wants(&link.name) {
-                continue;
-            }
             if !link.is_up {
                 self.tell(&Arc::from(link.name.as_str()), InterfaceEvent::Down);
             } else if let Err(error) = self.try_open(&link.name, link.index) {
@@ -187,7 +186,6 @@ impl Capture {
                 self.failed(&link.name, &error);
             }
         }
-        self.keep_up(&links, &mut |_| {});
         Ok(())
     }
 
