@@ -30,5 +30,5 @@ pub use log::{BatchLimits, FlowLog};
 pub use output::{FlowOutput, WhenFull};
 #[cfg(feature = "parquet")]
 pub use parquet::{ParquetLimits, ParquetSink};
-pub use sink::{FlowBatch, FlowSink, SinkError};
+pub use sink::{FlowBatch, FlowSink, Refusals, SinkError};
 pub use stream::StreamSink;
