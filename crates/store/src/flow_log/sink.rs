@@ -61,6 +61,16 @@ pub struct Refusals {
     pub reason: String,
 }
 
+#[cfg(feature = "bigquery")]
+impl Refusals {
+    pub(super) fn add(&mut self, reason: &str) {
+        if self.records == 0 {
+            reason.clone_into(&mut self.reason);
+        }
+        self.records += 1;
+    }
+}
+
 /// What can go wrong with a sink: what was being done, on what, why it failed, and what to try. It
 /// never holds a password, a key or a token.
 #[derive(Debug, thiserror::Error)]
