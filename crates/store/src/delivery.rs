@@ -340,6 +340,16 @@ impl<P: Parcel> State<P> {
         self.pass();
     }
 
+    /// Of the parcel that came next, of which `parcel` would be the loss, the recipient leaves out
+    /// `count` for good.
+    fn refuse(&mut self, parcel: Loss, count: u64) {
+        if self.end == End::Reached {
+            return;
+        }
+        let (sightings, inherited) = if parcel.inherited > 0 { (0, count) } else { (count, 0) };
+        self.rejected += Loss { sightings, inherited, ..Loss::default() };
+    }
+
     fn pass(&mut self) {
         if let Err(error) = self.queue.acknowledge() {
             self.note_of_spool(&error);

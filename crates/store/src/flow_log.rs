@@ -3,6 +3,8 @@
 //! What stands in a flow log is defined once, by its [`COLUMNS`]; a [`FlowSink`] is a place where they
 //! can be written.
 
+#[cfg(feature = "bigquery")]
+mod bigquery;
 mod columns;
 mod csv;
 mod direct;
@@ -22,6 +24,8 @@ mod stream;
 mod table;
 mod text;
 
+#[cfg(feature = "bigquery")]
+pub use bigquery::{BigQueryConfig, BigQueryCredentials, BigQueryMode, BigQuerySink};
 pub use columns::{COLUMNS, Column, ColumnType, SCHEMA_VERSION, TcpFlags, Value};
 pub use file::open_file;
 pub use format::TextFormat;
@@ -30,5 +34,5 @@ pub use log::{BatchLimits, FlowLog};
 pub use output::{FlowOutput, WhenFull};
 #[cfg(feature = "parquet")]
 pub use parquet::{ParquetLimits, ParquetSink};
-pub use sink::{FlowBatch, FlowSink, SinkError};
+pub use sink::{FlowBatch, FlowSink, Refusals, SinkError};
 pub use stream::StreamSink;

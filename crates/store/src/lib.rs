@@ -1,6 +1,7 @@
 //! The dependency database: what every probe saw, by host and time, and the joining of the two
 //! ends of a connection into one edge when it is read. And flow logs: [`flow_log`].
 
+mod authorities;
 mod columns;
 mod database;
 mod delivery;

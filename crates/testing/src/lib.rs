@@ -44,5 +44,6 @@ pub use process::{Finished, Running, copy_program, run};
 pub use requirement::shared_folder;
 pub use rustix::process::Signal;
 pub use server::{
-    Dnsmasq, DnsmasqOptions, Nginx, NginxOptions, Paused, PostgreSql, PostgreSqlOptions,
+    BigQuery, BigQueryCall, BigQueryFault, Dnsmasq, DnsmasqOptions, Nginx, NginxOptions, Paused,
+    PostgreSql, PostgreSqlOptions,
 };

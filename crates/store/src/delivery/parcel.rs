@@ -49,6 +49,11 @@ pub(crate) trait Recipient<P>: Send {
         None
     }
 
+    /// How much of the last parcel that it took it left out for good, and why.
+    fn take_refusals(&mut self) -> Option<(u64, String)> {
+        None
+    }
+
     /// How much of what it took is lost if this process ends now.
     fn unfinished(&self) -> u64 {
         0

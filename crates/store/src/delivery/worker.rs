@@ -79,7 +79,14 @@ impl<P: Parcel, R: Recipient<P>> Worker<P, R> {
         }
         self.backoff.reset();
         let is_back = self.failure.take().is_some();
+        let refusals = self.recipient.take_refusals();
         let mut state = self.shared.state();
+        if let Some((count, reason)) = refusals {
+            let unit = P::WORDS.unit;
+            let recipient = &self.shared.recipient;
+            state.note(format!("{recipient} refuses {unit}, which are left out: {reason}"));
+            state.refuse(loss, count);
+        }
         state.delivered(self.recipient.unfinished());
         state.fails = false;
         if is_back {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::sink::{FlowBatch, FlowSink, SinkError};
+use super::sink::{FlowBatch, FlowSink, Refusals, SinkError};
 use crate::{
     Loss,
     delivery::{Account, Backoff, MemoryQueue},
@@ -137,9 +137,20 @@ impl Direct {
             } else if !self.learn(written, now) {
                 return false;
             }
+            self.count_refusals();
             self.queue.acknowledge();
         }
         true
+    }
+
+    /// Counts the records that the sink left out.
+    fn count_refusals(&mut self) {
+        let Refusals { records, reason } = self.sink.take_refusals();
+        if records > 0 {
+            self.rejected += Loss { sightings: records, ..Loss::default() };
+            let target = &self.target;
+            self.note(format!("{target} refuses flow records, which are left out: {reason}"));
+        }
     }
 
     /// Remembers how something went, and returns whether it went well.

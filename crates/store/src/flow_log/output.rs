@@ -11,7 +11,7 @@ use super::{
     direct::Direct,
     encoding,
     ledger::{DropReason, FlowLedger},
-    sink::{FlowBatch, FlowSink, SinkError},
+    sink::{FlowBatch, FlowSink, Refusals, SinkError},
 };
 use crate::{
     Spool, SpoolError,
@@ -260,6 +260,11 @@ impl Recipient<Arc<FlowBatch>> for Box<dyn FlowSink> {
 
     fn interval(&self) -> Option<Duration> {
         Some(Duration::from_secs(1))
+    }
+
+    fn take_refusals(&mut self) -> Option<(u64, String)> {
+        let Refusals { records, reason } = FlowSink::take_refusals(self.as_mut());
+        (records > 0).then_some((records, reason))
     }
 
     fn unfinished(&self) -> u64 {

@@ -21,7 +21,7 @@ pub struct FlowBatch {
 /// A place where flow records can be written.
 pub trait FlowSink: Send {
     /// Writes all of a batch. When this returns, its records are stored, but for those that
-    /// [`FlowSink::unfinished`] counts. On an error none of them is, as far as one can know; the same
+    /// [`FlowSink::unfinished`] and [`FlowSink::take_refusals`] count. On an error none of them is, as far as one can know; the same
     /// batch may be given again.
     ///
     /// This may take as long as a server that doesn't answer does, but not for ever.
@@ -31,6 +31,12 @@ pub trait FlowSink: Send {
     /// cannot be read before it is complete.
     fn unfinished(&self) -> u64 {
         0
+    }
+
+    /// The records that were not taken since this was asked last, of batches whose write succeeded or
+    /// will: they are lost, and nobody else counts them.
+    fn take_refusals(&mut self) -> Refusals {
+        Refusals::default()
     }
 
     /// Does what is to be done from time to time although nothing is written, as completing a file
@@ -43,6 +49,25 @@ pub trait FlowSink: Send {
     /// that. It may be called again after an error.
     fn finish(&mut self) -> Result<(), SinkError> {
         Ok(())
+    }
+}
+
+/// Records that a store did not take, and never will, although it took others of their batches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many.
+    pub records: u64,
+    /// Why, of the first one.
+    pub reason: String,
+}
+
+#[cfg(feature = "bigquery")]
+impl Refusals {
+    pub(super) fn add(&mut self, reason: &str) {
+        if self.records == 0 {
+            reason.clone_into(&mut self.reason);
+        }
+        self.records += 1;
     }
 }
 

@@ -1,10 +1,8 @@
 //! TLS, as libpq's `sslmode` means it.
 
 use std::{
-    fs::File,
     future::Future,
-    io::{self, BufReader},
-    path::{Path, PathBuf},
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,23 +16,18 @@ use tokio_postgres::{
 use tokio_rustls::{
     TlsConnector, client,
     rustls::{
-        CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-        SignatureScheme,
+        CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
         client::{
             WebPkiServerVerifier,
             danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         },
         crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+        pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
 
 use super::fault::Fault;
-use crate::{PostgresUrl, TlsMode};
-
-/// Where distributions keep the authorities that they trust.
-const SYSTEM_AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+use crate::{PostgresUrl, TlsMode, authorities::authorities};
 
 /// Makes the connections of one URL.
 #[derive(Clone)]
@@ -47,7 +40,8 @@ impl Tls {
     pub(super) fn new(url: &PostgresUrl) -> Result<Self, Fault> {
         let provider = Arc::new(ring::default_provider());
         let verified = |checks_name| {
-            let roots = authorities(url.root_certificate.as_deref())?;
+            let roots = authorities(url.root_certificate.as_deref(), "sslrootcert")
+                .map_err(Fault::Setup)?;
             let chain =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                     .build()
@@ -72,30 +66,6 @@ impl Tls {
             .with_no_client_auth();
         Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
     }
-}
-
-fn authorities(file: Option<&Path>) -> Result<RootCertStore, Fault> {
-    let system = || SYSTEM_AUTHORITIES.iter().map(PathBuf::from).find(|file| file.exists());
-    let file = file.map(Path::to_owned).or_else(system).ok_or_else(|| {
-        Fault::Setup("no root certificates are known; name a file with sslrootcert".to_owned())
-    })?;
-    let failed = |reason: String| {
-        Fault::Setup(format!(
-            "the root certificates in {} cannot be used: {reason}",
-            file.display()
-        ))
-    };
-    let reader = BufReader::new(File::open(&file).map_err(|error| failed(error.to_string()))?);
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_reader_iter(reader) {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        // One of a system's many that is not understood does not make the others worthless.
-        let _ = roots.add(certificate);
-    }
-    if roots.is_empty() {
-        return Err(failed("it holds none".to_owned()));
-    }
-    Ok(roots)
 }
 
 /// Checks a server's certificate as far as it was asked for.

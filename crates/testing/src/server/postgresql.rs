@@ -426,7 +426,7 @@ fn id(which: &str) -> u32 {
 }
 
 /// An authority of the folder's own, and a certificate of the server that it signed.
-fn certificates(folder: &Path, name: &str) {
+pub(super) fn certificates(folder: &Path, name: &str) {
     let kind = if name.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
     fs::write(folder.join("extensions"), format!("subjectAltName={kind}:{name}\n"))
         .expect("the folder is ours");

@@ -22,6 +22,9 @@ struct Server {
     /// Each call in so many fails.
     one_in: u64,
     rejects: Option<u64>,
+    /// So many records of the second batch are left out.
+    refuses: u64,
+    refused: u64,
     unfinished: u64,
     finishes: u64,
 }
@@ -51,12 +54,20 @@ impl FlowSink for Sink {
         let is_lost = server.is_away || fails && server.failures.is_multiple_of(2);
         if !is_lost && !server.taken.contains(&batch.sequence) {
             server.taken.push(batch.sequence);
+            if batch.sequence == 2 {
+                server.refused = server.refuses;
+            }
         }
         if server.is_away || fails {
             server.failures += 1;
             return Err(away());
         }
         Ok(())
+    }
+
+    fn take_refusals(&mut self) -> Refusals {
+        let records = std::mem::take(&mut self.server.lock().unwrap().refused);
+        Refusals { records, reason: "no address".to_owned() }
     }
 
     fn unfinished(&self) -> u64 {
@@ -245,6 +256,27 @@ fn what_will_never_be_taken_is_left_out_and_what_follows_is_delivered() {
         let ledger = balanced(&output).to_string();
         assert_eq!(ledger, "9 flow records = 6 stored + 3 dropped (3 rejected)");
         assert!(output.take_notes()[0].contains("no such column"));
+    }
+}
+
+#[test]
+fn records_that_are_left_out_of_a_batch_are_told_and_counted() {
+    let directory = directory_in_memory();
+    for way in 0..3 {
+        let setup = Setup::default();
+        setup.server().refuses = 2;
+        let mut output = match way {
+            0 => setup.in_memory(AMPLE),
+            1 => setup.on_disk(&directory, AMPLE),
+            _ => setup.direct(AMPLE),
+        };
+        (1..=3).for_each(|number| output.submit(&batch(number)));
+        output.finish(LONG);
+        assert_eq!(setup.server().taken, [1, 2, 3]);
+        let ledger = balanced(&output).to_string();
+        assert_eq!(ledger, "9 flow records = 7 stored + 2 dropped (2 rejected)");
+        let told = "sink refuses flow records, which are left out: no address";
+        assert_eq!(output.take_notes(), [told]);
     }
 }
 
