@@ -36,7 +36,7 @@ pub(super) async fn flows(
         wanted.services.iter().partition(|service| service.server.port.number().is_some());
     let (numbered, many) = (Services::new(&numbered), Services::new(&many));
 
-    let mut question = Question::new("flow", bounds);
+    let mut question = Question::new("flow", OF_FLOW, bounds);
     owners.ask(&mut question);
     if !addresses.is_empty() {
         let addresses = question.parameter(&addresses, Type::INET_ARRAY);
@@ -57,7 +57,7 @@ pub(super) async fn listeners(
     wanted: &Selection,
 ) -> Result<Vec<Uuid>, Fault> {
     let owners = Owners::new(wanted);
-    let mut question = Question::new("listener", bounds);
+    let mut question = Question::new("listener", "d.listener_id", bounds);
     owners.ask(&mut question);
     question.answer(transaction).await
 }
@@ -65,6 +65,8 @@ pub(super) async fn listeners(
 /// A statement that finds the rows of a dimension table for which any of several things is true.
 struct Question<'p> {
     table: &'static str,
+    /// The id, and what else tells of a row.
+    columns: &'static str,
     since: Moment,
     /// What the parts refer to.
     with: String,
@@ -73,9 +75,16 @@ struct Question<'p> {
 }
 
 impl<'p> Question<'p> {
-    fn new(table: &'static str, bounds: &Bounds) -> Self {
+    fn new(table: &'static str, columns: &'static str, bounds: &Bounds) -> Self {
         let since = Moment(bounds.first().0.saturating_sub(LAG));
-        Self { table, since, with: String::new(), parts: Vec::new(), parameters: Vec::new() }
+        Self {
+            table,
+            columns,
+            since,
+            with: String::new(),
+            parts: Vec::new(),
+            parameters: Vec::new(),
+        }
     }
 
     /// The number of a parameter; the first one is the time.
@@ -91,9 +100,9 @@ impl<'p> Question<'p> {
 
     /// The same, with rows that are joined.
     fn joined(&mut self, join: &str, condition: &str) {
-        let table = self.table;
+        let (table, columns) = (self.table, self.columns);
         self.parts.push(format!(
-            "SELECT d.{table}_id FROM {table} d {join} WHERE d.last_bucket >= $1 AND {condition}"
+            "SELECT {columns} FROM {table} d {join} WHERE d.last_bucket >= $1 AND {condition}"
         ));
     }
 
@@ -110,17 +119,18 @@ impl<'p> Question<'p> {
                     {client}_address AS client, CASE
                         WHEN {server}_address <<= '127.0.0.0/8' OR {server}_address = '::1'
                         THEN (SELECT host_id FROM namespace n
-                            WHERE n.namespace_id = flow.namespace_id) END AS host
-                 FROM wanted JOIN flow USING (flow_id) WHERE direction = {direction}"
+                            WHERE n.namespace_id = wanted.namespace_id) END AS host
+                 FROM wanted WHERE direction = {direction}"
             )
         });
         self.with = format!(
             "WITH wanted AS MATERIALIZED ({wanted}), services AS MATERIALIZED ({}) ",
             services.join(" UNION ")
         );
+        self.columns = "d.flow_id";
         self.parts.push("SELECT flow_id FROM wanted".to_owned());
         self.of_services("services", "= s.port");
-        self.of_services("services", "IS NULL");
+        self.of_services("services", "IS NULL AND s.port IS NULL");
     }
 
     /// Adds the flows of the services in `table`; `port` is what holds of their port.
@@ -152,6 +162,10 @@ impl<'p> Question<'p> {
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 }
+
+/// What a flow's service is known by.
+const OF_FLOW: &str = "d.flow_id, d.namespace_id, d.protocol, d.direction, d.local_address,
+    d.local_port, d.peer_address, d.peer_port";
 
 /// Which of a flow's ends is which, by its direction.
 #[derive(Clone, Copy)]
