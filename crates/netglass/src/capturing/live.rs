@@ -1,6 +1,7 @@
 //! Packets from interfaces.
 
 use std::{
+    fmt::Write as _,
     net::SocketAddr,
     time::{Duration, SystemTime},
 };
@@ -234,7 +235,8 @@ fn account(interface: &Interface) -> String {
         (statistics.interruptions, "times down or gone"),
     ] {
         if count > 0 {
-            account.push_str(&format!("; {count} {what}"));
+            // Writing to a String cannot fail.
+            let _ = write!(account, "; {count} {what}");
         }
     }
     account
