@@ -8,6 +8,7 @@ use std::{
 
 use netglass_flow::Usage;
 use netglass_model::printable;
+use netglass_store::flow_log::FlowOutput;
 use serde::Serialize;
 
 use super::{
@@ -68,7 +69,7 @@ impl Reporter {
             self.tell_rates(conversations, now);
         }
         let outputs = conversations.log().outputs();
-        if !outputs.is_empty() && outputs.iter().all(|output| output.is_closed()) {
+        if !outputs.is_empty() && outputs.iter().all(FlowOutput::is_closed) {
             return false;
         }
         loop {
@@ -149,8 +150,7 @@ impl Reporter {
         let bits = (ledger.bytes - self.bytes) as f64 * 8.0 / seconds;
         (self.last, self.packets, self.bytes) = (now, ledger.seen(), ledger.bytes);
         let Usage { flows, evicted, .. } = conversations.usage();
-        let waiting: u64 =
-            conversations.log().outputs().iter().map(|output| output.waiting()).sum();
+        let waiting: u64 = conversations.log().outputs().iter().map(FlowOutput::waiting).sum();
         if self.format == ReportFormat::Json {
             let rest = RatesObject {
                 packets_per_second: packets.round(),
