@@ -12,9 +12,8 @@ mod packet_file;
 mod progress;
 mod report;
 
-use std::time::Duration;
-
 use netglass_kernel::Needs;
+use netglass_store::flow_log::WhenFull;
 
 pub(crate) use self::{
     arguments::{FlowArguments, InputArguments, ReportArguments},
@@ -23,9 +22,6 @@ pub(crate) use self::{
 };
 use self::{conversations::Conversations, files::Files, packet_file::PacketFile, report::Reporter};
 use crate::probing::{RegisteredSignals, drop_privileges};
-
-/// How long the end waits for an output that fails.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What packets go to, and who tells how that goes.
 struct Work {
@@ -46,23 +42,25 @@ pub(crate) fn run(
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;
     let packets = packets.open(&input.files)?;
+    // Before there is anything to capture, which would be lost while a server is asked.
+    let mut prepared = outputs.open()?;
     let mut source = Source::open(input, flows)?;
-    let log = outputs.open()?;
-    let kept = source.drop_privileges(packets.is_some() || outputs.makes_files());
+    let foreign_files = packets.is_some() || prepared.needs_foreign_files;
+    let kept = source.drop_privileges(foreign_files);
+    let notes: Vec<_> = prepared.notes.drain(..).chain(kept).collect();
+    let log = prepared.start(source.when_full())?;
     let signals = signals.listen()?;
     let mut work = Work {
         conversations: Conversations::new(flows.settings(), flows.tunnels(), log),
         packets,
         reporter: Reporter::new(report, signals),
     };
-    if let Some(kept) = kept {
-        work.reporter.tell(&kept);
-    }
-    let captured = source.run(&mut work);
-    let logged = outputs::finish(work.conversations.log_mut(), PATIENCE);
-    for note in work.conversations.log_mut().take_notes() {
+    for note in notes {
         work.reporter.tell(&note);
     }
+    let captured = source.run(&mut work);
+    let Work { conversations, reporter, .. } = &mut work;
+    let logged = outputs::finish(conversations, reporter, outputs.drain_timeout());
     work.reporter.tell_ledger(&work.conversations);
     captured.and(logged)
 }
@@ -89,6 +87,15 @@ impl Source {
                 .to_owned(),
         )
         .into())
+    }
+
+    /// What becomes of conversations where there is no room for more: a file waits.
+    fn when_full(&self) -> WhenFull {
+        match self {
+            Self::Files(_) => WhenFull::Wait,
+            #[cfg(feature = "capture")]
+            Self::Live(_) => WhenFull::DropOldest,
+        }
     }
 
     /// Gives up privileges that are not needed any more. What could not be given up is returned.

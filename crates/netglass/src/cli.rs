@@ -9,12 +9,7 @@ use std::{
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{
-    config,
-    database::{DatabaseArguments, hide_password},
-    usage::UsageError,
-    verbs,
-};
+use crate::{config, database::DatabaseArguments, secrets, usage::UsageError, verbs};
 
 /// Shows who talks to whom on this host, and on a fleet of hosts.
 #[derive(Debug, Parser)]
@@ -62,7 +57,7 @@ pub(crate) enum Verb {
     Up(verbs::up::Arguments),
     Look(verbs::look::Arguments),
     Diff(verbs::diff::Arguments),
-    Capture(verbs::capture::Arguments),
+    Capture(Box<verbs::capture::Arguments>),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -73,7 +68,7 @@ pub(crate) enum Verb {
 
 /// Runs the program with its arguments, the program's name first.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
-    if let Err(error) = hide_password(&arguments) {
+    if let Err(error) = secrets::hide(&arguments) {
         return end(Err(error));
     }
     let cli = match parse(arguments) {

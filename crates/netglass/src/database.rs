@@ -1,12 +1,9 @@
 //! Where the dependency database is, and how it is opened: the same for every verb.
 
 use std::{
-    env,
-    ffi::OsString,
     fs::{self, Metadata},
-    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -19,7 +16,7 @@ use crate::{bytes::parse_bytes, config::user_directory, time::parse_duration, us
 const SYSTEM_SPOOL: &str = "/var/lib/netglass/spool";
 const MIN_SPOOL_LIMIT: u64 = 1 << 20;
 /// The environment variable that names the database.
-const VARIABLE: &str = "NETGLASS_DB";
+pub(crate) const VARIABLE: &str = "NETGLASS_DB";
 
 const SYSTEM_DATABASE: &str = "/var/lib/netglass/netglass.db";
 
@@ -78,7 +75,8 @@ pub(crate) struct StorageArguments {
     spool_limit: u64,
 }
 
-fn parse_spool_limit(text: &str) -> Result<u64, String> {
+/// A limit of a spool in bytes, for clap.
+pub(crate) fn parse_spool_limit(text: &str) -> Result<u64, String> {
     match parse_bytes(text)? {
         ..MIN_SPOOL_LIMIT => Err("there must be room for 1MiB at least".to_owned()),
         limit => Ok(limit),
@@ -158,54 +156,8 @@ impl DatabaseArguments {
     }
 }
 
-/// Starts the program anew without the password that stands in its arguments, where everybody can
-/// read it (`ps`): the URL goes into the environment, which only its user can read.
-///
-/// Returns where there is none, or with the reason why it cannot be done.
-pub(crate) fn hide_password(arguments: &[OsString]) -> anyhow::Result<()> {
-    let Some((url, others)) = take_password(arguments) else { return Ok(()) };
-    let (name, rest) = others.split_first().context("the program has no name")?;
-    let program = env::current_exe().context("finding the program's own file")?;
-    let error = Command::new(program).arg0(name).args(rest).env(VARIABLE, url).exec();
-    Err(error).context(
-        "taking the password in --db out of sight failed; give it in PGPASSWORD or a file named by \
-         --db-password-file instead",
-    )
-}
-
-/// The URL with a password that `--db` names, and the arguments without it.
-fn take_password(arguments: &[OsString]) -> Option<(String, Vec<OsString>)> {
-    let mut found = None;
-    let mut others = Vec::with_capacity(arguments.len());
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        if argument == "--" {
-            others.push(argument.clone());
-            others.extend(rest.cloned());
-            break;
-        }
-        let value = match argument.to_str() {
-            Some("--db") => rest.next().and_then(|value| value.to_str()),
-            Some(text) => text.strip_prefix("--db="),
-            None => None,
-        };
-        match value.map(|value| (value, value.parse())) {
-            Some((value, Ok(DatabaseUrl::Postgres(url))))
-                if url.password().is_some() && found.is_none() =>
-            {
-                found = Some(value.to_owned());
-            }
-            // Not ours, or given twice, which is refused at once.
-            Some((value, _)) if argument == "--db" => {
-                others.extend([argument.clone(), value.into()]);
-            }
-            _ => others.push(argument.clone()),
-        }
-    }
-    Some((found?, others))
-}
-
-fn is_foreign(file: &Path) -> bool {
+/// Whether it takes more than this user's own rights to write to a file, or to make it anew.
+pub(crate) fn is_foreign(file: &Path) -> bool {
     let user = rustix::process::geteuid().as_raw();
     // Who owns it has the rights of its owner, and no others.
     let is_ours = |metadata: &Metadata, rights: u32| {
@@ -240,28 +192,6 @@ mod tests {
 
     fn set_mode(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    #[test]
-    fn a_password_is_taken_out_of_the_arguments() {
-        let taken = |line: &str| {
-            let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
-            let (url, others) = take_password(&arguments)?;
-            let others: Vec<_> = others.iter().map(|it| it.to_str().unwrap()).collect();
-            Some((url, others.join(" ")))
-        };
-        let url = "postgres://u:p@h/n".to_owned();
-        for (line, others) in [
-            ("netglass --db postgres://u:p@h/n look", Some("netglass look")),
-            ("netglass look --db=postgres://u:p@h/n -d 3", Some("netglass look -d 3")),
-            ("netglass --db postgres://u@h/n look", None),
-            ("netglass --db a.db look", None),
-            ("netglass look --db", None),
-            ("netglass look -- --db postgres://u:p@h/n", None),
-        ] {
-            let expected = others.map(|others| (url.clone(), others.to_owned()));
-            assert_eq!(taken(line), expected, "{line}");
-        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod output;
 mod probing;
 mod query;
 mod screen;
+mod secrets;
 mod time;
 mod tree;
 mod usage;

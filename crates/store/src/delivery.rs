@@ -155,13 +155,12 @@ impl<P: Parcel> Carrier<P> {
         appended
     }
 
-    /// Waits until nothing would have to make way in memory for so much. It does not wait for a
-    /// recipient that fails.
+    /// Waits until nothing would have to make way for so much. It does not wait for a recipient that
+    /// fails.
     pub(crate) fn wait_for_room(&self, count: u64) {
         let state = self.shared.state();
-        let is_to_wait = |state: &mut State<P>| match &state.queue {
-            Queue::Memory(queue) => !state.fails && !state.has_ended() && !queue.has_room(count),
-            Queue::Disk(_) => false,
+        let is_to_wait = |state: &mut State<P>| {
+            !state.fails && !state.has_ended() && !state.queue.has_room(count)
         };
         drop(self.shared.changed.wait_while(state, is_to_wait));
     }
@@ -172,6 +171,11 @@ impl<P: Parcel> Carrier<P> {
             Queue::Disk(spool) => spool.usage(),
             Queue::Memory(_) => SpoolUsage::default(),
         }
+    }
+
+    /// How many parcels wait, those of earlier processes included.
+    pub(crate) fn waiting_parcels(&self) -> u64 {
+        self.shared.state().queue.parcels()
     }
 
     /// What became of all that was submitted.

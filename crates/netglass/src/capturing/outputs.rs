@@ -1,5 +1,9 @@
 //! Where conversations are logged.
 
+mod bigquery;
+mod drain;
+mod remote;
+
 use std::{
     io::{self, IsTerminal as _},
     path::PathBuf,
@@ -7,24 +11,29 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use netglass_store::flow_log::{
-    BatchLimits, FlowLog, FlowOutput, StreamSink, TextFormat, open_file,
+    BatchLimits, FlowLog, FlowOutput, StreamSink, TextFormat, WhenFull, open_file,
 };
 #[cfg(feature = "parquet")]
 use netglass_store::flow_log::{ParquetLimits, ParquetSink};
 
+pub(super) use self::drain::finish;
+use self::{
+    bigquery::BigQueryArguments,
+    remote::{Remote, RemoteArguments},
+};
 use crate::{bytes::parse_bytes, time::parse_duration, usage::UsageError};
 
 /// Where conversations are logged, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {
-    /// Where conversations are logged: stdout, file:PATH (appended to) or parquet:DIRECTORY; several
-    /// may be named, and one that fails does not stop the others
     #[arg(short, long = "output", env = "NETGLASS_OUTPUT", value_name = "OUTPUT")]
     #[arg(value_delimiter = ',', default_value = "stdout")]
+    #[arg(help = "\
+        Where conversations are logged: stdout, file:PATH (appended to), parquet:DIRECTORY or \
+        bigquery; several may be named, and one that fails does not stop the others")]
     outputs: Vec<Output>,
 
     /// Format of standard output, which is a table on a terminal and json elsewhere by default, and of
@@ -56,6 +65,28 @@ pub(crate) struct OutputArguments {
     #[arg(long, env = "NETGLASS_PARQUET_INTERVAL", value_name = "DURATION", default_value = "5m")]
     #[arg(value_parser = parse_duration)]
     parquet_interval: Duration,
+
+    #[command(flatten)]
+    bigquery: BigQueryArguments,
+
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+/// Outputs that are open; no thread is started for them yet.
+pub(super) struct Prepared {
+    limits: BatchLimits,
+    queue_limit: u64,
+    outputs: Vec<PreparedOutput>,
+    /// Whether it may take more than this user's own rights to write what comes later.
+    pub(super) needs_foreign_files: bool,
+    /// What the user should know.
+    pub(super) notes: Vec<String>,
+}
+
+enum PreparedOutput {
+    Direct(FlowOutput),
+    Remote(Box<Remote>),
 }
 
 /// A format of text.
@@ -74,6 +105,7 @@ enum Output {
     Stdout,
     File(PathBuf),
     Parquet(PathBuf),
+    BigQuery,
 }
 
 impl FromStr for Output {
@@ -82,33 +114,49 @@ impl FromStr for Output {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "stdout" => Ok(Self::Stdout),
+            None if text == "bigquery" => Ok(Self::BigQuery),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("parquet", path)) if !path.is_empty() => Ok(Self::Parquet(path.into())),
-            _ => Err("give stdout, file:PATH or parquet:DIRECTORY".to_owned()),
+            _ => Err("give stdout, file:PATH, parquet:DIRECTORY or bigquery".to_owned()),
         }
     }
 }
 
 impl OutputArguments {
-    /// Opens all of them.
-    pub(super) fn open(&self) -> anyhow::Result<FlowLog> {
-        let mut outputs = Vec::with_capacity(self.outputs.len());
+    /// Opens all of them, as far as it takes privileges or may fail.
+    pub(super) fn open(&self) -> anyhow::Result<Prepared> {
+        let mut prepared = Prepared {
+            limits: BatchLimits {
+                records: usize::try_from(self.batch_size).unwrap_or(usize::MAX),
+                age: self.batch_interval,
+            },
+            queue_limit: self.queue_limit,
+            outputs: Vec::with_capacity(self.outputs.len()),
+            needs_foreign_files: false,
+            notes: Vec::new(),
+        };
         for (index, output) in self.outputs.iter().enumerate() {
             if self.outputs.iter().take(index).any(|earlier| earlier == output) {
                 return Err(UsageError(format!("--output names {} twice", output.name())).into());
             }
-            outputs.push(self.open_one(output)?);
+            let mut opened = self.open_one(output)?;
+            // Parquet files are made one after the other.
+            prepared.needs_foreign_files |= matches!(output, Output::Parquet(_));
+            if let PreparedOutput::Remote(remote) = &mut opened {
+                prepared.needs_foreign_files |= remote.needs_foreign_files();
+                prepared.notes.extend(remote.prepare()?);
+            }
+            prepared.outputs.push(opened);
         }
-        let records = usize::try_from(self.batch_size).unwrap_or(usize::MAX);
-        Ok(FlowLog::new(BatchLimits { records, age: self.batch_interval }, outputs))
+        Ok(prepared)
     }
 
-    /// Whether files are made later, too.
-    pub(super) fn makes_files(&self) -> bool {
-        self.outputs.iter().any(|output| matches!(output, Output::Parquet(_)))
+    /// How long the end waits for an output that takes nothing.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.remote.drain_timeout
     }
 
-    fn open_one(&self, output: &Output) -> anyhow::Result<FlowOutput> {
+    fn open_one(&self, output: &Output) -> anyhow::Result<PreparedOutput> {
         let sink = match output {
             Output::Stdout => {
                 let stdout = io::stdout();
@@ -136,8 +184,26 @@ impl OutputArguments {
                 )
                 .into());
             }
+            Output::BigQuery => {
+                let remote = self.bigquery.open(&self.remote)?;
+                return Ok(PreparedOutput::Remote(Box::new(remote)));
+            }
         };
-        Ok(FlowOutput::direct(sink, output.name(), self.queue_limit))
+        let output = FlowOutput::direct(sink, output.name(), self.queue_limit);
+        Ok(PreparedOutput::Direct(output))
+    }
+}
+
+impl Prepared {
+    /// Starts those that need a thread, with the privileges that there are. `when_full` says whether
+    /// whoever brings conversations can wait.
+    pub(super) fn start(self, when_full: WhenFull) -> anyhow::Result<FlowLog> {
+        let start = |output| match output {
+            PreparedOutput::Direct(output) => Ok(output),
+            PreparedOutput::Remote(remote) => remote.start(self.queue_limit, when_full),
+        };
+        let outputs: anyhow::Result<_> = self.outputs.into_iter().map(start).collect();
+        Ok(FlowLog::new(self.limits, outputs?))
     }
 }
 
@@ -147,34 +213,19 @@ impl Output {
         match self {
             Self::Stdout => "standard output".to_owned(),
             Self::File(path) | Self::Parquet(path) => path.display().to_string(),
+            Self::BigQuery => "bigquery".to_owned(),
         }
     }
 }
 
 fn text_format(format: Option<FlowFormat>, is_terminal: bool) -> TextFormat {
     match format {
-        Some(FlowFormat::Json) => TextFormat::Json,
         Some(FlowFormat::Csv) if is_terminal => TextFormat::CsvForTerminal,
         Some(FlowFormat::Csv) => TextFormat::Csv,
         Some(FlowFormat::Table) => TextFormat::Table,
         None if is_terminal => TextFormat::Table,
-        None => TextFormat::Json,
+        Some(FlowFormat::Json) | None => TextFormat::Json,
     }
-}
-
-/// Ends a log, and returns an error if something could not be stored that should have been.
-pub(super) fn finish(log: &mut FlowLog, patience: Duration) -> anyhow::Result<()> {
-    log.finish(patience);
-    let failed: Vec<_> = (log.outputs().iter())
-        // Whoever reads as much as he wants and then goes has got what he wanted.
-        .filter(|output| !output.is_closed())
-        .filter(|output| output.ledger().stored < output.ledger().records)
-        .map(|output| format!("{}: {}", output.target(), output.ledger()))
-        .collect();
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(anyhow::anyhow!(failed.join("; "))).context("not everything was logged")
 }
 
 #[cfg(test)]
@@ -186,6 +237,7 @@ mod tests {
         assert_eq!("stdout".parse(), Ok(Output::Stdout));
         assert_eq!("file:a:b".parse(), Ok(Output::File("a:b".into())));
         assert_eq!("parquet:/srv/flows".parse(), Ok(Output::Parquet("/srv/flows".into())));
+        assert_eq!("bigquery".parse(), Ok(Output::BigQuery));
         for text in ["", "file", "file:", "flows.json", "stdout:x", "kafka:topic"] {
             assert!(text.parse::<Output>().unwrap_err().contains("file:PATH"), "{text}");
         }

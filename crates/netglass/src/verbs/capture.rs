@@ -20,6 +20,7 @@ Examples:
   netglass capture -r day.pcap.gz --format csv         of a file, for a spreadsheet
   tcpdump -w - | netglass capture -r -                 of what another program captures
   netglass capture -i eth0 --output parquet:/srv/flows --output stdout
+  netglass capture -i eth0 --output bigquery --bq-project-id my-project --bq-dataset netglass
   netglass capture -i eth0 -w all.pcapng -C 100 -W 10  packets too, each with its process")]
 pub(crate) struct Arguments {
     #[command(flatten)]

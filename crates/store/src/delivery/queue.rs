@@ -102,11 +102,29 @@ impl<P: Clone> Queue<P> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing has to make way for so much. There is always room for one.
+    pub(crate) fn has_room(&self, count: u64) -> bool {
         match self {
-            Self::Disk(spool) => spool.usage().flushes == 0,
-            Self::Memory(queue) => queue.waiting().0 == 0,
+            // How many bytes it will be is not known yet. Half of the spool is far more than a
+            // parcel should be.
+            Self::Disk(spool) => {
+                let usage = spool.usage();
+                usage.flushes == 0 || usage.bytes <= usage.limit / 2
+            }
+            Self::Memory(queue) => queue.has_room(count),
         }
+    }
+
+    /// How many wait.
+    pub(crate) fn parcels(&self) -> u64 {
+        match self {
+            Self::Disk(spool) => spool.usage().flushes,
+            Self::Memory(queue) => queue.waiting().0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parcels() == 0
     }
 
     pub(crate) fn take_losses(&mut self) -> Losses {

@@ -84,6 +84,10 @@ impl Direct {
         self.is_closed
     }
 
+    pub(super) fn waiting_batches(&self) -> u64 {
+        self.queue.waiting().0
+    }
+
     pub(super) fn account(&self) -> Account {
         Account {
             waiting: self.queue.waiting().1,

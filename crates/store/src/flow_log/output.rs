@@ -18,7 +18,7 @@ use crate::{
     delivery::{Account, Backoff, Carrier, Failure, MemoryQueue, Parcel, Queue, Recipient, Words},
 };
 
-/// What happens where a queue in memory is full.
+/// What happens where a queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
     /// Whoever brings more waits, unless the sink fails: then the oldest make way. For captures that
@@ -78,8 +78,13 @@ impl FlowOutput {
 
     /// Over a spool on disk, to a sink that may be away: what is there when the process ends is
     /// delivered by the next one. This starts a thread, with the privileges of the one that calls.
-    pub fn spooled(sink: Box<dyn FlowSink>, target: String, spool: Spool) -> io::Result<Self> {
-        Self::carried(sink, target, Queue::Disk(spool), WhenFull::DropOldest, backoff())
+    pub fn spooled(
+        sink: Box<dyn FlowSink>,
+        target: String,
+        spool: Spool,
+        when_full: WhenFull,
+    ) -> io::Result<Self> {
+        Self::carried(sink, target, Queue::Disk(spool), when_full, backoff())
     }
 
     pub(super) fn carried(
@@ -145,6 +150,15 @@ impl FlowOutput {
     #[must_use]
     pub fn waiting(&self) -> u64 {
         self.account().waiting
+    }
+
+    /// How many batches wait, in memory or on disk, those of earlier runs included.
+    #[must_use]
+    pub fn waiting_batches(&self) -> u64 {
+        match &self.way {
+            Way::Direct(direct) => direct.waiting_batches(),
+            Way::Carried { carrier, .. } => carrier.waiting_parcels(),
+        }
     }
 
     /// What became of all records so far.

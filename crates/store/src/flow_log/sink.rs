@@ -1,6 +1,6 @@
 //! What a place is where flow records can be written.
 
-use std::io;
+use std::{io, time::Duration};
 
 use netglass_model::FlowRecord;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,13 @@ pub struct FlowBatch {
 
 /// A place where flow records can be written.
 pub trait FlowSink: Send {
+    /// Finds out within `patience` whether anything can be written, and makes what is missing for it.
+    /// For whoever wants to know that at the start; without, the first write does it.
+    fn prepare(&mut self, patience: Duration) -> Result<(), SinkError> {
+        let _ = patience;
+        Ok(())
+    }
+
     /// Writes all of a batch. When this returns, its records are stored, but for those that
     /// [`FlowSink::unfinished`] and [`FlowSink::take_refusals`] count. On an error none of them is, as far as one can know; the same
     /// batch may be given again.

@@ -22,7 +22,7 @@ pub enum SpoolError {
 
     /// Another probe uses it.
     #[error(
-        "cannot use the spool {}: another probe uses it; stop that one, or name another directory \
+        "cannot use the spool {}: another netglass uses it; stop that one, or name another directory \
          with --spool-dir",
         directory.display()
     )]

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use super::fault::Fault;
-use crate::Password;
+use crate::{Password, flow_log::SinkError};
 
 /// The longest name of a dataset or table.
 const LONGEST_NAME: usize = 1024;
@@ -57,8 +57,19 @@ impl BigQueryConfig {
         }
     }
 
-    /// Whether the names are such as BigQuery knows: they become parts of URLs.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    /// What messages call the table.
+    #[must_use]
+    pub fn target(&self) -> String {
+        format!("the BigQuery table {self}")
+    }
+
+    /// Fails unless the names are such as BigQuery knows: then they can be parts of URLs and paths.
+    pub fn check(&self) -> Result<(), SinkError> {
+        // Names that are none are not shown as they are.
+        self.check_names().map_err(|fault| fault.into_error("open", "a table of BigQuery"))
+    }
+
+    fn check_names(&self) -> Result<(), Fault> {
         for (what, name, more, option) in [
             ("project id", &self.project, "_-.:", "--bq-project-id"),
             ("dataset", &self.dataset, "_", "--bq-dataset"),
@@ -141,7 +152,7 @@ mod tests {
             table: table.to_owned(),
             ..BigQueryConfig::new(project, dataset)
         };
-        assert_eq!(config("example.com:a-1", "d_1", "flow-logs").check(), Ok(()));
+        assert_eq!(config("example.com:a-1", "d_1", "flow-logs").check_names(), Ok(()));
         for (config, option) in [
             (config("a/b", "d", "t"), "--bq-project-id"),
             (config("a", "d?x", "t"), "--bq-dataset"),
@@ -149,7 +160,7 @@ mod tests {
             (config("a", "d", ""), "--bq-table"),
             (config("a", "d", "t&x=y\r\n"), "--bq-table"),
         ] {
-            let error = config.check().unwrap_err().into_error("open", "x").to_string();
+            let error = config.check().unwrap_err().to_string();
             assert!(error.contains(option), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }

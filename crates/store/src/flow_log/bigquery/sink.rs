@@ -1,6 +1,11 @@
 //! The sink: what it does on the thread of whoever writes.
 
-use tokio::runtime::{Builder, Runtime};
+use std::time::Duration;
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 
 use super::{
     config::{BigQueryConfig, BigQueryMode},
@@ -40,8 +45,8 @@ enum Writer {
 }
 
 impl BigQuerySink {
-    /// Makes ready what does not need a server. The table is looked at, or made, by the first write
-    /// or by [`BigQuerySink::prepare`].
+    /// Makes ready what does not need a server: finds the credentials, and reads the journal. The
+    /// table is looked at, or made, by the first write or by [`FlowSink::prepare`].
     pub fn open(config: BigQueryConfig) -> Result<Self, SinkError> {
         Self::open_in(config, &Surroundings::of_process())
     }
@@ -50,12 +55,12 @@ impl BigQuerySink {
         config: BigQueryConfig,
         surroundings: &Surroundings,
     ) -> Result<Self, SinkError> {
-        let target = target(&config);
+        config.check()?;
+        let target = config.target();
         Self::try_open(config, surroundings).map_err(|fault| fault.into_error("open", &target))
     }
 
     fn try_open(config: BigQueryConfig, surroundings: &Surroundings) -> Result<Self, Fault> {
-        config.check()?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -82,13 +87,16 @@ impl BigQuerySink {
         Ok(Self { config, rest, tokens, writer, is_ready: false, refusals, runtime })
     }
 
-    /// Sees to it that the table is there and has every column: makes it, or adds columns. For whoever
-    /// wants to know at the start whether rows can be written.
-    pub fn prepare(&mut self) -> Result<(), SinkError> {
+    /// Sees to it that the table is there and has every column: makes it, or adds columns.
+    fn make_ready(&mut self) -> Result<(), SinkError> {
         let Self { config, rest, tokens, runtime, .. } = self;
         let ready = runtime.block_on(table::ensure(rest, tokens, config));
+        self.learn(ready)
+    }
+
+    fn learn(&mut self, ready: Result<(), Fault>) -> Result<(), SinkError> {
         self.is_ready = ready.is_ok();
-        ready.map_err(|fault| fault.into_error("prepare", &target(&self.config)))
+        ready.map_err(|fault| fault.into_error("prepare", &self.config.target()))
     }
 
     fn try_write(&mut self, batch: &FlowBatch) -> Result<(), Fault> {
@@ -103,18 +111,27 @@ impl BigQuerySink {
 }
 
 impl FlowSink for BigQuerySink {
+    fn prepare(&mut self, patience: Duration) -> Result<(), SinkError> {
+        let Self { config, rest, tokens, runtime, .. } = self;
+        let ready = runtime.block_on(async {
+            let ready = timeout(patience, table::ensure(rest, tokens, config));
+            ready.await.unwrap_or(Err(Fault::Silent))
+        });
+        self.learn(ready)
+    }
+
     fn take_refusals(&mut self) -> Refusals {
         std::mem::take(&mut self.refusals)
     }
 
     fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError> {
         if !self.is_ready {
-            self.prepare()?;
+            self.make_ready()?;
         }
         let mut written = self.try_write(batch);
         // Somebody took the table away, or one of its columns.
         if let Err(Fault::Missing(_) | Fault::Conflict(_)) = &written {
-            self.prepare()?;
+            self.make_ready()?;
             written = self.try_write(batch).map_err(|fault| match fault {
                 Fault::Missing(reason) | Fault::Conflict(reason) => {
                     Fault::Busy(format!("the table is new, and cannot be written yet: {reason}"))
@@ -122,10 +139,6 @@ impl FlowSink for BigQuerySink {
                 fault => fault,
             });
         }
-        written.map_err(|fault| fault.into_error("write flows to", &target(&self.config)))
+        written.map_err(|fault| fault.into_error("write flows to", &self.config.target()))
     }
-}
-
-fn target(config: &BigQueryConfig) -> String {
-    format!("the BigQuery table {config}")
 }

@@ -282,28 +282,32 @@ fn records_that_are_left_out_of_a_batch_are_told_and_counted() {
 
 #[test]
 fn who_can_wait_does_unless_the_sink_fails() {
-    let setup = Setup::default();
-    let (waits, waiting) = mpsc::channel();
-    let (hold, word) = mpsc::channel();
-    let sink = Sink { server: Arc::clone(&setup.server), held: Some((waits, word)) };
-    let queue = Queue::Memory(MemoryQueue::new(3));
-    let target = "sink".to_owned();
-    let mut output =
-        FlowOutput::carried(Box::new(sink), target, queue, WhenFull::Wait, impatient()).unwrap();
-    let release = std::thread::spawn(move || {
-        while waiting.recv().is_ok() {
-            // The test may have ended.
-            let _ = hold.send(());
-        }
-    });
-    (1..=20).for_each(|number| output.submit(&batch(number)));
-    setup.server().is_away = true;
-    (21..=40).for_each(|number| output.submit(&batch(number)));
-    output.finish(Duration::from_millis(1));
-    let ledger = balanced(&output);
-    assert!(ledger.stored >= 18 * 3 && ledger.dropped_total() >= 15 * 3, "{ledger}");
-    drop(output);
-    release.join().unwrap();
+    let directory = directory_in_memory();
+    let spool = FlowOutput::open_spool(directory.path(), 8192).unwrap();
+    for queue in [Queue::Memory(MemoryQueue::new(3)), Queue::Disk(spool)] {
+        let setup = Setup::default();
+        let (waits, waiting) = mpsc::channel();
+        let (hold, word) = mpsc::channel();
+        let sink = Sink { server: Arc::clone(&setup.server), held: Some((waits, word)) };
+        let target = "sink".to_owned();
+        let mut output =
+            FlowOutput::carried(Box::new(sink), target, queue, WhenFull::Wait, impatient())
+                .unwrap();
+        let release = std::thread::spawn(move || {
+            while waiting.recv().is_ok() {
+                // The test may have ended.
+                let _ = hold.send(());
+            }
+        });
+        (1..=100).for_each(|number| output.submit(&batch(number)));
+        assert_eq!(balanced(&output).dropped_total(), 0);
+        setup.server().is_away = true;
+        (101..=200).for_each(|number| output.submit(&batch(number)));
+        output.finish(Duration::from_millis(1));
+        assert!(balanced(&output).dropped_total() > 0, "nobody waits for ever");
+        drop(output);
+        release.join().unwrap();
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     super::{
         BigQueryConfig, BigQueryCredentials, BigQueryMode, BigQuerySink, credentials::Surroundings,
     },
-    support::{TABLE, config, ids, open, records, stored_ids},
+    support::{PATIENCE, TABLE, config, ids, open, records, stored_ids},
 };
 use crate::{
     Password,
@@ -125,7 +125,7 @@ fn no_secret_shows_in_what_goes_wrong() {
             ..config(&server, BigQueryMode::StorageWrite)
         };
         shown.push(format!("{config:?}"));
-        let opened = BigQuerySink::open(config).and_then(|mut sink| sink.prepare());
+        let opened = BigQuerySink::open(config).and_then(|mut sink| sink.prepare(PATIENCE));
         let error = opened.unwrap_err();
         assert!(error.is_lasting());
         shown.push(format!("{error} {error:?}"));

@@ -1,5 +1,7 @@
 //! What the tests of the sink share.
 
+use std::time::Duration;
+
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_testing::BigQuery;
 use uuid::Uuid;
@@ -14,6 +16,9 @@ use crate::{
 
 /// The table that is written to where nothing else is said.
 pub(super) const TABLE: &str = "flow_logs";
+
+/// Longer than a busy machine takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn config(server: &BigQuery, mode: BigQueryMode) -> BigQueryConfig {
     BigQueryConfig {

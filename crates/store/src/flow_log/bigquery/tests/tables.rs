@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{BigQueryMode, BigQuerySink},
-    support::{TABLE, config, ids, open, records, stored_ids},
+    support::{PATIENCE, TABLE, config, ids, open, records, stored_ids},
 };
 use crate::flow_log::{COLUMNS, FlowSink as _, fixtures::batch};
 
@@ -17,7 +17,7 @@ fn fields(server: &BigQuery) -> Vec<Value> {
 fn a_table_that_is_missing_is_made_by_day_and_address() {
     require!(command("openssl"));
     let server = BigQuery::start();
-    open(&server, BigQueryMode::StorageWrite).prepare().unwrap();
+    open(&server, BigQueryMode::StorageWrite).prepare(PATIENCE).unwrap();
     let table = server.table(TABLE).unwrap();
     assert_eq!(table["timePartitioning"], json!({ "type": "DAY", "field": "first_seen_at" }));
     assert_eq!(table["clustering"], json!({ "fields": ["src_addr", "dst_addr"] }));
@@ -49,7 +49,7 @@ fn a_table_that_is_missing_is_made_by_day_and_address() {
         ]
     );
     // It fits what made it.
-    open(&server, BigQueryMode::InsertAll).prepare().unwrap();
+    open(&server, BigQueryMode::InsertAll).prepare(PATIENCE).unwrap();
     assert_eq!(server.calls(BigQueryCall::PatchTable), 0);
     assert_eq!(server.violations(), [] as [String; 0]);
 }
@@ -70,7 +70,7 @@ fn a_table_of_somebody_elses_is_given_what_it_lacks() {
         // Somebody else changes it between our look and our change.
         server.fail(BigQueryCall::PatchTable, BigQueryFault::UnavailableAfter);
         let mut sink = open(&server, mode);
-        assert!(!sink.prepare().unwrap_err().is_lasting());
+        assert!(!sink.prepare(PATIENCE).unwrap_err().is_lasting());
         sink.write(&batch(1, records(1, 2))).unwrap();
         let fields = fields(&server);
         assert_eq!(fields.len(), COLUMNS.len() + 1);
@@ -105,7 +105,7 @@ fn a_dataset_that_is_missing_is_named_and_not_made() {
     let server = BigQuery::start();
     let mut config = config(&server, BigQueryMode::StorageWrite);
     config.dataset = "other".to_owned();
-    let error = BigQuerySink::open(config).unwrap().prepare().unwrap_err();
+    let error = BigQuerySink::open(config).unwrap().prepare(PATIENCE).unwrap_err();
     assert!(error.is_lasting());
     assert!(error.to_string().contains("Not found: Dataset"), "{error}");
     assert!(error.to_string().contains("bq mk --dataset"), "{error}");
@@ -139,8 +139,8 @@ fn two_that_make_the_table_at_once_are_of_one_mind() {
     server.fail(BigQueryCall::InsertTable, BigQueryFault::CutAfter);
     server.fail(BigQueryCall::InsertTable, BigQueryFault::CutBefore);
     let mut other = open(&server, BigQueryMode::StorageWrite);
-    assert!(!sink.prepare().unwrap_err().is_lasting());
-    other.prepare().unwrap();
-    sink.prepare().unwrap();
+    assert!(!sink.prepare(PATIENCE).unwrap_err().is_lasting());
+    other.prepare(PATIENCE).unwrap();
+    sink.prepare(PATIENCE).unwrap();
     assert_eq!(server.violations(), [] as [String; 0]);
 }
