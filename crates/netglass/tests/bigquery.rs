@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    net::UdpSocket,
     path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -153,6 +154,46 @@ fn a_server_that_comes_back_gets_what_had_waited() {
             assert!(ended.stderr.contains(told), "{ended:?}");
         }
     }
+}
+
+#[test]
+fn a_server_that_is_silent_at_the_start_is_not_waited_for() {
+    require!(command("openssl"));
+    let (place, server) = (Place::new(), BigQuery::start());
+    server.fail(BigQueryCall::GetTable, BigQueryFault::Slow(Duration::from_secs(3600)));
+    let ended = place.run(&server, "-r three.pcap --output bigquery");
+    assert_eq!((ended.status, server.rows(TABLE).len()), (0, 3), "{ended:?}");
+    let told = "there was no answer in time";
+    assert!(ended.stderr.contains(told), "{ended:?}");
+}
+
+#[test]
+fn conversations_of_an_interface_are_stored_while_they_go_on() {
+    require!(root, command("openssl"));
+    let (place, server) = (Place::new(), BigQuery::start());
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = receiver.local_addr().unwrap().port();
+    let line = format!(
+        "-i lo --output bigquery --active-timeout 100ms --batch-interval 10ms udp dst port {port}"
+    );
+    let program = Running::spawn(place.capture(&server, &line));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The kernel tells nobody when an interface is captured on.
+    while server.rows(TABLE).is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", String::from_utf8(program.stderr()));
+        sender.send_to(b"data", ("127.0.0.1", port)).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    program.signal(Signal::TERM);
+    let ended = program.wait();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{stderr}");
+    let rows = server.rows(TABLE);
+    let told = format!(" = {} stored + 0 dropped", rows.len());
+    assert!(stderr.contains(&told), "{told}: {stderr}");
+    assert!(rows.iter().all(|row| row["dst_port"] == port), "{rows:?}");
+    assert_eq!(rows[0]["src_process_pid"], std::process::id(), "{rows:?}");
 }
 
 #[test]
