@@ -30,7 +30,7 @@ pub(crate) struct Packet<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     Udp,
-    Tcp(Segment),
+    Tcp(Segment, Numbers),
     /// ICMP of the addresses' version; ports are of no matter.
     Echo(Echo),
 }
@@ -43,6 +43,13 @@ pub(crate) enum Segment {
     Ack,
     Data,
     Fin,
+}
+
+/// Where a segment is in its stream, and which octet of the other one is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgment: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +103,9 @@ impl Packet<'_> {
         let (from, to) = (self.from.port(), self.to.port());
         match self.transport {
             Transport::Udp => internet.udp(from, to).write(frame, self.payload)?,
-            Transport::Tcp(segment) => {
-                internet.tcp_header(segment.header(from, to)).write(frame, self.payload)?;
+            Transport::Tcp(segment, numbers) => {
+                let header = segment.header(from, to, numbers);
+                internet.tcp_header(header).write(frame, self.payload)?;
             }
             Transport::Echo(echo) => match (self.from.ip(), echo) {
                 (IpAddr::V4(_), Echo::Request) => {
@@ -119,10 +127,11 @@ impl Packet<'_> {
 }
 
 impl Segment {
-    fn header(self, from: u16, to: u16) -> TcpHeader {
-        let mut header = TcpHeader::new(from, to, 1000, u16::MAX);
+    fn header(self, from: u16, to: u16, numbers: Numbers) -> TcpHeader {
+        let mut header = TcpHeader::new(from, to, numbers.sequence, u16::MAX);
         header.syn = matches!(self, Self::Syn | Self::SynAck);
         header.ack = self != Self::Syn;
+        header.acknowledgment_number = if header.ack { numbers.acknowledgment } else { 0 };
         header.psh = self == Self::Data;
         header.fin = self == Self::Fin;
         header
@@ -158,11 +167,13 @@ mod tests {
 
     #[test]
     fn a_short_frame_is_filled_up() {
-        let frame = frame(Transport::Tcp(Segment::Syn), 4, None, &[]);
+        let numbers = Numbers { sequence: 1, acknowledgment: 2 };
+        let frame = frame(Transport::Tcp(Segment::SynAck, numbers), 4, None, &[]);
         assert_eq!(frame.len(), SHORTEST);
         let sliced = SlicedPacket::from_ethernet(&frame).unwrap();
         let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("{sliced:?}") };
-        assert!(tcp.syn() && !tcp.ack() && tcp.payload().is_empty());
+        assert!(tcp.syn() && tcp.ack() && tcp.payload().is_empty());
+        assert_eq!((tcp.sequence_number(), tcp.acknowledgment_number()), (1, 2));
         let Some(NetSlice::Ipv4(ip)) = sliced.net else { panic!("{:?}", sliced.net) };
         assert_eq!(
             tcp.to_header().calc_checksum_ipv4(&ip.header().to_header(), &[]),

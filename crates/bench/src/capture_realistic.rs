@@ -16,7 +16,7 @@ use anyhow::Result;
 
 use crate::{
     capture_file::{CaptureFile, Writer},
-    capture_frames::{Echo, Packet, Segment, Transport, address_v4, address_v6},
+    capture_frames::{Echo, Numbers, Packet, Segment, Transport, address_v4, address_v6},
     capture_random::{Random, WeightedRange},
 };
 
@@ -117,6 +117,9 @@ struct Flow {
     vlan: Option<u16>,
     length: u32,
     step: u32,
+    /// The next sequence numbers of TCP.
+    client_sequence: u32,
+    server_sequence: u32,
 }
 
 impl Flow {
@@ -148,13 +151,15 @@ impl Flow {
             vlan: (random.below(100) < 2).then_some(VLAN),
             length,
             step: 0,
+            client_sequence: random.below(u32::MAX),
+            server_sequence: random.below(u32::MAX),
         }
     }
 
     fn next(&mut self, random: &mut Random) -> Packet<'static> {
         let (answers, transport, payload) = match self.kind {
             Kind::Connection => self.segment(random),
-            Kind::Scan => (false, Transport::Tcp(Segment::Syn), 0),
+            Kind::Scan => (false, self.tcp(false, Segment::Syn, 0), 0),
             Kind::Question => (self.step % 2 == 1, Transport::Udp, random.choose(&PAYLOADS[1..4])),
             Kind::Stream => (random.below(4) != 0, Transport::Udp, random.choose(&PAYLOADS[1..])),
             Kind::Ping => {
@@ -171,20 +176,33 @@ impl Flow {
     }
 
     /// Whether the server sends the next one, what it is, and the bytes that it carries.
-    fn segment(&self, random: &mut Random) -> (bool, Transport, u32) {
-        let tcp = Transport::Tcp;
-        match (self.step, self.length - self.step) {
-            (0, _) => (false, tcp(Segment::Syn), 0),
-            (1, _) => (true, tcp(Segment::SynAck), 0),
-            (2, _) | (_, 1) => (false, tcp(Segment::Ack), 0),
-            (_, 3) => (false, tcp(Segment::Fin), 0),
-            (_, 2) => (true, tcp(Segment::Fin), 0),
+    fn segment(&mut self, random: &mut Random) -> (bool, Transport, u32) {
+        let (answers, segment, payload) = match (self.step, self.length - self.step) {
+            (0, _) => (false, Segment::Syn, 0),
+            (1, _) => (true, Segment::SynAck, 0),
+            (2, _) | (_, 1) => (false, Segment::Ack, 0),
+            (_, 3) => (false, Segment::Fin, 0),
+            (_, 2) => (true, Segment::Fin, 0),
             _ => {
                 let payload = random.choose(&PAYLOADS);
                 let segment = if payload == 0 { Segment::Ack } else { Segment::Data };
-                (random.below(5) < 3, tcp(segment), payload)
+                (random.below(5) < 3, segment, payload)
             }
-        }
+        };
+        (answers, self.tcp(answers, segment, payload), payload)
+    }
+
+    /// The next segment of one end, with its place in the stream.
+    fn tcp(&mut self, answers: bool, segment: Segment, payload: u32) -> Transport {
+        let (own, other) = if answers {
+            (&mut self.server_sequence, self.client_sequence)
+        } else {
+            (&mut self.client_sequence, self.server_sequence)
+        };
+        let numbers = Numbers { sequence: *own, acknowledgment: other };
+        let opens_or_ends = matches!(segment, Segment::Syn | Segment::SynAck | Segment::Fin);
+        *own = own.wrapping_add(payload + u32::from(opens_or_ends));
+        Transport::Tcp(segment, numbers)
     }
 }
 
@@ -208,14 +226,19 @@ mod tests {
                 break flow;
             }
         };
-        let mut transports = Vec::new();
+        let (client, server) = (flow.client_sequence, flow.server_sequence);
+        let (mut segments, mut bytes) = (Vec::new(), 0_u32);
         while flow.step < flow.length {
-            transports.push(flow.next(&mut random).transport);
+            let packet = flow.next(&mut random);
+            let Transport::Tcp(segment, _) = packet.transport else { panic!("{packet:?}") };
+            segments.push(segment);
+            bytes += u32::try_from(packet.payload.len()).unwrap();
         }
-        let tcp = Transport::Tcp;
-        assert_eq!(transports[..3], [Segment::Syn, Segment::SynAck, Segment::Ack].map(tcp));
-        let end = [Segment::Fin, Segment::Fin, Segment::Ack].map(tcp);
-        assert_eq!(transports[transports.len() - 3..], end);
+        assert_eq!(segments[..3], [Segment::Syn, Segment::SynAck, Segment::Ack]);
+        assert_eq!(segments[segments.len() - 3..], [Segment::Fin, Segment::Fin, Segment::Ack]);
+        let sent = flow.client_sequence.wrapping_sub(client);
+        let answered = flow.server_sequence.wrapping_sub(server);
+        assert_eq!(sent.wrapping_add(answered), bytes + 4);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use crate::{
     capture_file::{CaptureFile, Writer},
-    capture_frames::{Packet, Segment, Transport, address_v4},
+    capture_frames::{Numbers, Packet, Segment, Transport, address_v4},
     capture_random::{Shuffle, mix},
 };
 
@@ -81,10 +81,12 @@ fn packet(flow: u64, step: u8) -> Result<Packet<'static>> {
         7 | 8 => Segment::Fin,
         _ => Segment::Data,
     };
+    let step = u32::from(step);
+    let numbers = Numbers { sequence: 1000 + step, acknowledgment: 2000 + step };
     let (transport, payload) = match segment {
         _ if is_udp => (Transport::Udp, &PAYLOAD[..]),
-        Segment::Data => (Transport::Tcp(segment), &DATA[..]),
-        _ => (Transport::Tcp(segment), &[][..]),
+        Segment::Data => (Transport::Tcp(segment, numbers), &DATA[..]),
+        _ => (Transport::Tcp(segment, numbers), &[][..]),
     };
     Ok(Packet { from, to, vlan: None, transport, payload })
 }
