@@ -14,7 +14,7 @@ use crate::capture_file::CaptureFile;
 /// From the first packet to the last of each copy, in seconds.
 const WINDOW: &str = "60";
 /// How many copies of all captures make about a gigabyte.
-pub(crate) const COPIES: u64 = 71;
+pub(crate) const COPIES: u64 = 32;
 
 /// What is missing to make such a file, if anything is.
 pub(crate) fn missing() -> Option<String> {

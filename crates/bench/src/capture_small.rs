@@ -33,15 +33,6 @@ pub(crate) fn small_packets(flows: u64) -> Result<CaptureFile> {
     CaptureFile::cached(&format!("small-1-{flows}.pcap"), |path| write(path, flows))
 }
 
-/// A file of a single packet: what a program needs without any flows to speak of.
-pub(crate) fn one_packet() -> Result<CaptureFile> {
-    CaptureFile::cached("one-1.pcap", |path| {
-        let mut writer = Writer::create(path)?;
-        writer.write(Duration::ZERO, &packet(0, 0)?)?;
-        writer.finish()
-    })
-}
-
 fn write(path: &Path, flows: u64) -> Result<()> {
     let mut writer = Writer::create(path)?;
     let packets = flows * PACKETS_PER_FLOW;

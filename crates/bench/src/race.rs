@@ -145,7 +145,7 @@ impl Race {
         Some(own.wall.as_secs_f64() / other.wall.as_secs_f64())
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&Outcome> {
+    fn find(&self, name: &str) -> Option<&Outcome> {
         self.results.iter().find(|result| result.name == name)
     }
 }
