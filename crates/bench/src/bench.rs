@@ -14,7 +14,7 @@ pub(crate) struct Effort {
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// A part of the connections and of the time of the streaming benches, for a quick try
+    /// A part of the connections and packets, and of the time of the others, for a quick try
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_scale)]
     pub(crate) scale: f64,
 }

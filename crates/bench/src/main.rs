@@ -7,6 +7,17 @@
 
 mod bench;
 mod bpftrace;
+mod capture_contestants;
+mod capture_file;
+mod capture_frames;
+mod capture_live;
+mod capture_public;
+mod capture_random;
+mod capture_reading;
+mod capture_realistic;
+mod capture_sender;
+mod capture_small;
+mod capture_watchers;
 mod churn;
 mod fleet;
 mod fleet_database;
@@ -59,6 +70,8 @@ fn main() -> Result<ExitCode> {
         streaming_memory::benches,
         fleet_flush::benches,
         fleet_look::benches,
+        capture_reading::benches,
+        capture_live::benches,
     ];
     let benches: Vec<Bench> = all
         .into_iter()

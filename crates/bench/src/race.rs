@@ -122,6 +122,15 @@ impl Race {
         )
     }
 
+    /// At least so many times as fast as the reference.
+    pub(crate) fn speed_goal(&self, contestant: &str, reference: &str, at_least: f64) -> Goal {
+        let ratio = self.ratio(reference, contestant);
+        Goal::new(
+            format!("{contestant} ≥ {at_least} × the speed of {reference}"),
+            ratio.map(|ratio| (ratio >= at_least, format!("{ratio:.3}"))),
+        )
+    }
+
     /// Less peak memory than so many bytes.
     pub(crate) fn peak_memory_goal(&self, contestant: &str, below: u64) -> Goal {
         let bytes = self.find(contestant).map(|own| own.peak_memory);
@@ -195,6 +204,13 @@ mod tests {
         let judge = |a| race(&[("a", a, 1), ("b", 100, 1)]).wall_goal("a", "b", 0.2).to_string();
         assert_eq!(judge(20), "a ≤ 0.2 × the wall time of b: 0.200, met");
         assert_eq!(judge(21), "a ≤ 0.2 × the wall time of b: 0.210, MISSED");
+    }
+
+    #[test]
+    fn a_goal_of_speed_is_that_of_wall_times_the_other_way() {
+        let judge = |a| race(&[("a", a, 1), ("b", 160, 1)]).speed_goal("a", "b", 1.6).to_string();
+        assert_eq!(judge(80), "a ≥ 1.6 × the speed of b: 2.000, met");
+        assert_eq!(judge(101), "a ≥ 1.6 × the speed of b: 1.584, MISSED");
     }
 
     #[test]

@@ -181,7 +181,8 @@ impl Runs {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+/// The middle one, or what is between the two in the middle.
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

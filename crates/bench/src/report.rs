@@ -18,6 +18,14 @@ pub(crate) struct Report {
     pub(crate) goals: Vec<Goal>,
 }
 
+impl Report {
+    /// Says why nothing was measured.
+    pub(crate) fn only_note(note: String) -> Self {
+        let (failures, goals) = (Vec::new(), Vec::new());
+        Self { table: Table::new(["nothing measured"]), notes: vec![note], failures, goals }
+    }
+}
+
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.table)?;
