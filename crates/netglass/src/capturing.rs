@@ -22,7 +22,10 @@ pub(crate) use self::{
     packet_file::PacketFileArguments,
 };
 use self::{conversations::Conversations, files::Files, packet_file::PacketFile, report::Reporter};
-use crate::probing::{RegisteredSignals, drop_privileges};
+use crate::{
+    database::DatabaseArguments,
+    probing::{RegisteredSignals, drop_privileges},
+};
 
 /// How long the end waits for an output that fails.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,13 +44,14 @@ pub(crate) fn run(
     outputs: &OutputArguments,
     packets: &PacketFileArguments,
     report: &ReportArguments,
+    database: &DatabaseArguments,
 ) -> anyhow::Result<()> {
     input.check()?;
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;
     let packets = packets.open(&input.files)?;
     let mut source = Source::open(input, flows)?;
-    let log = outputs.open()?;
+    let log = outputs.open(database)?;
     let kept = source.drop_privileges(packets.is_some() || outputs.makes_files());
     let signals = signals.listen()?;
     let mut work = Work {

@@ -9,20 +9,26 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use netglass_store::flow_log::{
-    BatchLimits, FlowLog, FlowOutput, StreamSink, TextFormat, open_file,
-};
 #[cfg(feature = "parquet")]
 use netglass_store::flow_log::{ParquetLimits, ParquetSink};
+use netglass_store::{
+    Access, DatabaseUrl, Settings,
+    flow_log::{
+        BatchLimits, DatabaseSink, FlowLog, FlowOutput, StreamSink, TextFormat, WhenFull, open_file,
+    },
+};
 
-use crate::{bytes::parse_bytes, time::parse_duration, usage::UsageError};
+use crate::{
+    bytes::parse_bytes, database::DatabaseArguments, host::this_host_id, time::parse_duration,
+    usage::UsageError,
+};
 
 /// Where conversations are logged, and how.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {
-    /// Where conversations are logged: stdout, file:PATH (appended to) or parquet:DIRECTORY; several
-    /// may be named, and one that fails does not stop the others
+    /// Where conversations are logged: stdout, file:PATH (appended to), parquet:DIRECTORY or db (the
+    /// database of --db); several may be named, and one that fails does not stop the others
     #[arg(short, long = "output", env = "NETGLASS_OUTPUT", value_name = "OUTPUT")]
     #[arg(value_delimiter = ',', default_value = "stdout")]
     outputs: Vec<Output>,
@@ -56,6 +62,11 @@ pub(crate) struct OutputArguments {
     #[arg(long, env = "NETGLASS_PARQUET_INTERVAL", value_name = "DURATION", default_value = "5m")]
     #[arg(value_parser = parse_duration)]
     parquet_interval: Duration,
+
+    /// How long conversations are kept in the database
+    #[arg(long, env = "NETGLASS_RETENTION", value_name = "DURATION", default_value = "30d")]
+    #[arg(value_parser = parse_duration)]
+    retention: Duration,
 }
 
 /// A format of text.
@@ -74,6 +85,7 @@ enum Output {
     Stdout,
     File(PathBuf),
     Parquet(PathBuf),
+    Db,
 }
 
 impl FromStr for Output {
@@ -82,22 +94,23 @@ impl FromStr for Output {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "stdout" => Ok(Self::Stdout),
+            None if text == "db" => Ok(Self::Db),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("parquet", path)) if !path.is_empty() => Ok(Self::Parquet(path.into())),
-            _ => Err("give stdout, file:PATH or parquet:DIRECTORY".to_owned()),
+            _ => Err("give stdout, file:PATH, parquet:DIRECTORY or db".to_owned()),
         }
     }
 }
 
 impl OutputArguments {
     /// Opens all of them.
-    pub(super) fn open(&self) -> anyhow::Result<FlowLog> {
+    pub(super) fn open(&self, database: &DatabaseArguments) -> anyhow::Result<FlowLog> {
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for (index, output) in self.outputs.iter().enumerate() {
             if self.outputs.iter().take(index).any(|earlier| earlier == output) {
                 return Err(UsageError(format!("--output names {} twice", output.name())).into());
             }
-            outputs.push(self.open_one(output)?);
+            outputs.push(self.open_one(output, database)?);
         }
         let records = usize::try_from(self.batch_size).unwrap_or(usize::MAX);
         Ok(FlowLog::new(BatchLimits { records, age: self.batch_interval }, outputs))
@@ -105,10 +118,14 @@ impl OutputArguments {
 
     /// Whether files are made later, too.
     pub(super) fn makes_files(&self) -> bool {
-        self.outputs.iter().any(|output| matches!(output, Output::Parquet(_)))
+        self.outputs.iter().any(|output| matches!(output, Output::Parquet(_) | Output::Db))
     }
 
-    fn open_one(&self, output: &Output) -> anyhow::Result<FlowOutput> {
+    fn open_one(
+        &self,
+        output: &Output,
+        database: &DatabaseArguments,
+    ) -> anyhow::Result<FlowOutput> {
         let sink = match output {
             Output::Stdout => {
                 let stdout = io::stdout();
@@ -136,8 +153,24 @@ impl OutputArguments {
                 )
                 .into());
             }
+            Output::Db => return self.open_database(database),
         };
         Ok(FlowOutput::direct(sink, output.name(), self.queue_limit))
+    }
+
+    fn open_database(&self, database: &DatabaseArguments) -> anyhow::Result<FlowOutput> {
+        let url = database.url()?;
+        let target = url.to_string();
+        let is_file = matches!(url, DatabaseUrl::Sqlite(_));
+        let settings = Settings { retention: self.retention, ..Settings::default() };
+        let open = move || netglass_store::open(&url, Access::Write, settings);
+        let mut sink = DatabaseSink::new(Box::new(open), this_host_id());
+        if is_file {
+            sink.connect()?;
+            return Ok(FlowOutput::direct(Box::new(sink), target, self.queue_limit));
+        }
+        FlowOutput::queued(Box::new(sink), target, self.queue_limit, WhenFull::Wait)
+            .context("starting the thread that writes to the database")
     }
 }
 
@@ -147,6 +180,7 @@ impl Output {
         match self {
             Self::Stdout => "standard output".to_owned(),
             Self::File(path) | Self::Parquet(path) => path.display().to_string(),
+            Self::Db => "the database".to_owned(),
         }
     }
 }
@@ -184,9 +218,10 @@ mod tests {
     #[test]
     fn an_output_is_named_by_its_kind_and_where_it_is() {
         assert_eq!("stdout".parse(), Ok(Output::Stdout));
+        assert_eq!("db".parse(), Ok(Output::Db));
         assert_eq!("file:a:b".parse(), Ok(Output::File("a:b".into())));
         assert_eq!("parquet:/srv/flows".parse(), Ok(Output::Parquet("/srv/flows".into())));
-        for text in ["", "file", "file:", "flows.json", "stdout:x", "kafka:topic"] {
+        for text in ["", "file", "file:", "flows.json", "stdout:x", "db:x", "kafka:topic"] {
             assert!(text.parse::<Output>().unwrap_err().contains("file:PATH"), "{text}");
         }
     }
