@@ -121,13 +121,14 @@ fn full(port: u16, first_seen: Timestamp) -> FlowRecord {
 }
 
 /// Batches of one run, one after the other.
-struct Batches {
-    next: FlowBatch,
+pub(crate) struct Batches {
+    pub(crate) next: FlowBatch,
     size: u16,
 }
 
 impl Batches {
-    fn new(size: u16) -> Self {
+    /// Of so many records each.
+    pub(crate) fn new(size: u16) -> Self {
         let mut batches = Self {
             next: FlowBatch { run: Uuid::now_v7(), sequence: 0, records: Vec::new() },
             size,
@@ -136,7 +137,7 @@ impl Batches {
         batches
     }
 
-    fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.next.sequence += 1;
         self.next.records = (0..self.size).map(|port| full(port, now())).collect();
     }
