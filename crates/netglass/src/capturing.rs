@@ -21,7 +21,10 @@ pub(crate) use self::{
     packet_file::PacketFileArguments,
 };
 use self::{conversations::Conversations, files::Files, packet_file::PacketFile, report::Reporter};
-use crate::probing::{RegisteredSignals, drop_privileges};
+use crate::{
+    database::DatabaseArguments,
+    probing::{RegisteredSignals, drop_privileges},
+};
 
 /// What packets go to, and who tells how that goes.
 struct Work {
@@ -37,13 +40,14 @@ pub(crate) fn run(
     outputs: &OutputArguments,
     packets: &PacketFileArguments,
     report: &ReportArguments,
+    database: &DatabaseArguments,
 ) -> anyhow::Result<()> {
     input.check()?;
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;
     let packets = packets.open(&input.files)?;
     // Before there is anything to capture, which would be lost while a server is asked.
-    let mut prepared = outputs.open()?;
+    let mut prepared = outputs.open(database)?;
     let mut source = Source::open(input, flows)?;
     let foreign_files = packets.is_some() || prepared.needs_foreign_files;
     let kept = source.drop_privileges(foreign_files);

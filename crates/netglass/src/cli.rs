@@ -88,7 +88,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Probe(arguments) => verbs::probe::run(arguments, &cli.database)?,
         Verb::Up(arguments) => verbs::up::run(arguments, &cli.database)?,
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
-        Verb::Capture(arguments) => verbs::capture::run(arguments)?,
+        Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,

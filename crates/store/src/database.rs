@@ -7,7 +7,9 @@ use netglass_model::{
     Process, Timestamp, Translation,
 };
 
-use crate::{DatabaseUrl, Error, Family, Selection, postgres::Postgres, sqlite::Sqlite};
+use crate::{
+    DatabaseUrl, Error, Family, Selection, flow_log::FlowBatch, postgres::Postgres, sqlite::Sqlite,
+};
 
 /// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct Settings {
     pub hourly_after: Duration,
     /// How old those are of which nothing finer than the day is kept.
     pub daily_after: Duration,
-    /// How long observations are kept.
+    /// How long observations are kept, and flow records after they were logged.
     pub retention: Duration,
 }
 
@@ -82,20 +84,29 @@ pub trait Database: Send {
     /// [`FlowCounters::append`]: netglass_model::FlowCounters::append
     fn write(&mut self, flush: &Flush) -> Result<(), Error>;
 
+    /// Adds what a capture on `host` logs: all of the batch, or, on an error, nothing; and once: a
+    /// batch that is there already, since its number is none that follows the last one of its run,
+    /// adds nothing. This needs no claim.
+    fn log_flows(&mut self, host: &HostId, batch: &FlowBatch) -> Result<(), Error>;
+
     /// Puts together what has arrived of buckets that are over, removes what is kept by hour or by
-    /// day alone from now on, as it was written or by hour, and what ended before the retention
-    /// began. Returns of how many days of flows and listeners
+    /// day alone from now on, as it was written or by hour, what ended before the retention
+    /// began, and flow records that were logged before it did. Returns of how many days of flows and listeners
     /// nothing is left.
     ///
     /// This goes in small steps between which others can write; an error leaves the steps before
     /// it done. Nothing is read any more of what remains to be removed.
     fn maintain(&mut self, now: Timestamp) -> Result<u64, Error>;
 
+    /// Removes flow records that were logged before the retention began, as [`Database::maintain`]
+    /// does, and leaves alone what probes wrote: who captures need not know how long that is kept.
+    fn maintain_flow_log(&mut self, now: Timestamp) -> Result<(), Error>;
+
     /// Every run of a probe that is known, by host, the newest one first. Those that ended are
     /// forgotten with what they have seen.
     fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error>;
 
-    /// Every host that ever reported, with its addresses within the window, in a stable order.
+    /// Every host whose probe ever reported, with its addresses within the window, in a stable order.
     fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error>;
 
     /// The network namespaces of these hosts, with their last known names, in no order. None of a

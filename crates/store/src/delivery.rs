@@ -3,6 +3,7 @@
 
 mod backoff;
 mod encoding;
+mod opened;
 mod parcel;
 mod probe;
 mod queue;
@@ -18,14 +19,15 @@ use std::{
 
 use netglass_model::SpoolUsage;
 
-pub use self::probe::{Delivery, Open};
 use self::worker::Worker;
 pub(crate) use self::{
     backoff::Backoff,
     encoding::{Interner, shared_process},
+    opened::Opened,
     parcel::{Failure, Parcel, Recipient, Words},
     queue::{MemoryQueue, Queue},
 };
+pub use self::{opened::Open, probe::Delivery};
 use crate::{Loss, Losses, SpoolError, delivery::queue::Next};
 
 /// How many notes wait to be read at most; further ones are not told.

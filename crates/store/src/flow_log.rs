@@ -7,6 +7,7 @@
 mod bigquery;
 mod columns;
 mod csv;
+mod database;
 mod direct;
 mod encoding;
 mod file;
@@ -27,6 +28,7 @@ mod text;
 #[cfg(feature = "bigquery")]
 pub use bigquery::{BigQueryConfig, BigQueryCredentials, BigQueryMode, BigQuerySink};
 pub use columns::{COLUMNS, Column, ColumnType, SCHEMA_VERSION, TcpFlags, Value};
+pub use database::DatabaseSink;
 pub use file::open_file;
 pub use format::TextFormat;
 pub use ledger::{DropReason, FlowLedger};

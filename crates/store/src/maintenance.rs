@@ -9,16 +9,29 @@ use crate::{Database, Error};
 /// Has a database maintained once in each time bucket.
 #[derive(Debug)]
 pub struct Maintenance {
+    scope: Scope,
     bucket: Duration,
     done_in: Option<Timestamp>,
     fails: bool,
+}
+
+/// What is maintained.
+#[derive(Debug)]
+enum Scope {
+    All,
+    FlowLog,
 }
 
 impl Maintenance {
     /// For time buckets of this length.
     #[must_use]
     pub fn new(bucket: Duration) -> Self {
-        Self { bucket, done_in: None, fails: false }
+        Self { scope: Scope::All, bucket, done_in: None, fails: false }
+    }
+
+    /// Of flow records alone.
+    pub(crate) const fn of_flow_log(bucket: Duration) -> Self {
+        Self { scope: Scope::FlowLog, bucket, done_in: None, fails: false }
     }
 
     /// To be called after each write. An error is returned where the one before went well: it is
@@ -33,8 +46,11 @@ impl Maintenance {
             return Ok(());
         }
         self.done_in = bucket;
-        let maintained = database.maintain(now);
+        let maintained = match self.scope {
+            Scope::All => database.maintain(now).map(drop),
+            Scope::FlowLog => database.maintain_flow_log(now),
+        };
         let failed_before = std::mem::replace(&mut self.fails, maintained.is_err());
-        if failed_before { Ok(()) } else { maintained.map(drop) }
+        if failed_before { Ok(()) } else { maintained }
     }
 }

@@ -9,6 +9,7 @@ mod codec;
 mod connect;
 mod dimensions;
 mod fault;
+mod flow_log;
 mod fold;
 mod history;
 mod identity;
@@ -35,6 +36,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::{connect::Session, fault::Fault};
 use crate::{
     Access, Claim, Database, DatabaseUrl, Error, Family, PostgresUrl, Selection, Settings, Window,
+    flow_log::FlowBatch,
 };
 
 /// How often what others were in the way of is tried.
@@ -159,10 +161,23 @@ impl Database for Postgres {
         })
     }
 
+    fn log_flows(&mut self, host: &HostId, batch: &FlowBatch) -> Result<(), Error> {
+        self.with_write_access("write flow records to the database", async |session, settings| {
+            flow_log::write(session, settings, host, batch).await
+        })
+    }
+
     fn maintain(&mut self, now: Timestamp) -> Result<u64, Error> {
         self.with_write_access("maintain the database", async |session, settings| {
             maintain::maintain(session, settings, now).await
         })
+    }
+
+    fn maintain_flow_log(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.with_write_access(
+            "remove old flow records from the database",
+            async |session, settings| maintain::maintain_flow_log(session, settings, now).await,
+        )
     }
 
     fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error> {

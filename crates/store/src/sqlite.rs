@@ -8,6 +8,7 @@ mod connect;
 mod counters;
 mod fault;
 mod files;
+mod flow_log;
 mod migration;
 mod observation;
 mod probe;
@@ -35,7 +36,10 @@ use self::{
     fault::Fault,
     files::Identity,
 };
-use crate::{Access, Claim, Database, DatabaseUrl, Error, Family, Selection, Settings, Window};
+use crate::{
+    Access, Claim, Database, DatabaseUrl, Error, Family, Selection, Settings, Window,
+    flow_log::FlowBatch,
+};
 
 /// Longer than any transaction of ours, short enough to be told before the next flush.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -130,10 +134,23 @@ impl Database for Sqlite {
         })
     }
 
+    fn log_flows(&mut self, host: &HostId, batch: &FlowBatch) -> Result<(), Error> {
+        self.with_write_access("write flow records to the database", |connection, _| {
+            flow_log::write(connection, host, batch)
+        })
+    }
+
     fn maintain(&mut self, now: Timestamp) -> Result<u64, Error> {
         self.with_write_access(
             "remove old observations from the database",
             |connection, settings| prune::maintain(connection, settings, now),
+        )
+    }
+
+    fn maintain_flow_log(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.with_write_access(
+            "remove old flow records from the database",
+            |connection, settings| prune::maintain_flow_log(connection, settings, now),
         )
     }
 

@@ -1,6 +1,7 @@
 //! Where conversations are logged.
 
 mod bigquery;
+mod database;
 mod drain;
 mod remote;
 
@@ -21,9 +22,12 @@ use netglass_store::flow_log::{ParquetLimits, ParquetSink};
 pub(super) use self::drain::finish;
 use self::{
     bigquery::BigQueryArguments,
+    database::DatabaseLogArguments,
     remote::{Remote, RemoteArguments},
 };
-use crate::{bytes::parse_bytes, time::parse_duration, usage::UsageError};
+use crate::{
+    bytes::parse_bytes, database::DatabaseArguments, time::parse_duration, usage::UsageError,
+};
 
 /// Where conversations are logged, and how.
 #[derive(Debug, Args)]
@@ -32,8 +36,8 @@ pub(crate) struct OutputArguments {
     #[arg(short, long = "output", env = "NETGLASS_OUTPUT", value_name = "OUTPUT")]
     #[arg(value_delimiter = ',', default_value = "stdout")]
     #[arg(help = "\
-        Where conversations are logged: stdout, file:PATH (appended to), parquet:DIRECTORY or \
-        bigquery; several may be named, and one that fails does not stop the others")]
+        Where conversations are logged: stdout, file:PATH (appended to), parquet:DIRECTORY, \
+        db (the database of --db) or bigquery; several may be named, and one that fails does not stop the others")]
     outputs: Vec<Output>,
 
     /// Format of standard output, which is a table on a terminal and json elsewhere by default, and of
@@ -65,6 +69,9 @@ pub(crate) struct OutputArguments {
     #[arg(long, env = "NETGLASS_PARQUET_INTERVAL", value_name = "DURATION", default_value = "5m")]
     #[arg(value_parser = parse_duration)]
     parquet_interval: Duration,
+
+    #[command(flatten)]
+    database: DatabaseLogArguments,
 
     #[command(flatten)]
     bigquery: BigQueryArguments,
@@ -105,6 +112,7 @@ enum Output {
     Stdout,
     File(PathBuf),
     Parquet(PathBuf),
+    Database,
     BigQuery,
 }
 
@@ -114,17 +122,18 @@ impl FromStr for Output {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "stdout" => Ok(Self::Stdout),
+            None if text == "db" => Ok(Self::Database),
             None if text == "bigquery" => Ok(Self::BigQuery),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("parquet", path)) if !path.is_empty() => Ok(Self::Parquet(path.into())),
-            _ => Err("give stdout, file:PATH, parquet:DIRECTORY or bigquery".to_owned()),
+            _ => Err("give stdout, file:PATH, parquet:DIRECTORY, db or bigquery".to_owned()),
         }
     }
 }
 
 impl OutputArguments {
     /// Opens all of them, as far as it takes privileges or may fail.
-    pub(super) fn open(&self) -> anyhow::Result<Prepared> {
+    pub(super) fn open(&self, database: &DatabaseArguments) -> anyhow::Result<Prepared> {
         let mut prepared = Prepared {
             limits: BatchLimits {
                 records: usize::try_from(self.batch_size).unwrap_or(usize::MAX),
@@ -139,9 +148,9 @@ impl OutputArguments {
             if self.outputs.iter().take(index).any(|earlier| earlier == output) {
                 return Err(UsageError(format!("--output names {} twice", output.name())).into());
             }
-            let mut opened = self.open_one(output)?;
-            // Parquet files are made one after the other.
-            prepared.needs_foreign_files |= matches!(output, Output::Parquet(_));
+            let mut opened = self.open_one(output, database)?;
+            // Parquet files are made one after the other, and so are those beside a database.
+            prepared.needs_foreign_files |= matches!(output, Output::Parquet(_) | Output::Database);
             if let PreparedOutput::Remote(remote) = &mut opened {
                 prepared.needs_foreign_files |= remote.needs_foreign_files();
                 prepared.notes.extend(remote.prepare()?);
@@ -156,7 +165,11 @@ impl OutputArguments {
         self.remote.drain_timeout
     }
 
-    fn open_one(&self, output: &Output) -> anyhow::Result<PreparedOutput> {
+    fn open_one(
+        &self,
+        output: &Output,
+        database: &DatabaseArguments,
+    ) -> anyhow::Result<PreparedOutput> {
         let sink = match output {
             Output::Stdout => {
                 let stdout = io::stdout();
@@ -183,6 +196,9 @@ impl OutputArguments {
                         .to_owned(),
                 )
                 .into());
+            }
+            Output::Database => {
+                return self.database.open(database, &self.remote, self.queue_limit);
             }
             Output::BigQuery => {
                 let remote = self.bigquery.open(&self.remote)?;
@@ -213,6 +229,7 @@ impl Output {
         match self {
             Self::Stdout => "standard output".to_owned(),
             Self::File(path) | Self::Parquet(path) => path.display().to_string(),
+            Self::Database => "the database".to_owned(),
             Self::BigQuery => "bigquery".to_owned(),
         }
     }
@@ -237,6 +254,7 @@ mod tests {
         assert_eq!("stdout".parse(), Ok(Output::Stdout));
         assert_eq!("file:a:b".parse(), Ok(Output::File("a:b".into())));
         assert_eq!("parquet:/srv/flows".parse(), Ok(Output::Parquet("/srv/flows".into())));
+        assert_eq!("db".parse(), Ok(Output::Database));
         assert_eq!("bigquery".parse(), Ok(Output::BigQuery));
         for text in ["", "file", "file:", "flows.json", "stdout:x", "kafka:topic"] {
             assert!(text.parse::<Output>().unwrap_err().contains("file:PATH"), "{text}");

@@ -2,8 +2,11 @@
 
 use clap::Args;
 
-use crate::capturing::{
-    self, FlowArguments, InputArguments, OutputArguments, PacketFileArguments, ReportArguments,
+use crate::{
+    capturing::{
+        self, FlowArguments, InputArguments, OutputArguments, PacketFileArguments, ReportArguments,
+    },
+    database::DatabaseArguments,
 };
 
 /// Captures packets, puts them together into conversations and logs those
@@ -40,12 +43,13 @@ pub(crate) struct Arguments {
 }
 
 /// Captures until it is told to end, or until all files are read.
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<()> {
     capturing::run(
         &arguments.input,
         &arguments.flows,
         &arguments.outputs,
         &arguments.packets,
         &arguments.report,
+        database,
     )
 }

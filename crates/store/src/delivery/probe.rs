@@ -3,25 +3,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{io, path::Path, time::Duration};
 
-use netglass_model::{Flush, Ledger, Skip, SpoolUsage, Timestamp};
+use netglass_model::{Flush, Ledger, Skip, SpoolUsage};
 
 use super::{
     Carrier,
     backoff::Backoff,
     encoding,
+    opened::{Open, Opened},
     parcel::{Failure, Parcel, Recipient, Words},
     queue::Queue,
 };
-use crate::{Database, Error, Maintenance, Spool, SpoolError};
-
-/// Opens the database and claims there what the probe writes.
-pub type Open = Box<dyn FnMut() -> Result<Box<dyn Database>, Error> + Send>;
+use crate::{Error, Maintenance, Spool, SpoolError};
 
 impl Parcel for Flush {
     const CONTENT: u16 = encoding::VERSION;
@@ -53,30 +47,15 @@ impl Failure for Error {
     }
 }
 
-/// A database that is opened when it is needed.
-struct Opened {
-    open: Open,
-    /// Open unless something failed with it: then it may be anything.
-    database: Option<Box<dyn Database>>,
-    maintenance: Maintenance,
-}
-
 impl Recipient<Flush> for Opened {
     type Error = Error;
 
     fn take(&mut self, flush: &Flush) -> Result<(), Error> {
-        let database = match &mut self.database {
-            Some(database) => database,
-            none => none.insert((self.open)()?),
-        };
-        database.write(flush).inspect_err(|_| self.database = None)
+        self.write(|database| database.write(flush))
     }
 
     fn tend(&mut self) -> Option<String> {
-        let database = self.database.as_mut()?;
-        let now = Timestamp::from(SystemTime::now());
-        let maintained = self.maintenance.after_write(database.as_mut(), now);
-        let error = maintained.err()?;
+        let error = self.maintain().err()?;
         Some(format!("{error}; what is older than the retention is still there"))
     }
 }
@@ -97,7 +76,8 @@ impl Delivery {
         Spool::open(directory, limit, Flush::CONTENT)
     }
 
-    /// Starts the thread, with the privileges of the one that calls.
+    /// Starts the thread, with the privileges of the one that calls. `open` opens the database and
+    /// claims there what the probe writes.
     pub fn start(spool: Spool, open: Open, maintenance: Maintenance) -> io::Result<Self> {
         let backoff = Backoff::between(Duration::from_secs(1), Duration::from_secs(30));
         Self::start_with(spool, open, maintenance, backoff)
@@ -109,7 +89,7 @@ impl Delivery {
         maintenance: Maintenance,
         backoff: Backoff,
     ) -> io::Result<Self> {
-        let database = Opened { open, database: None, maintenance };
+        let database = Opened::new(open, maintenance);
         let queue = Queue::Disk(spool);
         let carrier = Carrier::start(queue, database, "the database".to_owned(), backoff)?;
         Ok(Self { carrier })

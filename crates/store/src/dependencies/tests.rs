@@ -14,7 +14,7 @@ use netglass_model::{
 };
 
 use super::{Dependencies, Interest, dependencies};
-use crate::{Claim, Database, Error, Family, Selection, Service, Window};
+use crate::{Claim, Database, Error, Family, Selection, Service, Window, flow_log::FlowBatch};
 
 const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
 
@@ -37,7 +37,15 @@ impl Database for Memory {
         unreachable!("the joining only reads")
     }
 
+    fn log_flows(&mut self, _: &HostId, _: &FlowBatch) -> Result<(), Error> {
+        unreachable!("the joining only reads")
+    }
+
     fn maintain(&mut self, _: Timestamp) -> Result<u64, Error> {
+        unreachable!("the joining only reads")
+    }
+
+    fn maintain_flow_log(&mut self, _: Timestamp) -> Result<(), Error> {
         unreachable!("the joining only reads")
     }
 

@@ -6,6 +6,8 @@ use netglass_model::FlowRecord;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::Error;
+
 /// Flow records that are written together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowBatch {
@@ -124,6 +126,10 @@ pub enum SinkError {
         reason: String,
     },
 
+    /// A database did not take it.
+    #[error(transparent)]
+    Database(#[from] Error),
+
     /// It will never take this batch, whereas it may take others.
     #[error("cannot {action} {target}: {reason}")]
     Rejected {
@@ -166,7 +172,10 @@ impl SinkError {
     /// Whether trying again soon will not help.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Refused { .. })
+        match self {
+            Self::Database(error) => error.is_lasting(),
+            error => matches!(error, Self::Full { .. } | Self::Refused { .. }),
+        }
     }
 
     /// Whether trying again will never help.

@@ -16,6 +16,9 @@ use crate::columns;
 /// From the Unix epoch to that of the server, 2000-01-01, in microseconds.
 const EPOCH: i64 = 946_684_800_000_000;
 
+/// What a stream for `COPY … (FORMAT binary)` begins with: the signature, no flags, and no extension.
+pub(super) const COPY_SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
 /// A moment as the server keeps it: in microseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Moment(pub(super) i64);

@@ -4,7 +4,8 @@ use netglass_model::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::{
-    codec::Moment, connect::Session, dimensions::PERIOD, fault::Fault, fold, recent::Kind,
+    codec::Moment, connect::Session, dimensions::PERIOD, fault::Fault, fold, partition::FLOW_LOG,
+    recent::Kind,
 };
 use crate::{Settings, resolution::Resolution};
 
@@ -21,17 +22,36 @@ pub(super) async fn maintain(
     settings: &Settings,
     now: Timestamp,
 ) -> Result<u64, Fault> {
+    alone(session, async |session| all(session, settings, now).await).await
+}
+
+/// Removes flow records that are not kept any more at the moment `now`, and nothing else, unless
+/// another process is at it.
+pub(super) async fn maintain_flow_log(
+    session: &mut Session,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let cutoff = Moment::floor(now.saturating_sub(settings.retention));
+    alone(session, async |session| remove_flow_records(session, cutoff).await).await
+}
+
+/// Does `work` unless another process maintains the database.
+async fn alone<T: Default>(
+    session: &mut Session,
+    work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
+) -> Result<T, Fault> {
     let lock = "hashtextextended('netglass maintenance', 0)";
     let taken = format!("SELECT pg_try_advisory_lock({lock})");
     let taken = session.within(session.client.query_one(&taken, &[])).await?;
     if !taken.try_get::<_, bool>(0)? {
-        return Ok(0);
+        return Ok(T::default());
     }
-    let removed = all(session, settings, now).await;
-    if !removed.as_ref().is_err_and(Fault::is_lost) {
+    let done = work(session).await;
+    if !done.as_ref().is_err_and(Fault::is_lost) {
         session.run(&format!("SELECT pg_advisory_unlock({lock})")).await?;
     }
-    removed
+    done
 }
 
 async fn all(session: &mut Session, settings: &Settings, now: Timestamp) -> Result<u64, Fault> {
@@ -52,12 +72,13 @@ async fn all(session: &mut Session, settings: &Settings, now: Timestamp) -> Resu
     let mut removed = 0;
     for kind in Kind::ALL {
         for (resolution, kept) in [(Resolution::Written, written), (Resolution::Hour, hour)] {
-            for part in partitions(session, kind, resolution, kept).await? {
+            for part in partitions(session, &resolution.table(kind), kept).await? {
                 clear(session, &part, kept, "bucket < $1").await?;
             }
         }
         for resolution in Resolution::ALL {
-            for part in partitions(session, kind, resolution, Moment::floor(cutoff)).await? {
+            let table = resolution.table(kind);
+            for part in partitions(session, &table, Moment::floor(cutoff)).await? {
                 let count = remove(session, &part, resolution, Moment::floor(cutoff)).await?;
                 if resolution == Resolution::Day && matches!(kind, Kind::Flow | Kind::Listener) {
                     removed += count;
@@ -65,6 +86,7 @@ async fn all(session: &mut Session, settings: &Settings, now: Timestamp) -> Resu
             }
         }
     }
+    remove_flow_records(session, Moment::floor(cutoff)).await?;
     forget(session, settings, cutoff).await?;
     Ok(removed)
 }
@@ -76,21 +98,20 @@ struct Part {
     next: Moment,
 }
 
-/// The partitions that may hold something before `cutoff`.
-async fn partitions(
-    session: &Session,
-    kind: Kind,
-    resolution: Resolution,
-    cutoff: Moment,
-) -> Result<Vec<Part>, Fault> {
+impl Part {
+    /// Where the default one ends.
+    const NEVER: Moment = Moment(i64::MAX);
+}
+
+/// The partitions of `parent` that may hold something before `cutoff`.
+async fn partitions(session: &Session, parent: &str, cutoff: Moment) -> Result<Vec<Part>, Fault> {
     let text = "SELECT name, nullif(next_bucket, 'infinity')
                 FROM partition WHERE parent = $1 AND first_bucket < $2 ORDER BY first_bucket";
-    let parent = resolution.table(kind);
     let rows = session.within(session.client.query(text, &[&parent, &cutoff])).await?;
     rows.iter()
         .map(|row| {
             let next: Option<Moment> = row.try_get(1)?;
-            Ok(Part { name: row.try_get(0)?, next: next.unwrap_or(Moment(i64::MAX)) })
+            Ok(Part { name: row.try_get(0)?, next: next.unwrap_or(Part::NEVER) })
         })
         .collect()
 }
@@ -122,6 +143,11 @@ async fn step(
     condition: &str,
 ) -> Result<u64, Fault> {
     let done = locked_step(session, part, cutoff, condition).await;
+    end(session, done).await
+}
+
+/// Ends the transaction in which `done` was done. What others are in the way of is not done.
+async fn end(session: &Session, done: Result<u64, Fault>) -> Result<u64, Fault> {
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
     match done {
         Err(fault) if fault.is_lost() => Err(fault),
@@ -170,6 +196,47 @@ async fn remove(
     let ends = Part { name: part.name.clone(), next: Moment(part.next.0.saturating_add(after)) };
     // The start of a bucket may be too old while its end is not; what it holds then stays.
     clear(session, &ends, cutoff, "bucket < $1 AND last_seen < $1").await
+}
+
+/// Removes flow records that were logged before `cutoff`: those that began long before that one by
+/// one, others with all of their day. Forgets captures that logged last before it.
+async fn remove_flow_records(session: &mut Session, cutoff: Moment) -> Result<(), Fault> {
+    for part in partitions(session, FLOW_LOG, cutoff).await? {
+        if part.next == Part::NEVER {
+            clear(session, &part, cutoff, "logged_at < $1").await?;
+        } else if part.next <= cutoff && few_are_kept(session, &part, cutoff).await? {
+            let retired = retire(session, &part, cutoff).await;
+            end(session, retired).await?;
+        }
+    }
+    let forget = "DELETE FROM capture WHERE last_logged_at < $1";
+    session.within(session.client.execute(forget, &[&cutoff])).await?;
+    Ok(())
+}
+
+/// Whether a partition holds little that was not logged before `cutoff`: flows that lasted for days,
+/// or were replayed from a file.
+async fn few_are_kept(session: &Session, part: &Part, cutoff: Moment) -> Result<bool, Fault> {
+    let text = format!(
+        "SELECT count(*) FROM (SELECT FROM {} WHERE logged_at >= $1 LIMIT {STEP}) kept",
+        part.name
+    );
+    let kept = session.within(session.client.query_one(&text, &[&cutoff])).await?;
+    Ok(u64::try_from(kept.try_get::<_, i64>(0)?).unwrap_or_default() < STEP)
+}
+
+/// Drops a partition; what is still kept of it moves to the default one.
+async fn retire(session: &Session, Part { name, .. }: &Part, cutoff: Moment) -> Result<u64, Fault> {
+    session
+        .run(&format!(
+            "BEGIN; SET LOCAL lock_timeout = '3s'; ALTER TABLE {FLOW_LOG} DETACH PARTITION {name};
+             DELETE FROM partition WHERE name = '{name}'"
+        ))
+        .await?;
+    let keep = format!("INSERT INTO {FLOW_LOG} SELECT * FROM {name} WHERE logged_at >= $1");
+    let kept = session.within(session.client.execute(&keep, &[&cutoff])).await?;
+    session.run(&format!("DROP TABLE {name}")).await?;
+    Ok(kept)
 }
 
 /// Removes the dimensions that no observation names any more, and probes that were heard of last

@@ -3,8 +3,11 @@
 use super::{connect::Session, fault::Fault};
 
 /// What brings the schema from version 0 (none) to version 1, and so on.
-pub(super) const STEPS: &[&str] =
-    &[include_str!("schema/version_1.sql"), include_str!("schema/version_2.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("schema/version_1.sql"),
+    include_str!("schema/version_2.sql"),
+    include_str!("schema/version_3.sql"),
+];
 
 /// What a database holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,11 @@ use super::{
 };
 use crate::{Family, Selection, Window, columns::counters_from};
 
-/// Every host, with its addresses within the window.
+/// Those of which a probe reported.
+const HOSTS: &str =
+    "SELECT host_id, machine_id, hostname, namespace FROM host WHERE namespace IS NOT NULL";
+
+/// Every host whose probe ever reported, with its addresses within the window.
 pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<Host>, Fault> {
     let (transaction, bounds) = snapshot(session, &[Kind::Address], window, true).await?;
     let mut hosts = HashMap::new();
@@ -27,10 +31,8 @@ pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<H
     );
     let parameters = bounds.parameters();
     // Both are sent at once.
-    let (rows, addresses) = tokio::join!(
-        ask(&transaction, "SELECT host_id, machine_id, hostname, namespace FROM host", &[]),
-        ask(&transaction, &addresses, &parameters)
-    );
+    let (rows, addresses) =
+        tokio::join!(ask(&transaction, HOSTS, &[]), ask(&transaction, &addresses, &parameters));
     for row in &rows? {
         let host =
             Host { id: host_id(row, 1)?, namespace: codec::inode(row, 3)?, addresses: Vec::new() };

@@ -6,7 +6,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use netglass_model::{FlowCounters, Timestamp};
 use uuid::Uuid;
 
-use super::codec::Moment;
+use super::codec::{COPY_SIGNATURE, Moment};
 use crate::columns::{COUNTER_NAMES, COUNTERS, counter_columns};
 
 /// What is observed.
@@ -108,12 +108,10 @@ impl Recent {
 
     /// What `COPY … (FORMAT binary)` takes (manual of `COPY`, "Binary Format").
     pub(super) fn encode(&self) -> Bytes {
-        const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
         const FIELDS: i16 = 5 + 15;
         const { assert!(FIELDS as usize == 5 + COUNTERS) };
         let mut out = BytesMut::with_capacity(32 + self.rows.len() * 260);
-        out.put_slice(SIGNATURE);
-        out.put_slice(&[0; 8]);
+        out.put_slice(COPY_SIGNATURE);
         // Neighbours in the index are written one after another.
         let mut rows: Vec<_> = self.rows.iter().collect();
         rows.sort_unstable_by_key(|((_, id, bucket), _)| (*id, *bucket));

@@ -65,7 +65,7 @@ pub(super) async fn write(
         if duplicate.try_get(0)? {
             return Err(Fault::DuplicateHost);
         }
-        session.within(fill(copy, &recent)).await?;
+        session.within(fill(copy, recent.encode())).await?;
         session.within(finish(client, &statements)).await?;
         Ok(true)
     };
@@ -87,9 +87,13 @@ fn parameters(parameters: &[Box<dyn ToSql + Sync + Send>]) -> Vec<&(dyn ToSql + 
     parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect()
 }
 
-async fn fill(copy: CopyInSink<Bytes>, recent: &Recent) -> Result<(), tokio_postgres::Error> {
+/// Sends all that is to be copied, and waits for the server to have it.
+pub(super) async fn fill(
+    copy: CopyInSink<Bytes>,
+    rows: Bytes,
+) -> Result<(), tokio_postgres::Error> {
     let mut copy = Box::pin(copy);
-    copy.send(recent.encode()).await?;
+    copy.send(rows).await?;
     copy.as_mut().finish().await?;
     Ok(())
 }

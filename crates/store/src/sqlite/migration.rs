@@ -10,6 +10,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("schema/version_2.sql"),
     include_str!("schema/version_3.sql"),
     include_str!("schema/version_4.sql"),
+    include_str!("schema/version_5.sql"),
 ];
 
 /// Marks the file as Netglass's own: `NGLS` in ASCII, at offset 68 of the file.

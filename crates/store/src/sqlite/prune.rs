@@ -5,15 +5,16 @@ use std::{thread, time::Instant};
 use netglass_model::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{fault::Fault, probe, resolution::Extent};
+use super::{fault::Fault, flow_log, probe, resolution::Extent};
 use crate::{Settings, resolution::Resolution};
 
 /// How many rows one transaction removes: some milliseconds, during which others must wait.
 const CHUNK: u32 = 2_000;
 
 /// Removes what is older than each resolution is kept, and observations that ended before the
-/// retention began at all of them, then the dimensions that no observation names any more. Hosts
-/// stay. Returns how many days of flows and listeners that were.
+/// retention began at all of them, then flow records that were logged before it began, and the
+/// dimensions that no observation names any more. Hosts stay. Returns how many days of flows and
+/// listeners that were.
 ///
 /// The file gives pages back once more than a quarter of it is free; below that the free pages are
 /// what the next minutes are written to, so that a steady load neither grows nor moves the file.
@@ -37,6 +38,7 @@ pub(super) fn maintain(
             }
         }
     }
+    remove_flow_records(connection, cutoff)?;
     for dimension in DIMENSIONS {
         repeat(connection, |transaction| unused(dimension, transaction, cutoff))?;
     }
@@ -45,6 +47,24 @@ pub(super) fn maintain(
     transaction.commit()?;
     shrink(connection)?;
     Ok(removed)
+}
+
+/// Removes flow records that were logged before the retention began, and nothing else.
+pub(super) fn maintain_flow_log(
+    connection: &mut Connection,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    remove_flow_records(connection, now.saturating_sub(settings.retention))?;
+    shrink(connection)
+}
+
+fn remove_flow_records(connection: &mut Connection, cutoff: Timestamp) -> Result<(), Fault> {
+    repeat(connection, |transaction| flow_log::remove(transaction, cutoff, CHUNK))?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    flow_log::forget(&transaction, cutoff)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 /// Says from when on each resolution is kept, before anything is removed: a reader must not look

@@ -23,8 +23,9 @@ use crate::{Family, Selection, Window};
 pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<Host>, Fault> {
     let transaction = connection.transaction()?;
     let mut hosts = HashMap::new();
-    let mut statement =
-        transaction.prepare("SELECT host_id, machine_id, hostname, namespace FROM host")?;
+    let mut statement = transaction.prepare(
+        "SELECT host_id, machine_id, hostname, namespace FROM host WHERE namespace IS NOT NULL",
+    )?;
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
         let host = Host { id: host_id(row, 1)?, namespace: inode(row, 3)?, addresses: Vec::new() };

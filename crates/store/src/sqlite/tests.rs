@@ -10,9 +10,10 @@ use netglass_model::{
 use netglass_testing::flush;
 use proptest::prelude::*;
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::{Sqlite, connect::Options, migration::STEPS};
-use crate::{Access, Database, Error, Settings, Window};
+use crate::{Access, Database, Error, Settings, Window, flow_log::FlowBatch};
 
 mod resolutions;
 
@@ -141,8 +142,14 @@ fn a_lock_held_for_too_long_is_said_and_the_next_write_succeeds() {
 
 #[test]
 fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
-    const NEXT: &[&str] =
-        &[STEPS[0], STEPS[1], STEPS[2], STEPS[3], "CREATE TABLE next (value INTEGER) STRICT"];
+    const NEXT: &[&str] = &[
+        STEPS[0],
+        STEPS[1],
+        STEPS[2],
+        STEPS[3],
+        STEPS[4],
+        "CREATE TABLE next (value INTEGER) STRICT",
+    ];
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
     open(&path).write(&flush(&many(3, 60))).unwrap();
@@ -150,7 +157,7 @@ fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
     let patience = Duration::from_secs(1);
     let reading = Options { access: Access::Read, patience, steps: NEXT };
     let error = Sqlite::open_with(&path, Settings::default(), reading).unwrap_err();
-    assert!(matches!(error, Error::OlderSchema { found: 4, known: 5, .. }), "{error}");
+    assert!(matches!(error, Error::OlderSchema { found: 5, known: 6, .. }), "{error}");
     assert!(error.to_string().contains("netglass create-scheme"), "{error}");
 
     let writing = Options { access: Access::Write, ..reading };
@@ -160,7 +167,7 @@ fn an_older_schema_is_migrated_for_writing_and_refused_for_reading() {
     assert!(Sqlite::open_with(&path, Settings::default(), reading).is_ok());
 
     let error = Sqlite::open(&path, Access::Write, Settings::default()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 5, known: 4, .. }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 6, known: 5, .. }), "{error}");
 }
 
 #[test]
@@ -219,6 +226,26 @@ fn a_database_of_version_1_keeps_what_it_counted() {
     let merged = read(&mut database);
     assert_eq!(merged.len(), 1, "it is the same flow still");
     assert_eq!(merged[0].counters, expected);
+}
+
+#[test]
+fn a_database_of_version_4_keeps_its_hosts() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let patience = Duration::from_secs(1);
+    let fourth = Options { access: Access::Write, patience, steps: &STEPS[..4] };
+    let written = many(3, 60);
+    Sqlite::open_with(&path, Settings::default(), fourth).unwrap().write(&flush(&written)).unwrap();
+
+    let mut database = open(&path);
+    assert_eq!(database.hosts(ALWAYS).unwrap(), std::slice::from_ref(&written.host));
+    assert_eq!(read(&mut database).len(), 3);
+    let batch = FlowBatch { run: Uuid::nil(), sequence: 1, records: Vec::new() };
+    database.log_flows(&written.host.id, &batch).unwrap();
+    let moved = Host { namespace: NamespaceInode(99), ..written.host.clone() };
+    let written = Observations { host: moved.clone(), ..written };
+    database.write(&flush(&written)).unwrap();
+    assert_eq!(database.hosts(ALWAYS).unwrap(), [moved], "it is the same host still");
 }
 
 #[test]

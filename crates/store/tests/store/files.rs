@@ -163,7 +163,7 @@ fn a_schema_of_a_newer_netglass_is_refused_and_untouched() {
             .map(|name| (fs::read(directory.path().join(&name)).unwrap(), name))
             .collect::<Vec<_>>();
         for error in refused_both_ways(&path) {
-            assert!(matches!(error, Error::NewerSchema { found: 99, known: 4, .. }), "{error}");
+            assert!(matches!(error, Error::NewerSchema { found: 99, known: 5, .. }), "{error}");
             assert!(error.to_string().contains("version 99"), "{error}");
         }
         for (bytes, name) in &before {
@@ -183,7 +183,7 @@ fn an_empty_file_becomes_a_database_when_written_to() {
     let path = directory.path().join("db");
     fs::write(&path, "").unwrap();
     let error = read_from(&path).err().unwrap();
-    assert!(matches!(error, Error::OlderSchema { found: 0, known: 4, .. }), "{error}");
+    assert!(matches!(error, Error::OlderSchema { found: 0, known: 5, .. }), "{error}");
     write_to(&path).unwrap();
     assert!(read_from(&path).is_ok());
 }

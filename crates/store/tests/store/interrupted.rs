@@ -11,8 +11,9 @@ use netglass_store::{Access, Database, Error};
 use netglass_testing::{PostgreSql, Running, require};
 
 use crate::{
+    flow_database::Batches,
     server::{Flushes, assert_counted, try_open},
-    support::at,
+    support::{at, host},
 };
 
 /// How long a call may wait for a server that hangs, with some time for a busy machine.
@@ -129,6 +130,33 @@ fn a_flush_counts_once_though_the_server_ends_its_connection() {
         });
         written.expect("it is written over another connection");
         writing.write_to_the_end();
+    }
+}
+
+#[test]
+fn a_batch_is_written_once_though_the_server_ends_in_its_middle() {
+    require!(postgresql);
+    let mut writing = Writing::new();
+    let mut batches = Batches::new(10);
+    let mut count = 0;
+    for end in [PostgreSql::stop, PostgreSql::kill, PostgreSql::kill_postmaster] {
+        // Written at the beginning of a batch, and in its middle.
+        for table in ["capture", "flow_log"] {
+            let lock = format!("LOCK TABLE netglass.{table} IN SHARE MODE");
+            let log = |database: &mut dyn Database| database.log_flows(&host("a"), &batches.next);
+            let logged =
+                writing.hold_with(&lock, |database, _| log(database), |server, _lock| end(server));
+            // Who holds the lock may be ended first, and the batch be through before its turn.
+            if logged.is_err() {
+                assert_unreachable(logged, "");
+            }
+            writing.server.restart();
+            log(writing.database.as_mut()).unwrap();
+            batches.advance();
+            count += 10;
+            let logged = "SELECT count(*) FROM netglass.flow_log";
+            assert_eq!(writing.server.sql("fleet", logged), count.to_string());
+        }
     }
 }
 

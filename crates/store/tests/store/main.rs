@@ -5,6 +5,7 @@
 mod concurrency;
 mod faults;
 mod files;
+mod flow_database;
 mod flow_log;
 mod history;
 mod interrupted;

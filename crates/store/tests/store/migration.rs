@@ -1,11 +1,16 @@
 //! A PostgreSQL database of an older version, with what is in it.
 
-use netglass_model::FlowCounters;
-use netglass_testing::require;
+use std::time::SystemTime;
 
-use crate::support::{ALWAYS, Place, at, between, cluster, flows, listeners};
+use netglass_model::{FlowCounters, HostFlow, NamespaceInode, Timestamp};
+use netglass_testing::{flush, require};
+
+use crate::support::{
+    ALWAYS, Place, at, between, cluster, flow, flows, host, listeners, observations,
+};
 
 const VERSION_1: &str = include_str!("../../src/postgres/schema/version_1.sql");
+const VERSION_2: &str = include_str!("../../src/postgres/schema/version_2.sql");
 
 /// A flow that was seen in the minutes 1 and 2, and before that by the hour and by the day, and a
 /// listener. The first day and the first hour are those of the Unix epoch.
@@ -30,17 +35,20 @@ const SEEN: &str = "
     INSERT INTO listener_observation VALUES ('00000000-0000-0000-0000-000000000004',
         to_timestamp(180060), to_timestamp(180060), to_timestamp(180069));";
 
+/// Makes the schema of an older version.
+fn make(place: &Place, commands: &str, version: u32) {
+    let commands = format!(
+        "CREATE SCHEMA netglass; SET search_path = netglass; SET timezone = 'UTC'; {commands};
+         COMMENT ON TABLE extent IS 'Netglass schema version {version}'"
+    );
+    cluster().sql(&place.name(), &commands);
+}
+
 #[test]
-fn what_version_1_kept_is_told_by_version_2() {
+fn what_version_1_kept_is_told_by_the_newest() {
     require!(postgresql);
     let place = Place::postgresql();
-    cluster().sql(
-        &place.name(),
-        &format!(
-            "CREATE SCHEMA netglass; SET search_path = netglass; SET timezone = 'UTC'; {VERSION_1};
-             {SEEN} COMMENT ON TABLE extent IS 'Netglass schema version 1'"
-        ),
-    );
+    make(&place, &format!("{VERSION_1}; {SEEN}"), 1);
     let mut database = place.write();
     // As it was taken over, and when it has been put away.
     for _ in 0..2 {
@@ -61,4 +69,22 @@ fn what_version_1_kept_is_told_by_version_2() {
         assert_eq!(listeners(database.as_mut(), ALWAYS).len(), 1);
         database.maintain(at(180_500)).unwrap();
     }
+}
+
+#[test]
+fn what_version_2_kept_is_told_by_the_newest() {
+    require!(postgresql);
+    let place = Place::postgresql();
+    make(&place, &format!("{VERSION_1}; {SEEN} {VERSION_2}"), 2);
+    let mut database = place.write();
+    let sent =
+        |flows: Vec<HostFlow>| -> u64 { flows.iter().map(|flow| flow.counters.bytes_sent).sum() };
+    assert_eq!(sent(flows(database.as_mut(), ALWAYS)), 11_200);
+    let hosts = database.hosts(ALWAYS).unwrap();
+    assert_eq!((&hosts[0].id, hosts[0].namespace), (&host("a"), NamespaceInode(7)));
+    // Partitions of either kind are made by the new function.
+    let now = Timestamp::from(SystemTime::now());
+    let seen = HostFlow { first_seen: now, last_seen: now, ..flow(80, 0, 0) };
+    database.write(&flush(&observations(vec![seen], vec![]))).unwrap();
+    assert_eq!(sent(flows(database.as_mut(), ALWAYS)), 11_300);
 }

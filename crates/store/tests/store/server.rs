@@ -165,13 +165,13 @@ fn a_server_that_restarts_loses_nothing_and_counts_nothing_twice() {
 
 /// Passes connections on to a server until so many bytes have gone in either direction; then cuts
 /// them.
-struct Cutter {
-    port: u16,
+pub(crate) struct Cutter {
+    pub(crate) port: u16,
     left: Arc<AtomicI64>,
 }
 
 impl Cutter {
-    fn start(server: u16) -> Self {
+    pub(crate) fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let left = Arc::new(AtomicI64::new(i64::MAX));
@@ -191,16 +191,16 @@ impl Cutter {
     }
 
     /// Cuts after so many more bytes.
-    fn cut_after(&self, bytes: i64) {
+    pub(crate) fn cut_after(&self, bytes: i64) {
         self.left.store(bytes, Ordering::SeqCst);
     }
 
-    fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.cut_after(i64::MAX);
     }
 
     /// How many bytes may still go.
-    fn left(&self) -> i64 {
+    pub(crate) fn left(&self) -> i64 {
         self.left.load(Ordering::SeqCst)
     }
 }

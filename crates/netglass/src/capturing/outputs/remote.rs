@@ -56,7 +56,6 @@ pub(super) struct Remote {
 impl RemoteArguments {
     /// Opens the spool of the output of this kind and name, if there is to be any. What waits for one
     /// output is never delivered to another.
-    #[cfg_attr(not(feature = "bigquery"), expect(dead_code, reason = "nothing is away"))]
     pub(super) fn open_spool(&self, kind: &str, name: &str) -> anyhow::Result<Option<OutputSpool>> {
         let Some(directory) = &self.spool_dir else { return Ok(None) };
         let directory = directory.join(kind).join(name);
@@ -66,7 +65,6 @@ impl RemoteArguments {
 }
 
 impl Remote {
-    #[cfg_attr(not(feature = "bigquery"), expect(dead_code, reason = "nothing is away"))]
     pub(super) fn new(sink: Box<dyn FlowSink>, target: String, spool: Option<OutputSpool>) -> Self {
         Self { sink, target, spool }
     }

@@ -9,13 +9,13 @@ use std::{
 
 use netglass_model::{
     Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, Observations, ProbeId,
-    ProbeStatus, Process, Translation,
+    ProbeStatus, Process, Timestamp, Translation,
 };
 use netglass_testing::directory_in_memory;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Claim, DatabaseUrl, Family, Selection, Window};
+use crate::{Claim, Database, DatabaseUrl, Family, Selection, Window, flow_log::FlowBatch};
 
 const AMPLE: u64 = 1 << 30;
 const LONG: Duration = Duration::from_secs(60);
@@ -103,10 +103,18 @@ impl Database for Connection {
         Ok(())
     }
 
+    fn log_flows(&mut self, _: &HostId, _: &FlowBatch) -> Result<(), Error> {
+        unreachable!("a probe logs no flows")
+    }
+
     fn maintain(&mut self, _: Timestamp) -> Result<u64, Error> {
         let mut server = self.server.lock().unwrap();
         server.maintained += 1;
         server.fails().map(|()| 0)
+    }
+
+    fn maintain_flow_log(&mut self, _: Timestamp) -> Result<(), Error> {
+        unreachable!("a probe logs no flows")
     }
 
     fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error> {
