@@ -199,7 +199,7 @@ async fn remove(
 }
 
 /// Removes flow records that were logged before `cutoff`: those that began long before that one by
-/// one, others with all of their day. Forgets captures that logged last before it.
+/// one, others with all of their day. Forgets captures that logged last long before it.
 async fn remove_flow_records(session: &mut Session, cutoff: Moment) -> Result<(), Fault> {
     for part in partitions(session, FLOW_LOG, cutoff).await? {
         if part.next == Part::NEVER {
@@ -209,7 +209,8 @@ async fn remove_flow_records(session: &mut Session, cutoff: Moment) -> Result<()
             end(session, retired).await?;
         }
     }
-    let forget = "DELETE FROM capture WHERE last_logged_at < $1";
+    // Their records may be there for some days more, and must not come a second time.
+    let forget = "DELETE FROM capture WHERE last_logged_at < $1::timestamptz - interval '7 days'";
     session.within(session.client.execute(forget, &[&cutoff])).await?;
     Ok(())
 }

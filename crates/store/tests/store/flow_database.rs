@@ -277,7 +277,7 @@ fn what_was_logged_before_the_retention_began_is_removed(place: &Place) {
         assert_eq!(count(place), 10_000);
         assert_eq!(sql(place, "SELECT count(*) FROM capture"), "1");
     }
-    assert_eq!(database.maintain(now().saturating_add(DAY * 32)).unwrap(), 0);
+    assert_eq!(database.maintain(now().saturating_add(DAY * 40)).unwrap(), 0);
     assert_eq!(count(place), 0);
     assert_eq!(sql(place, "SELECT count(*) FROM capture"), "0");
     database.log_flows(&host("a"), &batch(vec![bare(1, old), bare(2, now())])).unwrap();
