@@ -14,6 +14,19 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
+const VERBS: [&str; 10] = [
+    "probe",
+    "up",
+    "capture",
+    "look",
+    "diff",
+    "status",
+    "create-scheme",
+    "doctor",
+    "man",
+    "completions",
+];
+
 /// A place of its own for each test, where no configuration of this machine reaches.
 struct Place {
     directory: TempDir,
@@ -80,9 +93,7 @@ fn assert_fails(ended: &Ended, status: i32, parts: &[&str]) {
 fn help_says_everything() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.run(&["--help"]).stdout);
-    for verb in
-        ["probe", "up", "look", "diff", "status", "create-scheme", "doctor", "man", "completions"]
-    {
+    for verb in VERBS {
         insta::assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).stdout);
     }
 }
@@ -247,9 +258,7 @@ fn every_verb_has_a_man_page() {
     let ended = place.run(&["man", "pages/man1"]);
     assert_eq!(ended.status, 0, "{ended:?}");
     let page = |name: &str| fs::read_to_string(place.path("pages/man1").join(name)).unwrap();
-    for verb in
-        ["probe", "up", "look", "diff", "status", "create-scheme", "doctor", "man", "completions"]
-    {
+    for verb in VERBS {
         let name = format!("netglass-{verb}.1");
         assert!(ended.stdout.contains(&name), "{ended:?}");
         assert!(page(&name).contains(&format!(".TH netglass-{verb} 1")));
