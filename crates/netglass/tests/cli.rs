@@ -99,6 +99,29 @@ fn help_says_everything() {
 }
 
 #[test]
+fn every_option_of_capture_is_documented() {
+    let documents =
+        [include_str!("../../../docs/capture.md"), include_str!("../../../docs/bigquery.md")];
+    let help = Place::new().run(&["capture", "--help"]).stdout;
+    let (own, _) = help.split_once("Options of every verb:").unwrap();
+    let words = || own.split([' ', ',', '=', ']', '\n']);
+    let options: Vec<_> =
+        words().filter(|word| word.starts_with("--") && *word != "--help").collect();
+    let variables: Vec<_> = words()
+        .filter(|word| word.starts_with("NETGLASS_") && !word.starts_with("NETGLASS_BQ_"))
+        .collect();
+    assert!(options.len() > 20 && variables.len() > 20, "{options:?} {variables:?}");
+    for name in options.into_iter().chain(variables) {
+        let is_named = |document: &&str| {
+            [format!("`{name}`"), format!("`{name} "), format!(", `{name}"), format!(", {name} ")]
+                .iter()
+                .any(|text| document.contains(text))
+        };
+        assert!(documents.iter().any(is_named), "{name} is in no document");
+    }
+}
+
+#[test]
 fn wrong_usage_is_status_2() {
     let place = Place::new();
     assert_fails(&place.run(&[]), 2, &["Usage: netglass"]);
