@@ -11,6 +11,7 @@ mod outputs;
 mod packet_file;
 mod progress;
 mod report;
+mod stream;
 
 use netglass_kernel::Needs;
 use netglass_store::flow_log::WhenFull;
@@ -24,6 +25,7 @@ use self::{conversations::Conversations, files::Files, packet_file::PacketFile, 
 use crate::{
     database::DatabaseArguments,
     probing::{RegisteredSignals, drop_privileges},
+    usage::UsageError,
 };
 
 /// What packets go to, and who tells how that goes.
@@ -43,6 +45,14 @@ pub(crate) fn run(
     database: &DatabaseArguments,
 ) -> anyhow::Result<()> {
     input.check()?;
+    if packets.take_standard_output() && outputs.take_standard_output() {
+        return Err(UsageError(
+            "standard output is where packets go (-w -), and cannot take conversations, too: name \
+             another place for those with --output"
+                .to_owned(),
+        )
+        .into());
+    }
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;
     let packets = packets.open(&input.files)?;
@@ -63,9 +73,8 @@ pub(crate) fn run(
         work.reporter.tell(&note);
     }
     let captured = source.run(&mut work);
-    let Work { conversations, reporter, .. } = &mut work;
-    let logged = outputs::finish(conversations, reporter, outputs.drain_timeout());
-    work.reporter.tell_ledger(&work.conversations);
+    let logged = outputs::finish(&mut work, outputs.drain_timeout());
+    work.reporter.tell_ledger(&work.conversations, work.packets.as_ref());
     captured.and(logged)
 }
 
@@ -85,7 +94,7 @@ impl Source {
         #[cfg(feature = "capture")]
         return Ok(Self::Live(Box::new(live::Live::open(input, flows.settings().idle_timeout)?)));
         #[cfg(not(feature = "capture"))]
-        Err(crate::usage::UsageError(
+        Err(UsageError(
             "this program was built without live capture: build it with --features capture, or read \
              files with -r"
                 .to_owned(),

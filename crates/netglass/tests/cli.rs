@@ -14,6 +14,19 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
+const VERBS: [&str; 10] = [
+    "probe",
+    "up",
+    "capture",
+    "look",
+    "diff",
+    "status",
+    "create-scheme",
+    "doctor",
+    "man",
+    "completions",
+];
+
 /// A place of its own for each test, where no configuration of this machine reaches.
 struct Place {
     directory: TempDir,
@@ -80,10 +93,31 @@ fn assert_fails(ended: &Ended, status: i32, parts: &[&str]) {
 fn help_says_everything() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.run(&["--help"]).stdout);
-    for verb in
-        ["probe", "up", "look", "diff", "status", "create-scheme", "doctor", "man", "completions"]
-    {
+    for verb in VERBS {
         insta::assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).stdout);
+    }
+}
+
+#[test]
+fn every_option_of_capture_is_documented() {
+    let documents =
+        [include_str!("../../../docs/capture.md"), include_str!("../../../docs/bigquery.md")];
+    let help = Place::new().run(&["capture", "--help"]).stdout;
+    let (own, _) = help.split_once("Options of every verb:").unwrap();
+    let words = || own.split([' ', ',', '=', ']', '\n']);
+    let options: Vec<_> =
+        words().filter(|word| word.starts_with("--") && *word != "--help").collect();
+    let variables: Vec<_> = words()
+        .filter(|word| word.starts_with("NETGLASS_") && !word.starts_with("NETGLASS_BQ_"))
+        .collect();
+    assert!(options.len() > 20 && variables.len() > 20, "{options:?} {variables:?}");
+    for name in options.into_iter().chain(variables) {
+        let is_named = |document: &&str| {
+            [format!("`{name}`"), format!("`{name} "), format!(", `{name}"), format!(", {name} ")]
+                .iter()
+                .any(|text| document.contains(text))
+        };
+        assert!(documents.iter().any(is_named), "{name} is in no document");
     }
 }
 
@@ -247,9 +281,7 @@ fn every_verb_has_a_man_page() {
     let ended = place.run(&["man", "pages/man1"]);
     assert_eq!(ended.status, 0, "{ended:?}");
     let page = |name: &str| fs::read_to_string(place.path("pages/man1").join(name)).unwrap();
-    for verb in
-        ["probe", "up", "look", "diff", "status", "create-scheme", "doctor", "man", "completions"]
-    {
+    for verb in VERBS {
         let name = format!("netglass-{verb}.1");
         assert!(ended.stdout.contains(&name), "{ended:?}");
         assert!(page(&name).contains(&format!(".TH netglass-{verb} 1")));

@@ -170,7 +170,9 @@ impl History {
         last: Timestamp,
     ) -> Option<Owner> {
         let was_there = last >= holding.since && !(holding.is_contested && first < holding.since);
-        let is_there = holding.look == self.look || first <= holding.last;
+        // What was seen between the last look with it and the first one without is handed over later.
+        let is_just_gone = holding.look + 1 == self.look && first <= self.now;
+        let is_there = holding.look == self.look || is_just_gone || first <= holding.last;
         (was_there && is_there)
             .then(|| Owner { process: Arc::clone(&holding.process), attribution })
     }
@@ -257,6 +259,12 @@ mod tests {
         assert_eq!(find(&history, SERVER, CLIENT, 12, 14), Some(1), "its end was seen");
         assert_eq!(find(&history, SERVER, CLIENT, 8, 9), None, "before it was there");
         assert_eq!(find(&history, SERVER, CLIENT, 13, 14), None, "after it was gone");
+        let just_gone = self::history(&[&connection, &[]]);
+        assert_eq!(
+            find(&just_gone, SERVER, CLIENT, 11, 11),
+            Some(1),
+            "it was closed between looks"
+        );
         assert_eq!(find(&history, CLIENT, SERVER, 11, 12), None, "the other end is elsewhere");
     }
 

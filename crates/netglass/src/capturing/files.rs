@@ -5,11 +5,22 @@ use std::{
     time::SystemTime,
 };
 
+use anyhow::Context as _;
 use netglass_model::Timestamp;
-use netglass_packet::{Packet, file::Reader};
+use netglass_packet::{
+    Packet,
+    file::{FileError, Reader},
+};
 
 use super::{
-    Work, arguments::InputArguments, conversations::Nobody, filter::Filters, progress::Progress,
+    Work,
+    arguments::InputArguments,
+    conversations::{Conversations, Nobody},
+    filter::Filters,
+    packet_file::PacketFile,
+    progress::Progress,
+    report::Reporter,
+    stream::Stream,
 };
 
 /// Files from which packets come.
@@ -48,14 +59,20 @@ impl Files {
 
     /// Returns whether it should go on after this file.
     fn read(&mut self, path: &Path, work: &mut Work) -> anyhow::Result<bool> {
+        let Some(mut reader) = open(path, work)? else { return Ok(false) };
         let Work { conversations, packets, reporter } = work;
-        let mut reader = Reader::open(path)?;
         let progress = Progress::of(path);
         let before = self.interfaces;
         let read = loop {
             let batch = match reader.next_batch() {
                 Ok(batch) if batch.is_empty() => break Ok(true),
                 Ok(batch) => batch,
+                Err(FileError::Pending) => {
+                    if settle(conversations, packets.as_mut(), reporter) {
+                        continue;
+                    }
+                    break Ok(false);
+                }
                 Err(error) => break Err(error.into()),
             };
             let interfaces = batch.interfaces();
@@ -73,8 +90,7 @@ impl Files {
             self.interfaces = before + u32::try_from(interfaces.len()).unwrap_or(u32::MAX - before);
             if reporter.is_due() {
                 progress.at(reader.offset().bytes);
-                conversations.settle(None, &Nobody);
-                if !reporter.report(conversations) {
+                if !settle(conversations, packets.as_mut(), reporter) {
                     break Ok(false);
                 }
             }
@@ -82,4 +98,32 @@ impl Files {
         progress.end();
         read
     }
+}
+
+/// Opens a file, or a stream once something has come of it. None if it is told to end before that.
+fn open(path: &Path, work: &mut Work) -> anyhow::Result<Option<Reader>> {
+    let Work { conversations, packets, reporter } = work;
+    let name =
+        if path.as_os_str() == "-" { "standard input".into() } else { path.to_string_lossy() };
+    let stream = Stream::open(path).with_context(|| format!("opening {name}"))?;
+    let Some(stream) = stream else { return Ok(Some(Reader::open(path)?)) };
+    while !stream.is_ready().with_context(|| format!("waiting for {name}"))? {
+        if !reporter.report(conversations, packets.as_ref()) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Reader::new(&name, stream)?))
+}
+
+/// Has what was read count and be written, and tells how that goes. Returns whether it should go on.
+fn settle(
+    conversations: &mut Conversations,
+    mut packets: Option<&mut PacketFile>,
+    reporter: &mut Reporter,
+) -> bool {
+    conversations.settle(None, &Nobody);
+    if let Some(packets) = &mut packets {
+        packets.flush(reporter);
+    }
+    reporter.report(conversations, packets.as_deref())
 }

@@ -161,7 +161,7 @@ impl Live {
                     packets.flush(reporter);
                 }
                 self.count(conversations);
-                if !reporter.report(conversations) {
+                if !reporter.report(conversations, packets.as_ref()) {
                     return Ok(());
                 }
             }

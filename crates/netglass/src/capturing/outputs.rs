@@ -42,7 +42,7 @@ pub(crate) struct OutputArguments {
 
     /// Format of standard output, which is a table on a terminal and json elsewhere by default, and of
     /// files whose name ends in neither .csv nor .json nor .jsonl
-    #[arg(long, env = "NETGLASS_FORMAT", value_name = "FORMAT")]
+    #[arg(long, env = "NETGLASS_CAPTURE_FORMAT", value_name = "FORMAT")]
     format: Option<FlowFormat>,
 
     /// How many conversations are logged together at most
@@ -158,6 +158,11 @@ impl OutputArguments {
             prepared.outputs.push(opened);
         }
         Ok(prepared)
+    }
+
+    /// Whether standard output is one of them.
+    pub(super) fn take_standard_output(&self) -> bool {
+        self.outputs.contains(&Output::Stdout)
     }
 
     /// How long the end waits for an output that takes nothing.

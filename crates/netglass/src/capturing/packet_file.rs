@@ -1,14 +1,19 @@
 //! Writing packets too, each with the processes at its ends.
 
-use std::{fmt::Write as _, path::PathBuf, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use netglass_model::{Owner, Timestamp};
 use netglass_packet::{
     Packet,
     file::{
-        Interface, InterfaceStatistics, Notes, Rotation, RotationSettings, Section, parse_file_size,
+        FileError, Interface, InterfaceStatistics, Notes, Rotation, RotationSettings, Section,
+        Written, parse_file_size,
     },
 };
 
@@ -52,6 +57,11 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl PacketFileArguments {
+    /// Whether packets go to standard output.
+    pub(super) fn take_standard_output(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.as_os_str() == "-")
+    }
+
     /// Gets ready to write, if that is asked for, from packets of `sources`.
     pub(super) fn open(&self, sources: &[PathBuf]) -> anyhow::Result<Option<PacketFile>> {
         let Some(path) = &self.path else { return Ok(None) };
@@ -70,6 +80,9 @@ impl PacketFileArguments {
             numbers: Vec::new(),
             comment: String::new(),
             failed: false,
+            packets: 0,
+            refused: 0,
+            left_out: 0,
         }))
     }
 }
@@ -83,8 +96,44 @@ pub(super) struct PacketFile {
     /// The numbers that interfaces have in the file, by those that they have where packets come from.
     numbers: Vec<Option<u32>>,
     comment: String,
-    /// Whether the last packet could not be written.
+    /// Whether what was written last could not be, which was told.
     failed: bool,
+    /// How many packets were to be written.
+    packets: u64,
+    /// Those for which not even the first file could be made.
+    refused: u64,
+    /// Those that came after the last file (`-G` with `-W`).
+    left_out: u64,
+}
+
+/// What became of the packets that were to be written: `packets = written + lost + left out`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PacketFileLedger {
+    /// All of them.
+    pub(super) packets: u64,
+    /// Those that came after the last file.
+    pub(super) left_out: u64,
+    /// Those that could not be written.
+    pub(super) lost: u64,
+}
+
+impl PacketFileLedger {
+    /// Those that are in files, or soon will be.
+    pub(super) fn written(&self) -> u64 {
+        self.packets.saturating_sub(self.left_out).saturating_sub(self.lost)
+    }
+}
+
+/// `1200 packets = 1000 written + 200 lost`
+impl fmt::Display for PacketFileLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let packets = if self.packets == 1 { "packet" } else { "packets" };
+        write!(f, "{} {packets} = {} written", self.packets, self.written())?;
+        if self.left_out > 0 {
+            write!(f, " + {} after the last file", self.left_out)?;
+        }
+        write!(f, " + {} lost", self.lost)
+    }
 }
 
 impl PacketFile {
@@ -96,14 +145,22 @@ impl PacketFile {
         owners: &[Option<Owner>; 2],
         reporter: &Reporter,
     ) {
-        let written = self.try_write(packet, interface, owners);
-        match written {
-            Ok(()) => self.failed = false,
+        self.packets += 1;
+        match self.try_write(packet, interface, owners) {
+            // It may wait yet for being written.
+            Ok(Written::Taken) => {}
+            Ok(Written::Enough) => self.left_out += 1,
             Err(error) => {
-                if !std::mem::replace(&mut self.failed, true) {
-                    reporter.tell(&format!("{error:#}"));
-                }
+                self.refused += u64::from(self.rotation.is_none());
+                self.tell(&error, reporter);
             }
+        }
+    }
+
+    /// Tells that something could not be written, unless that was told since it last could.
+    fn tell(&mut self, error: &FileError, reporter: &Reporter) {
+        if !std::mem::replace(&mut self.failed, true) {
+            reporter.tell(&error.to_string());
         }
     }
 
@@ -112,7 +169,7 @@ impl PacketFile {
         packet: &Packet<'_>,
         interface: impl FnOnce() -> Interface,
         owners: &[Option<Owner>; 2],
-    ) -> anyhow::Result<()> {
+    ) -> Result<Written, FileError> {
         let rotation = match &mut self.rotation {
             Some(rotation) => rotation,
             none => none.insert(Rotation::create(&self.path, self.settings, section(), packet.at)?),
@@ -129,8 +186,7 @@ impl PacketFile {
             comment: &self.comment,
             sender: source.as_ref().map(|owner| owner.process.pid),
         };
-        rotation.write(&Packet { interface: number, ..*packet }, notes)?;
-        Ok(())
+        rotation.write(&Packet { interface: number, ..*packet }, notes)
     }
 
     /// Tells what an interface has seen.
@@ -143,9 +199,26 @@ impl PacketFile {
 
     /// Has what was written be read by others.
     pub(super) fn flush(&mut self, reporter: &Reporter) {
-        if let Some(Err(error)) = self.rotation.as_mut().map(Rotation::flush) {
-            reporter.tell(&error.to_string());
+        match self.rotation.as_mut().map(Rotation::flush) {
+            Some(Ok(())) => self.failed = false,
+            Some(Err(error)) => self.tell(&error, reporter),
+            None => {}
         }
+    }
+
+    /// Where packets are written, for messages.
+    pub(super) fn target(&self) -> String {
+        if self.path.as_os_str() == "-" {
+            return "standard output".to_owned();
+        }
+        self.path.display().to_string()
+    }
+
+    /// What became of the packets so far.
+    pub(super) fn ledger(&self) -> PacketFileLedger {
+        let Self { packets, refused, left_out, .. } = *self;
+        let lost = refused + self.rotation.as_ref().map_or(0, Rotation::lost);
+        PacketFileLedger { packets, left_out, lost }
     }
 
     /// Completes the file; one without packets is made if there was none.
@@ -154,9 +227,11 @@ impl PacketFile {
             Some(rotation) => rotation,
             none => none.insert(Rotation::create(&self.path, self.settings, section(), now)?),
         };
-        rotation.finish()?;
-        let lost = rotation.lost();
-        ensure!(lost == 0, "{lost} packets could not be written to {}", self.path.display());
+        let finished = rotation.finish();
+        let ledger = self.ledger();
+        let lost = || format!("not all packets were written to {}: {ledger}", self.target());
+        finished.with_context(lost)?;
+        ensure!(ledger.lost == 0, lost());
         Ok(())
     }
 }

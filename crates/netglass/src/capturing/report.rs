@@ -15,6 +15,7 @@ use super::{
     arguments::{ReportArguments, ReportFormat},
     conversations::Conversations,
     ledger::{PacketLedger, malformed_name},
+    packet_file::PacketFile,
 };
 use crate::probing::{Event, Signals};
 
@@ -58,7 +59,11 @@ impl Reporter {
 
     /// Tells what is to be told. Returns whether it should go on: no signal asked for the end, and
     /// somebody wants what is logged.
-    pub(super) fn report(&mut self, conversations: &mut Conversations) -> bool {
+    pub(super) fn report(
+        &mut self,
+        conversations: &mut Conversations,
+        packets: Option<&PacketFile>,
+    ) -> bool {
         let now = Instant::now();
         self.next_look = now + OFTEN;
         for note in conversations.log_mut().take_notes() {
@@ -74,7 +79,7 @@ impl Reporter {
         }
         loop {
             match self.signals.pending() {
-                Some(Event::Report) => self.tell_ledger(conversations),
+                Some(Event::Report) => self.tell_ledger(conversations, packets),
                 Some(Event::End) => return false,
                 Some(Event::Scan | Event::Flush) => {}
                 None => return true,
@@ -94,7 +99,7 @@ impl Reporter {
     }
 
     /// Tells what became of each packet and of each conversation.
-    pub(super) fn tell_ledger(&self, conversations: &Conversations) {
+    pub(super) fn tell_ledger(&self, conversations: &Conversations, file: Option<&PacketFile>) {
         let (packets, usage) = (conversations.ledger(), conversations.usage());
         let outputs = conversations.log().outputs();
         if self.format == ReportFormat::Json {
@@ -120,6 +125,7 @@ impl Reporter {
                 evicted: usage.evicted,
                 unmatched_fragments: usage.unmatched_fragments,
                 outputs,
+                packet_file: file.map(PacketFileObject::of),
             };
             // Nobody is left to be told when even this cannot be written.
             let _ = write_object(&Object { version: VERSION, kind: "capture_ledger", rest });
@@ -140,6 +146,9 @@ impl Reporter {
         }
         for output in outputs {
             self.tell(&format!("{}: {}", output.target(), output.ledger()));
+        }
+        if let Some(file) = file {
+            self.tell(&format!("{}: {}", file.target(), file.ledger()));
         }
     }
 
@@ -209,6 +218,8 @@ struct LedgerObject {
     evicted: u64,
     unmatched_fragments: u64,
     outputs: Vec<OutputObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet_file: Option<PacketFileObject>,
 }
 
 #[derive(Serialize)]
@@ -243,4 +254,26 @@ struct OutputObject {
     spooled: u64,
     pending: u64,
     dropped: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct PacketFileObject {
+    target: String,
+    packets: u64,
+    written: u64,
+    left_out: u64,
+    lost: u64,
+}
+
+impl PacketFileObject {
+    fn of(file: &PacketFile) -> Self {
+        let ledger = file.ledger();
+        Self {
+            target: file.target(),
+            packets: ledger.packets,
+            written: ledger.written(),
+            left_out: ledger.left_out,
+            lost: ledger.lost,
+        }
+    }
 }

@@ -45,6 +45,10 @@ pub enum FileError {
         reason: io::Error,
     },
 
+    /// Nothing more of it is there yet.
+    #[error("nothing more can be read yet; try again later")]
+    Pending,
+
     /// There is nothing in it.
     #[error("cannot read {file}: it is empty, without even the header of a capture")]
     Empty {

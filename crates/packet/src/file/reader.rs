@@ -97,7 +97,8 @@ impl Reader {
         Self::begin(Source::open(path)?)
     }
 
-    /// Reads from anything; `name` is what errors call it.
+    /// Reads from anything; `name` is what errors call it. It is waited for the beginning, also of what
+    /// does not wait itself.
     pub fn new(name: &str, read: impl Read + Send + 'static) -> Result<Self, FileError> {
         Self::begin(Source::new(name, read)?)
     }
@@ -144,7 +145,8 @@ impl Reader {
     }
 
     /// The next packets: those that were read already, and at least one, for which it waits. None at
-    /// the end, and after an error.
+    /// the end, and after an error. Where the source does not wait, its [`FileError::Pending`] is no
+    /// end: what comes later is read on.
     pub fn next_batch(&mut self) -> Result<Batch<'_>, FileError> {
         self.records.clear();
         while !self.ended {
@@ -216,6 +218,9 @@ impl Reader {
             Ok(0) => (true, None),
             // What is compressed was cut off.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => (false, None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(FileError::Pending);
+            }
             Err(error) => (false, Some(error)),
         };
         self.ended = true;
@@ -234,7 +239,10 @@ impl Reader {
             if let Some(bytes) = self.buffer.unread().first_chunk() {
                 return Ok(*bytes);
             }
-            self.fill()?;
+            match self.fill() {
+                Ok(()) | Err(FileError::Pending) => {}
+                Err(error) => return Err(error),
+            }
             if self.ended {
                 return Err(FileError::Empty { file: self.source.name.clone() });
             }
@@ -252,7 +260,10 @@ impl Reader {
 
     fn not_capture(&mut self) -> FileError {
         const SHOWN: usize = 16;
-        while self.buffer.unread().len() < SHOWN && !self.ended && self.fill().is_ok() {}
+        while self.buffer.unread().len() < SHOWN
+            && !self.ended
+            && matches!(self.fill(), Ok(()) | Err(FileError::Pending))
+        {}
         let unread = self.buffer.unread();
         let beginning = unread.get(..SHOWN).unwrap_or(unread);
         let numbers: Vec<String> = beginning.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -51,7 +51,11 @@ impl Source {
 
 fn unpack(mut read: impl Read + Send + 'static) -> io::Result<(Box<dyn Read + Send>, bool)> {
     let mut magic = Vec::with_capacity(4);
-    read.by_ref().take(4).read_to_end(&mut magic)?;
+    while let Err(error) = read.by_ref().take(4 - magic.len() as u64).read_to_end(&mut magic) {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(error);
+        }
+    }
     let kind = Compression::of(&magic);
     let whole = Cursor::new(magic).chain(read);
     Ok(match kind {

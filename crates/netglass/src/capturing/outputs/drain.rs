@@ -8,20 +8,17 @@ use std::{
 use anyhow::Context as _;
 use netglass_store::flow_log::FlowOutput;
 
-use super::super::{conversations::Conversations, report::Reporter};
+use super::super::Work;
 
 /// How often is looked at whether something was delivered.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Ends a log, and returns an error if something was lost that should have been stored. An output
 /// that takes nothing for as long as `patience` is given up, and all of them are with a signal.
-pub(in super::super) fn finish(
-    conversations: &mut Conversations,
-    reporter: &mut Reporter,
-    patience: Duration,
-) -> anyhow::Result<()> {
-    conversations.log_mut().flush();
-    let is_drained = drain(conversations, reporter, patience);
+pub(in super::super) fn finish(work: &mut Work, patience: Duration) -> anyhow::Result<()> {
+    work.conversations.log_mut().flush();
+    let is_drained = drain(work, patience);
+    let Work { conversations, reporter, .. } = work;
     let log = conversations.log_mut();
     log.finish(if is_drained { patience } else { Duration::ZERO });
     for note in log.take_notes() {
@@ -50,7 +47,8 @@ pub(in super::super) fn finish(
 }
 
 /// Waits for as long as something is delivered. Returns whether nothing waits any more.
-fn drain(conversations: &mut Conversations, reporter: &mut Reporter, patience: Duration) -> bool {
+fn drain(work: &mut Work, patience: Duration) -> bool {
+    let Work { conversations, packets, reporter } = work;
     let (mut before, mut since) = (0, Instant::now());
     loop {
         let log = conversations.log_mut();
@@ -63,7 +61,8 @@ fn drain(conversations: &mut Conversations, reporter: &mut Reporter, patience: D
         if waiting != before {
             (before, since) = (waiting, Instant::now());
         }
-        if since.elapsed() >= patience || reporter.is_due() && !reporter.report(conversations) {
+        let goes_on = !reporter.is_due() || reporter.report(conversations, packets.as_ref());
+        if since.elapsed() >= patience || !goes_on {
             return false;
         }
         thread::sleep(LOOK);

@@ -78,6 +78,7 @@ pub(super) fn read_from(
                 wire_length: packet.wire_length,
                 bytes: packet.bytes.to_vec(),
             })),
+            Err(FileError::Pending) => {}
             Err(error) => return (packets, reader.interfaces().to_vec(), Some(error)),
         }
     }

@@ -1,0 +1,319 @@
+//! The program in a place of its own, and what it tells.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netglass_testing::{Finished, Namespace, Running, Signal, directory_in_memory};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory in which nothing of this machine is known.
+pub(crate) struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let directory = directory_in_memory();
+        fs::write(directory.path().join("empty.toml"), "").unwrap();
+        Self { directory }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Makes a file; its path is returned.
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The names of the files in a directory, in order.
+    pub(crate) fn files_in(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(name)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// `netglass capture …`, which begins with what `command` runs.
+    pub(crate) fn prepare(
+        &self,
+        mut command: Command,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
+        command
+            .arg("capture")
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .env("TZ", "UTC")
+            .env("NETGLASS_CONFIG", self.path("empty.toml"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// `netglass capture …` here.
+    pub(crate) fn netglass(&self, arguments: &[&str]) -> Command {
+        self.prepare(Command::new(env!("CARGO_BIN_EXE_netglass")), arguments)
+    }
+
+    /// `netglass capture …` in a namespace.
+    pub(crate) fn netglass_in(&self, namespace: &Namespace, arguments: &[&str]) -> Command {
+        self.prepare(namespace.command(env!("CARGO_BIN_EXE_netglass")), arguments)
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub(crate) fn capture(&self, arguments: &[&str]) -> Captured {
+        let arguments = [arguments, &["--stats-format", "json"]].concat();
+        // In front of a filter, which takes all that follows.
+        let (filter, options): (Vec<&str>, Vec<&str>) =
+            arguments.into_iter().partition(|it| it.contains(' '));
+        Captured::of(Running::spawn(self.netglass(&[options, filter].concat())).wait())
+    }
+
+    /// Runs it to its end on these packets of a file.
+    #[track_caller]
+    pub(crate) fn capture_file(&self, file: &[u8], arguments: &[&str]) -> Captured {
+        self.file("in.pcap", file);
+        let captured = self.capture(&[&["-r", "in.pcap"], arguments].concat());
+        assert_eq!(captured.status, 0, "{captured:?}");
+        captured
+    }
+
+    /// Begins to capture in a namespace; whatever comes after this returns is seen.
+    #[track_caller]
+    pub(crate) fn begin(&self, namespace: &Namespace, arguments: &[&str]) -> Capturing {
+        let arguments = [&["--stats-format", "json"], arguments].concat();
+        let running = Running::spawn(self.netglass_in(namespace, &arguments));
+        Capturing::once_ready(running)
+    }
+}
+
+/// Asks again and again: what is waited for is done by another process, which tells nobody.
+#[track_caller]
+pub(crate) fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "it does not come");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One that goes on until it is told to end.
+pub(crate) struct Capturing(pub(crate) Running);
+
+impl Capturing {
+    /// Waits until it answers to signals, which it does once everything is open.
+    #[track_caller]
+    pub(crate) fn once_ready(running: Running) -> Self {
+        let status = format!("/proc/{}/status", running.id());
+        wait_for(|| {
+            assert!(!running.has_ended(), "{running:?}");
+            catches_usr1(&fs::read_to_string(&status).ok()?).then_some(())
+        });
+        let capturing = Self(running);
+        capturing.ledger();
+        capturing
+    }
+
+    /// The ledger now.
+    #[track_caller]
+    pub(crate) fn ledger(&self) -> Ledger {
+        let before = lines_of(&self.0.stderr(), "capture_ledger").len();
+        self.0.signal(Signal::USR1);
+        let lines = self.0.wait_for_lines("\"capture_ledger\"", before + 1);
+        Ledger::read(lines.last().unwrap())
+    }
+
+    /// Waits until the sockets of the host were looked at, which nothing tells: on a machine that is
+    /// busy it is done once in several seconds.
+    #[track_caller]
+    pub(crate) fn wait_for_a_look(&self) {
+        let before = lines_of(&self.0.stderr(), "capture_statistics").len();
+        self.0.wait_for_lines("\"capture_statistics\"", before + 25);
+    }
+
+    /// Tells it to end, and waits until it has.
+    #[track_caller]
+    pub(crate) fn end(self, signal: Signal) -> Captured {
+        self.0.signal(signal);
+        Captured::of(self.0.wait())
+    }
+}
+
+/// Whether `/proc/PID/status` says that SIGUSR1 is caught: until then, it ends the program.
+fn catches_usr1(status: &str) -> bool {
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask >> (Signal::USR1.as_raw() - 1) & 1 == 1)
+}
+
+/// The objects of a kind among lines of JSON.
+pub(crate) fn lines_of(bytes: &[u8], kind: &str) -> Vec<Value> {
+    let text = String::from_utf8_lossy(bytes);
+    let objects = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    objects.filter(|object| object["kind"] == kind).collect()
+}
+
+/// How it ended, and what it told as JSON.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// What it logged on standard output, if that was JSON.
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) ledger: Option<Ledger>,
+}
+
+impl Captured {
+    #[track_caller]
+    pub(crate) fn of(finished: Finished) -> Self {
+        let Finished { status, stdout, stderr } = finished;
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        let flows =
+            if stdout.starts_with('{') { read_flows(stdout.as_bytes()) } else { Vec::new() };
+        let ledger = stderr.lines().rfind(|line| line.contains("\"capture_ledger\""));
+        let ledger = ledger.map(Ledger::read);
+        Self { status: status.code().unwrap(), stdout, stderr, flows, ledger }
+    }
+
+    #[track_caller]
+    pub(crate) fn ledger(&self) -> &Ledger {
+        self.ledger.as_ref().unwrap_or_else(|| panic!("no ledger: {self:?}"))
+    }
+
+    /// The flow with these ends, as `10.0.0.1:40 -> 10.0.0.2:53`; fails unless there is exactly one.
+    #[track_caller]
+    pub(crate) fn flow(&self, ends: &str) -> &Flow {
+        let found: Vec<_> = self.flows.iter().filter(|flow| flow.ends() == ends).collect();
+        assert_eq!(found.len(), 1, "{ends} in {self:#?}");
+        found[0]
+    }
+
+    /// All notes.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let notes = lines_of(self.stderr.as_bytes(), "note");
+        notes.iter().map(|note| note["note"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// The records in lines of JSON.
+#[track_caller]
+pub(crate) fn read_flows(bytes: &[u8]) -> Vec<Flow> {
+    let text = std::str::from_utf8(bytes).unwrap();
+    let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    text.lines().map(|line| Flow(read(line))).collect()
+}
+
+/// A record as JSON.
+#[derive(Debug)]
+pub(crate) struct Flow(Value);
+
+impl Flow {
+    pub(crate) fn get(&self, name: &str) -> &Value {
+        &self.0[name]
+    }
+
+    #[track_caller]
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        self.0[name].as_u64().unwrap_or_else(|| panic!("{name} in {self:?}"))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0[name].as_str().unwrap_or("")
+    }
+
+    /// `10.0.0.1:40 -> 10.0.0.2:53`.
+    pub(crate) fn ends(&self) -> String {
+        format!("{} -> {}", self.end("src"), self.end("dst"))
+    }
+
+    fn end(&self, which: &str) -> String {
+        let address = self.text(&format!("{which}_addr"));
+        format!("{address}:{}", self.number(&format!("{which}_port")))
+    }
+
+    /// Packets and bytes of the source, then of the destination.
+    pub(crate) fn counts(&self) -> [u64; 4] {
+        ["src_packets", "src_bytes", "dst_packets", "dst_bytes"].map(|name| self.number(name))
+    }
+}
+
+/// The ledger, which balances.
+#[derive(Debug)]
+pub(crate) struct Ledger(Value);
+
+impl Ledger {
+    #[track_caller]
+    pub(crate) fn read(line: &str) -> Self {
+        let ledger: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&ledger["version"], &ledger["kind"]), (&1.into(), &"capture_ledger".into()));
+        let ledger = Self(ledger);
+        let parts = ["in_flows", "not_ip", "filtered", "dropped_by_kernel"];
+        let parts: u64 = parts.iter().map(|name| ledger.packets(name)).sum();
+        assert_eq!(ledger.packets("seen"), parts + ledger.malformed(), "{ledger:?}");
+        if let Some(file) = ledger.0.get("packet_file") {
+            let count = |name: &str| file[name].as_u64().unwrap();
+            let accounted = count("written") + count("left_out") + count("lost");
+            assert_eq!(count("packets"), accounted, "{ledger:?}");
+        }
+        for output in ledger.0["outputs"].as_array().unwrap() {
+            let count = |name: &str| output[name].as_u64().unwrap();
+            let accounted = count("stored") + count("spooled") + count("pending");
+            assert_eq!(count("records"), accounted + sum(&output["dropped"]), "{ledger:?}");
+        }
+        ledger
+    }
+
+    /// A count of packets.
+    #[track_caller]
+    pub(crate) fn packets(&self, name: &str) -> u64 {
+        self.0["packets"][name].as_u64().unwrap()
+    }
+
+    /// Packets that could not be understood.
+    pub(crate) fn malformed(&self) -> u64 {
+        sum(&self.0["packets"]["malformed"])
+    }
+
+    /// A count beside packets.
+    pub(crate) fn get(&self, path: &str) -> &Value {
+        self.0.pointer(path).unwrap_or(&Value::Null)
+    }
+
+    /// A count of an output whose target ends so.
+    #[track_caller]
+    pub(crate) fn output(&self, target: &str, count: &str) -> u64 {
+        let outputs = self.0["outputs"].as_array().unwrap();
+        let named = |output: &&Value| output["target"].as_str().unwrap().ends_with(target);
+        let output = outputs.iter().find(named).unwrap_or_else(|| panic!("{target}: {self:?}"));
+        output[count].as_u64().unwrap_or_else(|| sum(&output[count]))
+    }
+}
+
+fn sum(counts: &Value) -> u64 {
+    counts.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+}
