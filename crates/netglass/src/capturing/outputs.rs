@@ -37,7 +37,7 @@ pub(crate) struct OutputArguments {
     #[arg(value_delimiter = ',', default_value = "stdout")]
     #[arg(help = "\
         Where conversations are logged: stdout, file:PATH (appended to), parquet:DIRECTORY, \
-        db (the database of --db) or bigquery; several may be named, and one that fails does not stop the others")]
+        db, which is that of --db, or bigquery; several may be named, and one that fails does not stop the others")]
     outputs: Vec<Output>,
 
     /// Format of standard output, which is a table on a terminal and json elsewhere by default, and of
