@@ -22,8 +22,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For how long nothing comes of a flow whose connection is closed before it ends, so that the last
-    /// acknowledgments and what is sent again belong to it.
+    /// For how long nothing comes of a flow whose connection is closed before it ends, so that what is
+    /// sent again belongs to it. Before both ends have acknowledged that the other one has closed, it is
+    /// the idle timeout: a last acknowledgment that comes late would make a flow of its own.
     pub const LINGER: Duration = Duration::from_secs(5);
 }
 

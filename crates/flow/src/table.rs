@@ -387,8 +387,8 @@ impl FlowTable {
 
     /// Writes the record of a flow that ends. That it was closed says more than what else has ended it.
     fn write_last(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
-        let over = self.limits.tcp_close && self.flows.at(place).connection.is_over();
-        let reason = if over { EndReason::Closed } else { reason };
+        let closed = self.limits.tcp_close && self.flows.at(place).connection.is_closed();
+        let reason = if closed { EndReason::Closed } else { reason };
         self.evicted += u64::from(reason == EndReason::Evicted);
         self.write(place, reason, ended);
     }

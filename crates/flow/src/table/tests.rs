@@ -211,6 +211,30 @@ fn a_closed_connection_lingers() {
 }
 
 #[test]
+fn the_last_acknowledgment_belongs_to_its_connection_however_late_it_is() {
+    let fin = 1 | ACK;
+    let connection = [
+        tcp(0, A, B, SYN, 1),
+        tcp(1, B, A, SYN | ACK, 1),
+        tcp(2, A, B, fin, 2),
+        tcp(3, B, A, fin, 2),
+    ];
+    let with = |more: &[Sighting]| [&connection[..], more].concat();
+    assert_eq!(
+        reasons(&records(
+            Settings::default(),
+            &with(&[tcp(60, A, B, ACK, 3), tcp(66, A, B, ACK, 3)])
+        )),
+        [(5, EndReason::Closed), (1, EndReason::CaptureEnd)]
+    );
+    // It may not come at all.
+    assert_eq!(
+        reasons(&records(Settings::default(), &with(&[tcp(123, A, B, ACK, 3)]))),
+        [(4, EndReason::Closed), (1, EndReason::CaptureEnd)]
+    );
+}
+
+#[test]
 fn a_closed_connection_ends_soon_although_nothing_comes_of_it() {
     let mut table = FlowTable::new(Settings::default());
     table.add(&[tcp(0, A, B, SYN, 1), tcp(1, B, A, 4, 0)], &mut |_| unreachable!());
