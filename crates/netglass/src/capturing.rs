@@ -11,9 +11,11 @@ mod outputs;
 mod packet_file;
 mod progress;
 mod report;
+mod table;
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use netglass_kernel::Needs;
 
 pub(crate) use self::{
@@ -50,11 +52,10 @@ pub(crate) fn run(
     let log = outputs.open()?;
     let kept = source.drop_privileges(packets.is_some() || outputs.makes_files());
     let signals = signals.listen()?;
-    let mut work = Work {
-        conversations: Conversations::new(flows.settings(), flows.tunnels(), log),
-        packets,
-        reporter: Reporter::new(report, signals),
-    };
+    // Not before, so that its thread has as few privileges.
+    let conversations = Conversations::new(flows.settings(), flows.tunnels(), log, flows.threads)
+        .context("cannot start a thread to put packets together")?;
+    let mut work = Work { conversations, packets, reporter: Reporter::new(report, signals) };
     if let Some(kept) = kept {
         work.reporter.tell(&kept);
     }
