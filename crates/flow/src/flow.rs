@@ -1,8 +1,6 @@
 //! One flow that goes on.
 
-use std::sync::Arc;
-
-use netglass_model::{Attribution, Process, Timestamp};
+use netglass_model::Timestamp;
 
 use crate::{
     key::{Key, Sender},
@@ -12,7 +10,7 @@ use crate::{
 
 /// An end of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
+pub(crate) enum Side {
     /// Who sent the first packet, or for TCP the first SYN, where one was seen.
     Source,
     /// The other one.
@@ -59,8 +57,6 @@ pub(crate) struct Flow {
     pub(crate) connection: Connection,
 
     pub(crate) links: Links,
-    pub(crate) processes: [Option<Arc<Process>>; 2],
-    pub(crate) attributions: [Option<Attribution>; 2],
 }
 
 /// The neighbours in a slot of the wheel, or the next one among the free places.
@@ -90,8 +86,6 @@ impl Flow {
             generation: 0,
             connection: Connection::default(),
             links: Links { previous: NONE, next: NONE },
-            processes: [None, None],
-            attributions: [None, None],
         }
     }
 

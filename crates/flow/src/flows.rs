@@ -16,7 +16,7 @@ pub(crate) struct Flows {
 
 /// A flow that goes on, as long as it does: the place is given to another one when it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FlowHandle {
+pub(crate) struct FlowHandle {
     place: u32,
     generation: u32,
 }
@@ -71,14 +71,13 @@ impl Flows {
         u32::try_from(place).unwrap_or(NONE)
     }
 
-    /// Frees a place, and lets go of what the flow there held.
+    /// Frees a place.
     pub(crate) fn remove(&mut self, place: u32) {
         self.live -= 1;
         let free = self.free;
         let flow = self.at_mut(place);
         flow.key = crate::key::Key::default();
         flow.generation = flow.generation.wrapping_add(1);
-        flow.processes = [None, None];
         flow.links.next = free;
         self.free = place;
     }
@@ -97,17 +96,7 @@ impl Flows {
     /// The place of a handle's flow, if that still goes on.
     #[inline]
     pub(crate) fn place(&self, handle: FlowHandle) -> Option<u32> {
-        self.of(handle).map(|_| handle.place)
-    }
-
-    /// The flow of a handle, if it still goes on.
-    pub(crate) fn of(&self, handle: FlowHandle) -> Option<&Flow> {
-        self.get(handle.place).filter(|flow| flow.generation == handle.generation)
-    }
-
-    /// The same, to change it.
-    pub(crate) fn of_mut(&mut self, handle: FlowHandle) -> Option<&mut Flow> {
-        self.of(handle)?;
-        Some(self.at_mut(handle.place))
+        let goes_on = self.get(handle.place)?.generation == handle.generation;
+        goes_on.then_some(handle.place)
     }
 }

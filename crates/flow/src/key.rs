@@ -38,19 +38,19 @@ pub(crate) enum Sender {
 
 /// Who talks to whom in a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     /// The interface on which it was seen.
-    pub interface: u16,
+    pub(crate) interface: u16,
     /// The protocol above IP.
-    pub protocol: IpProtocol,
+    pub(crate) protocol: IpProtocol,
     /// The source's address.
-    pub source: IpAddr,
+    pub(crate) source: IpAddr,
     /// Its port; zero where there are none.
-    pub source_port: u16,
+    pub(crate) source_port: u16,
     /// The destination's address.
-    pub destination: IpAddr,
+    pub(crate) destination: IpAddr,
     /// Its port; of ICMP the first packet's type times 256 and its code; zero where there are none.
-    pub destination_port: u16,
+    pub(crate) destination_port: u16,
 }
 
 impl Key {

@@ -17,9 +17,6 @@ mod table;
 mod tcp;
 mod wheel;
 
-pub use flow::Side;
-pub use flows::FlowHandle;
-pub use key::Conversation;
 pub use settings::Settings;
 pub use sharding::Sharding;
 pub use table::{FlowTable, Sighting, Usage};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::FlowHandle;
+use crate::flows::FlowHandle;
 
 /// Flows in the order in which their connections were closed: all of them end after the same time, so
 /// that the first one ends first.

@@ -5,12 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use netglass_model::{EndReason, FlowRecord, FlowStatus, IpProtocol, Owner, Timestamp};
+use netglass_model::{EndReason, FlowRecord, FlowStatus, IpProtocol, Timestamp};
 use uuid::{Builder, Uuid};
 
-use crate::flow::{Flow, Side};
+use crate::flow::Flow;
 
-/// What is written of a flow that ends, or is written for another reason.
+/// What is written of a flow that ends, or is written for another reason. Who its owners are, packets
+/// do not tell.
 pub(crate) fn record(
     flow: &Flow,
     id: Uuid,
@@ -41,14 +42,9 @@ pub(crate) fn record(
         } else {
             None
         },
-        source_owner: owner(flow, Side::Source),
-        destination_owner: owner(flow, Side::Destination),
+        source_owner: None,
+        destination_owner: None,
     }
-}
-
-fn owner(flow: &Flow, side: Side) -> Option<Owner> {
-    let process = flow.processes[side as usize].clone()?;
-    Some(Owner { process, attribution: flow.attributions[side as usize]? })
 }
 
 /// Makes identifiers: two sequences of `SplitMix64`, from random seeds.

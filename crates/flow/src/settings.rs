@@ -10,8 +10,7 @@ pub struct Settings {
     /// After how long a flow that goes on is written and begun anew, if ever.
     ///
     /// It is written when a packet comes by then, which is the first one of another record. That keeps
-    /// source and destination, the status, the state of the TCP connection with its round trip time, and
-    /// the owners; flags and all else are counted anew. Where no packet comes it ends by being idle.
+    /// source and destination, the status, the state of the TCP connection with its round trip time; flags and all else are counted anew. Where no packet comes it ends by being idle.
     pub active_timeout: Option<Duration>,
     /// Whether a flow of TCP ends when its connection is closed or reset: after
     /// [`LINGER`](Self::LINGER), or when another connection begins between the same ports.
@@ -23,8 +22,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For how long nothing comes of a flow whose connection is closed before it ends, so that the last
-    /// acknowledgments and what is sent again belong to it.
+    /// For how long nothing comes of a flow whose connection is closed before it ends, so that what is
+    /// sent again belongs to it. Before both ends have acknowledged that the other one has closed, it is
+    /// the idle timeout: a last acknowledgment that comes late would make a flow of its own.
     pub const LINGER: Duration = Duration::from_secs(5);
 }
 

@@ -3,12 +3,12 @@
 use std::{hint::black_box, sync::Arc};
 
 use foldhash::fast::RandomState;
-use netglass_model::{EndReason, FlowRecord, Owner, Timestamp};
+use netglass_model::{EndReason, FlowRecord, Timestamp};
 use netglass_packet::Headers;
 
 use crate::{
-    Conversation, FlowHandle, Settings, Side,
-    flow::{Flow, NONE},
+    Settings,
+    flow::{Flow, NONE, Side},
     flows::Flows,
     fragments::Fragments,
     index::Index,
@@ -66,7 +66,6 @@ pub struct FlowTable {
     identifiers: Identifiers,
     interfaces: Vec<Option<Arc<str>>>,
     batch: Vec<Prepared>,
-    began: Vec<FlowHandle>,
     evicted: u64,
     unmatched_fragments: u64,
 }
@@ -102,7 +101,6 @@ impl FlowTable {
             identifiers: Identifiers::new(),
             interfaces: Vec::new(),
             batch: Vec::with_capacity(BATCH),
-            began: Vec::new(),
             evicted: 0,
             unmatched_fragments: 0,
         }
@@ -120,7 +118,6 @@ impl FlowTable {
     /// Counts packets, in the order in which they were seen. `ended` is given the records of flows that
     /// have ended by then, one by one, as there may be as many as there are flows.
     pub fn add(&mut self, sightings: &[Sighting], ended: &mut dyn FnMut(FlowRecord)) {
-        self.began.clear();
         for sightings in sightings.chunks(BATCH) {
             let mut batch = std::mem::take(&mut self.batch);
             self.prepare(sightings, &mut batch);
@@ -166,27 +163,6 @@ impl FlowTable {
         }
     }
 
-    /// The flows that began with the packets that were added last, some of which may have ended with
-    /// them: those of which the owners are not known yet.
-    #[must_use]
-    pub fn began(&self) -> &[FlowHandle] {
-        &self.began
-    }
-
-    /// Who talks to whom in a flow, if it still goes on.
-    #[must_use]
-    pub fn conversation(&self, flow: FlowHandle) -> Option<Conversation> {
-        self.flows.of(flow).map(|flow| flow.key.conversation(flow.source))
-    }
-
-    /// Has the records of a flow tell its owner at one end. False if the flow has ended.
-    pub fn set_owner(&mut self, flow: FlowHandle, side: Side, owner: Owner) -> bool {
-        let Some(flow) = self.flows.of_mut(flow) else { return false };
-        flow.processes[side as usize] = Some(owner.process);
-        flow.attributions[side as usize] = Some(owner.attribution);
-        true
-    }
-
     /// Finds out where the flows of packets are, and touches them: none of it waits for what comes
     /// before it.
     fn prepare(&mut self, sightings: &[Sighting], batch: &mut Vec<Prepared>) {
@@ -198,10 +174,16 @@ impl FlowTable {
             let tag = self.tag(&key);
             batch.push(Prepared { key, sender, tag, candidate: NONE });
         }
+        let mut lines = 0;
+        // What is looked for is not always where it belongs. To find out with memory still on its way
+        // would have the processor guess, and begin anew.
+        for prepared in &*batch {
+            lines ^= self.index.touch(prepared.tag);
+        }
+        black_box(lines);
         for prepared in &mut *batch {
             prepared.candidate = self.index.candidate(prepared.tag).unwrap_or(NONE);
         }
-        let mut lines = 0;
         for prepared in &*batch {
             if let Some(flow) = self.flows.get(prepared.candidate) {
                 lines ^= flow.touched ^ flow.bytes[0] ^ u64::from(flow.links.next);
@@ -242,7 +224,7 @@ impl FlowTable {
     fn linger(&mut self, place: u32) {
         // Those that were followed by another connection are still there.
         if self.lingering.len() > 2 * self.flows.len() {
-            self.lingering.retain(|flow| self.flows.of(flow).is_some());
+            self.lingering.retain(|flow| self.flows.place(flow).is_some());
         }
         self.lingering.push(self.flows.handle(place), self.clock);
     }
@@ -306,7 +288,6 @@ impl FlowTable {
         let place = self.flows.add(flow);
         self.index.insert(prepared.tag, place);
         self.wheel.link(&mut self.flows, place, ends_at);
-        self.began.push(self.flows.handle(place));
         place
     }
 
@@ -412,8 +393,8 @@ impl FlowTable {
 
     /// Writes the record of a flow that ends. That it was closed says more than what else has ended it.
     fn write_last(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
-        let over = self.limits.tcp_close && self.flows.at(place).connection.is_over();
-        let reason = if over { EndReason::Closed } else { reason };
+        let closed = self.limits.tcp_close && self.flows.at(place).connection.is_closed();
+        let reason = if closed { EndReason::Closed } else { reason };
         self.evicted += u64::from(reason == EndReason::Evicted);
         self.write(place, reason, ended);
     }

@@ -32,6 +32,8 @@ enum End {
     Established,
     /// A FIN.
     Closed,
+    /// A FIN, and the other one has acknowledged something since, or reset it.
+    Acknowledged,
     /// A reset.
     Reset,
     /// A FIN, and then a reset.
@@ -41,6 +43,10 @@ enum End {
 impl End {
     const fn is_reset(self) -> bool {
         matches!(self, Self::Reset | Self::ClosedAndReset)
+    }
+
+    const fn is_closed(self) -> bool {
+        matches!(self, Self::Closed | Self::Acknowledged)
     }
 
     const fn is_silent(self) -> bool {
@@ -128,8 +134,16 @@ impl Connection {
 
     /// Whether both ends have closed it, or one has reset it.
     #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ends.iter().all(|&end| end >= End::Closed)
+            || self.ends.iter().any(|end| end.is_reset())
+    }
+
+    /// Whether nothing is expected any more: it was reset, or both ends have closed it and know that
+    /// of each other. However late the last acknowledgment is, it belongs to the connection.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
-        self.ends[0] >= End::Closed && self.ends[1] >= End::Closed
+        self.ends.iter().all(|&end| end >= End::Acknowledged)
             || self.ends.iter().any(|end| end.is_reset())
     }
 
@@ -189,11 +203,11 @@ impl Connection {
             }
         } else {
             match (source, destination) {
-                (End::Closed, End::Closed) => ConnectionState::Sf,
-                (End::Closed, destination) if destination.is_silent() => ConnectionState::Sh,
-                (End::Closed, _) => ConnectionState::S2,
-                (source, End::Closed) if source.is_silent() => ConnectionState::Shr,
-                (_, End::Closed) => ConnectionState::S3,
+                _ if source.is_closed() && destination.is_closed() => ConnectionState::Sf,
+                _ if source.is_closed() && destination.is_silent() => ConnectionState::Sh,
+                _ if source.is_closed() => ConnectionState::S2,
+                _ if destination.is_closed() && source.is_silent() => ConnectionState::Shr,
+                _ if destination.is_closed() => ConnectionState::S3,
                 (End::SynSent, End::Inactive) => ConnectionState::S0,
                 (End::Established, End::Established) => ConnectionState::S1,
                 _ => ConnectionState::Oth,
@@ -277,14 +291,19 @@ impl Connection {
             End::SynSent | End::SynAckSent if fin => End::Closed,
             End::Partial | End::Established if fin => {
                 if other == End::ClosedAndReset {
-                    self.ends[others] = End::Closed;
+                    self.ends[others] = End::Acknowledged;
+                    End::Acknowledged
+                } else {
+                    End::Closed
                 }
-                End::Closed
             }
             End::Partial if syn && !acknowledges && other == End::Inactive => End::SynSent,
-            End::Closed if reset && other != End::Closed => End::ClosedAndReset,
+            End::Closed | End::Acknowledged if reset && !other.is_closed() => End::ClosedAndReset,
             end => end,
         };
+        if (acknowledges || reset) && other == End::Closed {
+            self.ends[others] = End::Acknowledged;
+        }
     }
 
     /// A SYN with another number than before begins another count.

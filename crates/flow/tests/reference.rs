@@ -36,13 +36,19 @@ struct Live {
     began: i64,
     touched: i64,
     fin: [bool; 2],
+    /// By side, whether the other one has acknowledged something since that.
+    acknowledged: [bool; 2],
     reset: bool,
     syn: [Option<u32>; 2],
 }
 
 impl Live {
-    fn is_over(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.reset || self.fin == [true; 2]
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_closed() && (self.reset || self.acknowledged == [true; 2])
     }
 
     fn ends_at(&self) -> i64 {
@@ -74,7 +80,7 @@ impl Reference {
         self.live.retain(|live| {
             let goes_on = !which(live);
             if !goes_on {
-                let reason = if live.is_over() { EndReason::Closed } else { reason };
+                let reason = if live.is_closed() { EndReason::Closed } else { reason };
                 ended.push((reason, live.flow.clone()));
             }
             goes_on
@@ -127,6 +133,7 @@ impl Reference {
                 began: clock,
                 touched: clock,
                 fin: [false; 2],
+                acknowledged: [false; 2],
                 reset: false,
                 syn: [None; 2],
             });
@@ -151,6 +158,7 @@ impl Reference {
         if let Some(TcpSegment { flags, sequence, .. }) = tcp {
             // After a reset nothing of its sender counts any more, and the connection is over anyway.
             live.reset |= flags & RST != 0 && live.fin != [true; 2];
+            live.acknowledged[1 - side] |= live.fin[1 - side] && flags & (ACK | RST) != 0;
             live.fin[side] |= flags & FIN != 0;
             if flags & SYN != 0 {
                 live.syn[side] = Some(sequence);

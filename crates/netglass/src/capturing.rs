@@ -12,7 +12,9 @@ mod packet_file;
 mod progress;
 mod report;
 mod stream;
+mod table;
 
+use anyhow::Context as _;
 use netglass_kernel::Needs;
 use netglass_store::flow_log::WhenFull;
 
@@ -64,11 +66,10 @@ pub(crate) fn run(
     let notes: Vec<_> = prepared.notes.drain(..).chain(kept).collect();
     let log = prepared.start(source.when_full())?;
     let signals = signals.listen()?;
-    let mut work = Work {
-        conversations: Conversations::new(flows.settings(), flows.tunnels(), log),
-        packets,
-        reporter: Reporter::new(report, signals),
-    };
+    // Not before, so that its thread has as few privileges.
+    let conversations = Conversations::new(flows.settings(), flows.tunnels(), log, flows.threads)
+        .context("cannot start a thread to put packets together")?;
+    let mut work = Work { conversations, packets, reporter: Reporter::new(report, signals) };
     for note in notes {
         work.reporter.tell(&note);
     }

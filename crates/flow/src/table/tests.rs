@@ -1,6 +1,6 @@
 use std::{net::IpAddr, time::Duration};
 
-use netglass_model::{Attribution, ConnectionState, FlowStatus, IpProtocol, Process};
+use netglass_model::{ConnectionState, FlowStatus, IpProtocol};
 use netglass_packet::{Fragment, TcpSegment};
 
 use super::*;
@@ -211,6 +211,30 @@ fn a_closed_connection_lingers() {
 }
 
 #[test]
+fn the_last_acknowledgment_belongs_to_its_connection_however_late_it_is() {
+    let fin = 1 | ACK;
+    let connection = [
+        tcp(0, A, B, SYN, 1),
+        tcp(1, B, A, SYN | ACK, 1),
+        tcp(2, A, B, fin, 2),
+        tcp(3, B, A, fin, 2),
+    ];
+    let with = |more: &[Sighting]| [&connection[..], more].concat();
+    assert_eq!(
+        reasons(&records(
+            Settings::default(),
+            &with(&[tcp(60, A, B, ACK, 3), tcp(66, A, B, ACK, 3)])
+        )),
+        [(5, EndReason::Closed), (1, EndReason::CaptureEnd)]
+    );
+    // It may not come at all.
+    assert_eq!(
+        reasons(&records(Settings::default(), &with(&[tcp(123, A, B, ACK, 3)]))),
+        [(4, EndReason::Closed), (1, EndReason::CaptureEnd)]
+    );
+}
+
+#[test]
 fn a_closed_connection_ends_soon_although_nothing_comes_of_it() {
     let mut table = FlowTable::new(Settings::default());
     table.add(&[tcp(0, A, B, SYN, 1), tcp(1, B, A, 4, 0)], &mut |_| unreachable!());
@@ -292,44 +316,4 @@ fn no_timeout_is_too_short_or_too_long() {
         let count = records(settings, &[udp(0, A, B), udp(1, A, B), udp(2, B, A)]).len();
         assert_eq!(count, if idle_timeout == Duration::MAX { 1 } else { 3 });
     }
-}
-
-#[test]
-fn owners_are_told_of_flows_as_long_as_they_go_on() {
-    let owner = Owner {
-        process: Arc::new(Process {
-            pid: 42,
-            start_time: at(0),
-            pgid: 42,
-            ppid: 1,
-            family: 42,
-            uid: None,
-            gid: None,
-            comm: "dig".into(),
-            exe: None,
-            cgroup: None,
-            container: None,
-            command_line: None,
-        }),
-        attribution: Attribution::Socket,
-    };
-    let settings = Settings { idle_timeout: Duration::from_secs(10), ..Settings::default() };
-    let mut table = FlowTable::new(settings);
-    let mut ended = Vec::new();
-    table.add(&[udp(0, A, B), udp(0, B, A)], &mut |_| unreachable!());
-    let [flow] = *table.began() else { panic!("{:?}", table.began()) };
-    let conversation = table.conversation(flow).unwrap();
-    assert_eq!((conversation.source_port, conversation.destination_port), (A.1, B.1));
-    assert!(table.set_owner(flow, Side::Source, owner.clone()));
-
-    table.add(&[udp(1, A, B)], &mut |_| unreachable!());
-    assert_eq!(table.began(), []);
-    // The place of the flow is given to another one.
-    table.add(&[udp(20, A, (3, 1))], &mut |record| ended.push(record));
-    assert_eq!(ended[0].source_owner.as_ref(), Some(&owner));
-    assert_eq!(ended[0].destination_owner, None);
-    assert_eq!(table.conversation(flow), None);
-    assert!(!table.set_owner(flow, Side::Destination, owner));
-    table.finish(&mut |record| ended.push(record));
-    assert_eq!((ended[1].source_owner.as_ref(), ended[1].destination_owner.as_ref()), (None, None));
 }

@@ -105,14 +105,23 @@ fn states_are_those_that_zeek_documents() {
 }
 
 #[test]
-fn it_is_over_when_both_have_closed_or_one_has_reset() {
-    for over in
-        [">S <SA >A >FA <FA", ">S <SA >A <FA >FA >A", ">S <RA", ">S <SA >A >R", ">S <SA >A >FA <R"]
-    {
-        assert!(connection(over).is_over(), "{over}");
+fn it_is_over_when_both_know_that_both_have_closed_or_one_has_reset() {
+    for over in [
+        ">S <SA >A >FA <FA >A",
+        ">S <SA >A >FA <A <FA >A",
+        ">S <SA >A <FA >FA <A",
+        ">S <RA",
+        ">S <SA >A >R",
+        ">S <SA >A >FA <R",
+        ">S <SA >A >FA <FA >R",
+    ] {
+        assert!(connection(over).is_over() && connection(over).is_closed(), "{over}");
+    }
+    for closed in [">S <SA >A >FA <FA", ">S <SA >A >FA <A <FA <FA", ">S <SA >A <FA >FA >FA"] {
+        assert!(connection(closed).is_closed() && !connection(closed).is_over(), "{closed}");
     }
     for open in [">S", ">S <SA", ">S <SA >A", ">S <SA >A >FA", ">S <SA >A >FA <A", "<FA"] {
-        assert!(!connection(open).is_over(), "{open}");
+        assert!(!connection(open).is_over() && !connection(open).is_closed(), "{open}");
     }
 }
 

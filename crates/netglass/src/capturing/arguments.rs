@@ -72,6 +72,11 @@ pub(crate) struct FlowArguments {
     /// Whose addresses those of a tunneled packet are (GRE, VXLAN, Geneve, IP in IP)
     #[arg(long, env = "NETGLASS_TUNNELS", value_name = "WHICH", default_value = "outer")]
     tunnels: TunnelAddresses,
+
+    /// With 2, packets are put together by one thread, while another one reads and logs
+    #[arg(long, env = "NETGLASS_THREADS", value_name = "N", default_value = "2")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub(super) threads: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,18 +1,16 @@
 //! Packets to conversations to logs, with an account of each.
 
-use std::{sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
-use netglass_flow::{FlowTable, Settings, Sighting, Usage};
+use netglass_flow::{Settings, Sighting, Usage};
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_packet::{Headers, Packet, Tunnels, decode};
 use netglass_store::flow_log::FlowLog;
 
-use super::ledger::PacketLedger;
-
-/// How many packets are put into the table together.
-const BATCH: usize = 64;
-/// How many records are passed on together.
-const RECORDS: usize = 1024;
+use super::{
+    ledger::PacketLedger,
+    table::{Out, Table},
+};
 
 /// Knows who is at the ends of conversations.
 pub(super) trait Complete {
@@ -30,32 +28,35 @@ impl Complete for Nobody {
 /// Puts packets together into conversations, and logs those that have ended.
 pub(super) struct Conversations {
     tunnels: Tunnels,
-    table: FlowTable,
+    table: Table,
     log: FlowLog,
     interfaces: Vec<Arc<str>>,
-    sightings: Vec<Sighting>,
-    ended: Vec<FlowRecord>,
     ledger: PacketLedger,
 }
 
 impl Conversations {
-    pub(super) fn new(settings: Settings, tunnels: Tunnels, log: FlowLog) -> Self {
-        Self {
+    /// With two `threads`, one of them does nothing but put packets together.
+    pub(super) fn new(
+        settings: Settings,
+        tunnels: Tunnels,
+        log: FlowLog,
+        threads: u8,
+    ) -> io::Result<Self> {
+        Ok(Self {
             tunnels,
-            table: FlowTable::new(settings),
+            table: Table::new(settings, threads)?,
             log,
             interfaces: Vec::new(),
-            sightings: Vec::with_capacity(BATCH),
-            ended: Vec::with_capacity(RECORDS),
             ledger: PacketLedger::default(),
-        }
+        })
     }
 
     /// Has the records of what is seen on the next interface tell its name. They are numbered from 0
     /// on.
-    pub(super) fn name_interface(&mut self, name: Arc<str>) {
+    pub(super) fn name_interface(&mut self, name: Arc<str>, known: &impl Complete) {
         if let Ok(interface) = u16::try_from(self.interfaces.len()) {
-            self.table.name_interface(interface, Arc::clone(&name));
+            let out = &mut Out { log: &mut self.log, known };
+            self.table.name_interface(interface, Arc::clone(&name), out);
         }
         self.interfaces.push(name);
     }
@@ -78,10 +79,8 @@ impl Conversations {
             Ok(headers) => {
                 self.ledger.in_flows += 1;
                 let Packet { at, wire_length, .. } = *packet;
-                self.sightings.push(Sighting { at, interface, wire_length, headers });
-                if self.sightings.len() == BATCH {
-                    self.add(known);
-                }
+                let out = &mut Out { log: &mut self.log, known };
+                self.table.push(Sighting { at, interface, wire_length, headers }, out);
                 Some(headers)
             }
             Err(reason) => {
@@ -100,22 +99,13 @@ impl Conversations {
     /// Has all that was taken count, time go on to `now`, if that is not told by packets alone, and
     /// what is due be logged.
     pub(super) fn settle(&mut self, now: Option<Timestamp>, known: &impl Complete) {
-        self.add(known);
-        if let Some(now) = now {
-            let Self { table, log, ended, .. } = self;
-            table.advance(now, &mut |record| pass_on(log, ended, record, known));
-        }
-        let instant = Instant::now();
-        self.log.add(&mut self.ended, instant);
-        self.log.tick(instant);
+        self.table.settle(now, &mut Out { log: &mut self.log, known });
+        self.log.tick(Instant::now());
     }
 
     /// Ends and logs all conversations.
-    pub(super) fn finish(&mut self, known: &impl Complete) {
-        self.add(known);
-        let Self { table, log, ended, .. } = self;
-        table.finish(&mut |record| pass_on(log, ended, record, known));
-        log.add(ended, Instant::now());
+    pub(super) fn finish(&mut self, known: &impl Complete) -> anyhow::Result<()> {
+        self.table.finish(&mut Out { log: &mut self.log, known })
     }
 
     /// What became of the packets so far.
@@ -141,24 +131,5 @@ impl Conversations {
     /// The same, to end it.
     pub(super) fn log_mut(&mut self) -> &mut FlowLog {
         &mut self.log
-    }
-
-    fn add(&mut self, known: &impl Complete) {
-        let Self { table, log, ended, sightings, .. } = self;
-        table.add(sightings, &mut |record| pass_on(log, ended, record, known));
-        sightings.clear();
-    }
-}
-
-fn pass_on(
-    log: &mut FlowLog,
-    ended: &mut Vec<FlowRecord>,
-    mut record: FlowRecord,
-    known: &impl Complete,
-) {
-    known.complete(&mut record);
-    ended.push(record);
-    if ended.len() == RECORDS {
-        log.add(ended, Instant::now());
     }
 }

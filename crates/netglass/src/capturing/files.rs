@@ -50,7 +50,7 @@ impl Files {
                 Err(error) => work.reporter.tell(&format!("{error:#}")),
             }
         }
-        work.conversations.finish(&Nobody);
+        let read = read.and(work.conversations.finish(&Nobody));
         match &mut work.packets {
             Some(packets) => read.and(packets.finish(Timestamp::from(SystemTime::now()))),
             None => read,

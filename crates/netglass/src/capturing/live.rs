@@ -119,7 +119,7 @@ impl Live {
             take(&packet, owners, &known, conversations, packets.as_mut(), reporter);
         });
         self.count(conversations);
-        conversations.finish(&self.owners);
+        let captured = captured.and(conversations.finish(&self.owners));
         let interfaces = self.capture.interfaces();
         for interface in &interfaces {
             reporter.tell(&account(interface));
@@ -170,7 +170,7 @@ impl Live {
 
     fn name_interfaces(&mut self, conversations: &mut Conversations) {
         while let Some(interface) = self.capture.interface(self.named) {
-            conversations.name_interface(interface.name.clone());
+            conversations.name_interface(interface.name.clone(), &self.owners);
             self.named += 1;
         }
     }

@@ -51,9 +51,14 @@ impl FlowLog {
     pub fn add(&mut self, records: &mut Vec<FlowRecord>, now: Instant) {
         let limit = self.limits.records.max(1);
         while !records.is_empty() {
-            let room = limit.saturating_sub(self.waiting.len()).min(records.len());
-            self.waiting.reserve_exact(limit - self.waiting.len());
-            self.waiting.extend(records.drain(..room));
+            if self.waiting.is_empty() && records.len() <= limit {
+                // They are large, and need not move.
+                mem::swap(&mut self.waiting, records);
+            } else {
+                let room = limit.saturating_sub(self.waiting.len()).min(records.len());
+                self.waiting.reserve_exact(limit - self.waiting.len());
+                self.waiting.extend(records.drain(..room));
+            }
             self.since.get_or_insert(now);
             if self.waiting.len() >= limit {
                 self.flush();
