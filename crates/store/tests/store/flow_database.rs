@@ -427,7 +427,12 @@ fn what_waits_for_a_server_is_delivered_when_it_is_back() {
             1_000,
             WhenFull::DropOldest,
         ),
-        FlowOutput::spooled(Box::new(sink(&url, settings)), "db".to_owned(), spool),
+        FlowOutput::spooled(
+            Box::new(sink(&url, settings)),
+            "db".to_owned(),
+            spool,
+            WhenFull::DropOldest,
+        ),
     ]
     .map(Result::unwrap);
     server.stop();
