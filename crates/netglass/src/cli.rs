@@ -174,6 +174,7 @@ mod tests {
                 let name = match (verb.get_name(), option.get_long()) {
                     // Its values are others than those of the answer's format.
                     ("probe", Some("format")) => Some("ledger-format"),
+                    ("capture", Some("format")) => Some("capture-format"),
                     ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),
