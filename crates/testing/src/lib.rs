@@ -28,6 +28,7 @@
     reason = "test code: what cannot be set up panics, and many calls are made for waiting alone"
 )]
 
+mod csv;
 mod directory;
 mod flush;
 mod load;
@@ -35,7 +36,9 @@ mod namespace;
 mod process;
 pub mod requirement;
 mod server;
+mod wait;
 
+pub use csv::csv_records;
 pub use directory::directory_in_memory;
 pub use flush::flush;
 pub use load::{load_command, without_netlink};
@@ -47,3 +50,4 @@ pub use server::{
     BigQuery, BigQueryCall, BigQueryFault, Dnsmasq, DnsmasqOptions, Nginx, NginxOptions, Paused,
     PostgreSql, PostgreSqlOptions,
 };
+pub use wait::wait_for;

@@ -17,7 +17,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open},
 };
 
-use crate::Namespace;
+use crate::{Namespace, wait_for};
 
 /// How long a test waits for an event before it fails. Generous, because a busy machine is no
 /// failure.
@@ -111,6 +111,19 @@ impl Running {
     #[must_use]
     pub fn stderr(&self) -> Vec<u8> {
         self.output.lock().stderr.clone()
+    }
+
+    /// Waits until it catches a signal, which ends it until then.
+    #[track_caller]
+    pub fn wait_until_it_catches(&self, signal: Signal) {
+        let status = format!("/proc/{}/status", self.id());
+        wait_for(|| {
+            assert!(!self.has_ended(), "{self:?}");
+            let status = fs::read_to_string(&status).ok()?;
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+            let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+            (caught >> (signal.as_raw() - 1) & 1 == 1).then_some(())
+        });
     }
 
     /// Waits until a whole line of its output, on either stream, contains `text`; returns the line.

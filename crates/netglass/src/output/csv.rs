@@ -140,6 +140,7 @@ pub(super) fn write_record(fields: &[String], out: &mut impl Write) -> io::Resul
 
 #[cfg(test)]
 mod tests {
+    use netglass_testing::csv_records;
     use proptest::prelude::*;
 
     use super::*;
@@ -152,26 +153,6 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Records and fields after RFC 4180, section 2.
-    fn parse(text: &str) -> Vec<Vec<String>> {
-        let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
-        let mut quoted = false;
-        let mut rest = text.chars().peekable();
-        while let Some(character) = rest.next() {
-            match character {
-                '"' if quoted && rest.next_if_eq(&'"').is_some() => field.push('"'),
-                '"' => quoted = !quoted,
-                ',' if !quoted => record.push(std::mem::take(&mut field)),
-                '\r' if !quoted && rest.next_if_eq(&'\n').is_some() => {
-                    record.push(std::mem::take(&mut field));
-                    records.push(std::mem::take(&mut record));
-                }
-                other => field.push(other),
-            }
-        }
-        records
-    }
-
     #[test]
     fn a_dependency_is_one_record() {
         insta::assert_snapshot!(text(Edges::web(), Names::Exact).replace('\r', ""));
@@ -179,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_listener_is_one_record_without_client() {
-        let records = parse(&text(Edges::only_listening(), Names::Exact));
+        let records = csv_records(&text(Edges::only_listening(), Names::Exact));
         assert!(records.iter().all(|record| record.len() == records[0].len()));
         assert!(records[1][..NODE_COLUMNS.len()].iter().all(String::is_empty));
         let [.., client, server] = &records[1][..] else { panic!("{records:?}") };
@@ -189,7 +170,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_name_comes_back(comm in any::<String>()) {
-            let records = parse(&text(named_edge(&comm), Names::Exact));
+            let records = csv_records(&text(named_edge(&comm), Names::Exact));
             let column = |title| records[0].iter().position(|name| name == title).unwrap();
             prop_assert_eq!(records.len(), 2);
             prop_assert_eq!(records[1].len(), records[0].len());

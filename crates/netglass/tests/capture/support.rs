@@ -5,10 +5,9 @@ use std::{
     fs,
     path::PathBuf,
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
+pub(crate) use netglass_testing::wait_for;
 use netglass_testing::{Finished, Namespace, Running, Signal, directory_in_memory};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -106,19 +105,6 @@ impl Place {
     }
 }
 
-/// Asks again and again: what is waited for is done by another process, which tells nobody.
-#[track_caller]
-pub(crate) fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "it does not come");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// One that goes on until it is told to end.
 pub(crate) struct Capturing(pub(crate) Running);
 
@@ -126,11 +112,7 @@ impl Capturing {
     /// Waits until it answers to signals, which it does once everything is open.
     #[track_caller]
     pub(crate) fn once_ready(running: Running) -> Self {
-        let status = format!("/proc/{}/status", running.id());
-        wait_for(|| {
-            assert!(!running.has_ended(), "{running:?}");
-            catches_usr1(&fs::read_to_string(&status).ok()?).then_some(())
-        });
+        running.wait_until_it_catches(Signal::USR1);
         let capturing = Self(running);
         capturing.ledger();
         capturing
@@ -159,13 +141,6 @@ impl Capturing {
         self.0.signal(signal);
         Captured::of(self.0.wait())
     }
-}
-
-/// Whether `/proc/PID/status` says that SIGUSR1 is caught: until then, it ends the program.
-fn catches_usr1(status: &str) -> bool {
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    caught.is_some_and(|mask| mask >> (Signal::USR1.as_raw() - 1) & 1 == 1)
 }
 
 /// The objects of a kind among lines of JSON.

@@ -4,10 +4,9 @@ use std::{
     fs,
     path::PathBuf,
     process::{Command, Output},
-    thread,
-    time::{Duration, Instant},
 };
 
+pub(crate) use netglass_testing::wait_for;
 use netglass_testing::{Finished, Namespace, Running, Signal, directory_in_memory, load_command};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -74,19 +73,6 @@ impl Database {
     }
 }
 
-/// Asks again and again: what is waited for is done by another process, which tells nobody.
-#[track_caller]
-pub(crate) fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "it does not come");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// A `netglass probe` that runs until it is told to end.
 pub(crate) struct Probing(Running);
 
@@ -129,11 +115,7 @@ impl Probing {
     /// The same for a command that was made already, and prints its ledger as JSON.
     #[track_caller]
     pub(crate) fn once_ready(running: Running) -> Self {
-        let status = format!("/proc/{}/status", running.id());
-        wait_for(|| {
-            assert!(!running.has_ended(), "{running:?}");
-            catches_usr1(&fs::read_to_string(&status).ok()?).then_some(())
-        });
+        running.wait_until_it_catches(Signal::USR1);
         let probing = Self(running);
         // It answers once everything is attached.
         probing.ledger();
@@ -182,13 +164,6 @@ impl Probing {
         self.0.signal(signal);
         self.0.wait()
     }
-}
-
-/// Whether `/proc/PID/status` says that SIGUSR1 is caught: until then, it ends the program.
-fn catches_usr1(status: &str) -> bool {
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    caught.is_some_and(|mask| mask >> (Signal::USR1.as_raw() - 1) & 1 == 1)
 }
 
 /// One edge as `look --format json` writes it.

@@ -64,6 +64,7 @@ fn append_field(field: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use netglass_testing::csv_records;
     use proptest::prelude::*;
 
     use super::*;
@@ -76,26 +77,6 @@ mod tests {
             append(record, escapes, &mut out);
         }
         String::from_utf8(out).unwrap()
-    }
-
-    /// Records and fields after RFC 4180, section 2.
-    fn parse(text: &str) -> Vec<Vec<String>> {
-        let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
-        let mut quoted = false;
-        let mut rest = text.chars().peekable();
-        while let Some(character) = rest.next() {
-            match character {
-                '"' if quoted && rest.next_if_eq(&'"').is_some() => field.push('"'),
-                '"' => quoted = !quoted,
-                ',' if !quoted => record.push(std::mem::take(&mut field)),
-                '\r' if !quoted && rest.next_if_eq(&'\n').is_some() => {
-                    record.push(std::mem::take(&mut field));
-                    records.push(std::mem::take(&mut record));
-                }
-                other => field.push(other),
-            }
-        }
-        records
     }
 
     #[test]
@@ -118,7 +99,7 @@ id,protocol,src_addr,dst_addr,src_port,dst_port,first_seen_at,last_seen_at,src_b
     proptest! {
         #[test]
         fn any_record_comes_back(record in fixtures::any_record()) {
-            let read = parse(&written(std::slice::from_ref(&record), false));
+            let read = csv_records(&written(std::slice::from_ref(&record), false));
             prop_assert_eq!(read.len(), 2);
             prop_assert_eq!(read[1].len(), COLUMNS.len());
             for ((column, name), field) in COLUMNS.iter().zip(&read[0]).zip(&read[1]) {

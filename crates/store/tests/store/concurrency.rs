@@ -8,11 +8,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use netglass_store::dependencies;
-use netglass_testing::{flush, require};
+use netglass_testing::{flush, require, wait_for};
 
 use crate::support::{
     ALWAYS, Place, at, cluster, each_backend, flow, flows, host, observations, part,
@@ -71,12 +70,7 @@ fn what_arrived_in_plenty_is_put_away_by_two_connections() {
             "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
              WHERE NOT granted AND datname = '{name}'"
         );
-        let deadline = Instant::now() + Duration::from_secs(15);
-        // The server tells nobody.
-        while cluster().sql(&name, &waiting) != "2" {
-            assert!(Instant::now() < deadline, "there are no two that wait");
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_for(|| (cluster().sql(&name, &waiting) == "2").then_some(()));
         drop(lock);
     });
 

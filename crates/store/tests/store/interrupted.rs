@@ -8,7 +8,7 @@ use std::{
 
 use netglass_model::Flush;
 use netglass_store::{Access, Database, Error};
-use netglass_testing::{PostgreSql, Running, require};
+use netglass_testing::{PostgreSql, Running, require, wait_for};
 
 use crate::{
     flow_database::Batches,
@@ -86,12 +86,8 @@ impl Writing {
 /// Waits until somebody waits for a lock.
 #[track_caller]
 fn wait_until_held(server: &PostgreSql) {
-    let deadline = Instant::now() + Duration::from_secs(15);
-    // The server tells nobody.
-    while server.sql("fleet", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "1" {
-        assert!(Instant::now() < deadline, "nobody waits");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    wait_for(|| (server.sql("fleet", waiting) == "1").then_some(()));
 }
 
 #[track_caller]
