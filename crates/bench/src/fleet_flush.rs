@@ -164,7 +164,7 @@ fn check(url: &DatabaseUrl, flows: u64) -> Result<()> {
     let mut database = open(url, Access::Read, Settings::default())?;
     let mut opened = 0;
     let always = Window { since: Timestamp::MIN, until: Timestamp::MAX };
-    database.flows(always, None, &mut |_, flow| opened += flow.counters.opened)?;
+    database.snapshot(always)?.flows(None, &mut |_, flow| opened += flow.counters.opened)?;
     let expected = flows * (FLUSHES + 1) * 3;
     ensure!(opened == expected, "{opened} connections are stored instead of {expected}");
     Ok(())

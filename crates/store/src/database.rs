@@ -65,8 +65,7 @@ pub enum Claim {
 
 /// A database backend.
 ///
-/// Reading calls each see one moment of the database, and may run while others write. Counts up to
-/// `i64::MAX` are kept exactly; larger ones are kept as that.
+/// Counts up to `i64::MAX` are kept exactly; larger ones are kept as that.
 pub trait Database: Send {
     /// Claims what a probe on `host` sees, until the database is dropped: were two probes to
     /// write the same sockets, each connection would count twice. [`Error::Claimed`] where another
@@ -106,8 +105,17 @@ pub trait Database: Send {
     /// forgotten with what they have seen.
     fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error>;
 
+    /// What was seen within `window`, as it is known now, whatever others write meanwhile.
+    fn snapshot(&mut self, window: Window) -> Result<Box<dyn Snapshot + '_>, Error>;
+}
+
+/// What was seen within a window, as one moment of a database has it.
+///
+/// Where a call fails, what was visited before that was a part of the answer, and nothing more can
+/// be read.
+pub trait Snapshot {
     /// Every host whose probe ever reported, with its addresses within the window, in a stable order.
-    fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error>;
+    fn hosts(&mut self) -> Result<Vec<Host>, Error>;
 
     /// The network namespaces of these hosts, with their last known names, in no order. None of a
     /// host that is not known.
@@ -120,42 +128,33 @@ pub trait Database: Send {
     /// Every observation of a flow that touches the window, of all or of those that are `wanted` and
     /// of whatever anybody else saw of the same services ([`Service`](crate::Service)), in order of
     /// time for each flow; several of one flow may come put together. What is kept by hour or by
-    /// day alone is one observation. On an error `visit` may have seen a part of them.
+    /// day alone is one observation.
     fn flows(
         &mut self,
-        window: Window,
         wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error>;
 
     /// Every observation of a listener that touches the window, of those that are `wanted` or of
-    /// all; several of one listener may come put together. On an error `visit` may have seen a part
-    /// of them.
+    /// all; several of one listener may come put together.
     fn listeners(
         &mut self,
-        window: Window,
         wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error>;
 
     /// The processes of these families that have a flow or a listener within the window, and what
     /// else the same processes were then: a process that executes another program is of another
-    /// family. On an error `visit` may have seen a part of them.
+    /// family.
     fn members(
         &mut self,
-        window: Window,
         families: &[Family],
         visit: &mut dyn FnMut(&HostId, Arc<Process>),
     ) -> Result<(), Error>;
 
     /// Every observation of a translation that touches the window, in order of time for each
-    /// translation; several of one may come put together. On an error `visit` may have seen a part
-    /// of them.
-    fn translations(
-        &mut self,
-        window: Window,
-        visit: &mut dyn FnMut(&HostId, Translation),
-    ) -> Result<(), Error>;
+    /// translation; several of one may come put together.
+    fn translations(&mut self, visit: &mut dyn FnMut(&HostId, Translation)) -> Result<(), Error>;
 }
 
 /// Opens the database at `url`.

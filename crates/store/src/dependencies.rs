@@ -28,7 +28,7 @@ use netglass_model::{
 
 use self::fold::Seen;
 pub use self::interest::Interest;
-use crate::{Database, Error, Window};
+use crate::{Error, Snapshot};
 
 /// Who depended on whom within a window of time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,9 +44,9 @@ pub struct Dependencies {
     pub listeners: Vec<(Protocol, Node)>,
 }
 
-/// Reads and joins what was seen within `window`.
+/// Reads and joins what was seen within the window of `snapshot`.
 ///
-/// An observation belongs to the window as a whole as soon as any part of it does.
+/// An observation belongs to it as a whole as soon as any part of it does.
 ///
 /// With an `interest`, at least the dependencies of the nodes that it names, to its depth, are among
 /// the edges, as they are without; others may be missing, and so may listeners.
@@ -59,30 +59,28 @@ pub struct Dependencies {
 /// Where an address exists in several places, the end in the same namespace is preferred, then the
 /// one on the same host, then the only one anywhere. What stays ambiguous is left unknown.
 pub fn dependencies(
-    database: &mut dyn Database,
-    window: Window,
+    snapshot: &mut dyn Snapshot,
     interest: Option<&Interest>,
 ) -> Result<Dependencies, Error> {
     match interest {
         Some(interest) => {
-            let hosts = database.hosts(window)?;
-            dependencies_around(database, window, interest, hosts)
+            let hosts = snapshot.hosts()?;
+            dependencies_around(snapshot, interest, hosts)
         }
-        None => Ok(joined(fold::read(database, window)?)),
+        None => Ok(joined(fold::read(snapshot)?)),
     }
 }
 
 /// The same for whoever has read the `hosts` of the window already.
 pub fn dependencies_around(
-    database: &mut dyn Database,
-    window: Window,
+    snapshot: &mut dyn Snapshot,
     interest: &Interest,
     hosts: Vec<Host>,
 ) -> Result<Dependencies, Error> {
     Ok(joined(if interest.is_narrow() {
-        interest::read(database, window, interest, hosts)?
+        interest::read(snapshot, interest, hosts)?
     } else {
-        fold::read(database, window)?
+        fold::read(snapshot)?
     }))
 }
 

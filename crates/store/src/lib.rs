@@ -16,7 +16,7 @@ mod spool;
 mod sqlite;
 mod url;
 
-pub use database::{Access, Claim, Database, Settings, Window, open};
+pub use database::{Access, Claim, Database, Settings, Snapshot, Window, open};
 pub use delivery::{Delivery, Open};
 pub use dependencies::{Dependencies, Interest, dependencies, dependencies_around};
 pub use error::Error;

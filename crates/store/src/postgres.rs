@@ -22,20 +22,20 @@ mod probe;
 mod read;
 mod recent;
 mod select;
+mod snapshot;
 mod tls;
 mod write;
 
-use std::{cell::Cell, sync::Arc};
-
-use netglass_model::{
-    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Process, Timestamp,
-    Translation,
-};
+use netglass_model::{Flush, HostId, ProbeStatus, Timestamp};
 use tokio::runtime::{Builder, Runtime};
 
-use self::{connect::Session, fault::Fault};
+use self::{
+    connect::Session,
+    fault::Fault,
+    snapshot::{Moment, PostgresSnapshot},
+};
 use crate::{
-    Access, Claim, Database, DatabaseUrl, Error, Family, PostgresUrl, Selection, Settings, Window,
+    Access, Claim, Database, DatabaseUrl, Error, PostgresUrl, Settings, Snapshot, Window,
     flow_log::FlowBatch,
 };
 
@@ -98,6 +98,7 @@ impl Postgres {
     ) -> Result<T, Error> {
         let Self { runtime, session, server, access, settings, claimed, url } = self;
         let attempts = async {
+            session.take_if(|session| session.is_spoiled);
             let mut may_reconnect = session.is_some();
             let mut conflicts = 0;
             loop {
@@ -188,109 +189,14 @@ impl Database for Postgres {
         )
     }
 
-    fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error> {
-        self.with(
-            "read hosts from the database",
-            || true,
-            async |session, _| read::hosts(session, window).await,
-        )
-    }
-
-    fn namespaces(
-        &mut self,
-        hosts: &[HostId],
-        visit: &mut dyn FnMut(&HostId, NetworkNamespace),
-    ) -> Result<(), Error> {
-        let visited = Cell::new(false);
-        self.with(
-            "read namespaces from the database",
-            || !visited.get(),
-            async |session, _| {
-                let mut visit = |host: &HostId, namespace| {
-                    visited.set(true);
-                    visit(host, namespace);
-                };
-                read::namespaces(session, hosts, &mut visit).await
-            },
-        )
-    }
-
-    fn flows(
-        &mut self,
-        window: Window,
-        wanted: Option<&Selection>,
-        visit: &mut dyn FnMut(&HostId, HostFlow),
-    ) -> Result<(), Error> {
-        let visited = Cell::new(false);
-        self.with(
-            "read flows from the database",
-            || !visited.get(),
-            async |session, _| {
-                let mut visit = |host: &HostId, flow| {
-                    visited.set(true);
-                    visit(host, flow);
-                };
-                read::flows(session, window, wanted, &mut visit).await
-            },
-        )
-    }
-
-    fn listeners(
-        &mut self,
-        window: Window,
-        wanted: Option<&Selection>,
-        visit: &mut dyn FnMut(&HostId, Listener),
-    ) -> Result<(), Error> {
-        let visited = Cell::new(false);
-        self.with(
-            "read listeners from the database",
-            || !visited.get(),
-            async |session, _| {
-                let mut visit = |host: &HostId, listener| {
-                    visited.set(true);
-                    visit(host, listener);
-                };
-                read::listeners(session, window, wanted, &mut visit).await
-            },
-        )
-    }
-
-    fn members(
-        &mut self,
-        window: Window,
-        families: &[Family],
-        visit: &mut dyn FnMut(&HostId, Arc<Process>),
-    ) -> Result<(), Error> {
-        let visited = Cell::new(false);
-        self.with(
-            "read processes from the database",
-            || !visited.get(),
-            async |session, _| {
-                let mut visit = |host: &HostId, process| {
-                    visited.set(true);
-                    visit(host, process);
-                };
-                read::members(session, window, families, &mut visit).await
-            },
-        )
-    }
-
-    fn translations(
-        &mut self,
-        window: Window,
-        visit: &mut dyn FnMut(&HostId, Translation),
-    ) -> Result<(), Error> {
-        let visited = Cell::new(false);
-        self.with(
-            "read translations from the database",
-            || !visited.get(),
-            async |session, _| {
-                let mut visit = |host: &HostId, translation| {
-                    visited.set(true);
-                    visit(host, translation);
-                };
-                read::translations(session, window, &mut visit).await
-            },
-        )
+    fn snapshot(&mut self, window: Window) -> Result<Box<dyn Snapshot + '_>, Error> {
+        const ACTION: &str = "read the database";
+        let moment =
+            self.with(ACTION, || true, async |session, _| Moment::begin(session, window).await)?;
+        let Self { runtime, session, url, .. } = self;
+        match session {
+            Some(session) => Ok(Box::new(PostgresSnapshot { runtime, session, moment, url })),
+            None => Err(Fault::Silent.into_error(ACTION, url)),
+        }
     }
 }

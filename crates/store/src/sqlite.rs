@@ -16,18 +16,15 @@ mod prune;
 mod read;
 mod resolution;
 mod select;
+mod snapshot;
 mod write;
 
 use std::{
     path::{self, Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use netglass_model::{
-    Flush, Host, HostFlow, HostId, Listener, NetworkNamespace, ProbeStatus, Process, Timestamp,
-    Translation,
-};
+use netglass_model::{Flush, HostId, ProbeStatus, Timestamp};
 use rusqlite::Connection;
 
 use self::{
@@ -35,10 +32,10 @@ use self::{
     connect::{Connected, Options},
     fault::Fault,
     files::Identity,
+    snapshot::SqliteSnapshot,
 };
 use crate::{
-    Access, Claim, Database, DatabaseUrl, Error, Family, Selection, Settings, Window,
-    flow_log::FlowBatch,
+    Access, Claim, Database, DatabaseUrl, Error, Settings, Snapshot, Window, flow_log::FlowBatch,
 };
 
 /// Longer than any transaction of ours, short enough to be told before the next flush.
@@ -158,61 +155,14 @@ impl Database for Sqlite {
         self.with("read probes from the database", |connection, _| probe::read(connection))
     }
 
-    fn hosts(&mut self, window: Window) -> Result<Vec<Host>, Error> {
-        self.with("read hosts from the database", |connection, _| read::hosts(connection, window))
-    }
-
-    fn namespaces(
-        &mut self,
-        hosts: &[HostId],
-        visit: &mut dyn FnMut(&HostId, NetworkNamespace),
-    ) -> Result<(), Error> {
-        self.with("read namespaces from the database", |connection, _| {
-            read::namespaces(connection, hosts, visit)
-        })
-    }
-
-    fn flows(
-        &mut self,
-        window: Window,
-        wanted: Option<&Selection>,
-        visit: &mut dyn FnMut(&HostId, HostFlow),
-    ) -> Result<(), Error> {
-        self.with("read flows from the database", |connection, _| {
-            read::flows(connection, window, wanted, visit)
-        })
-    }
-
-    fn listeners(
-        &mut self,
-        window: Window,
-        wanted: Option<&Selection>,
-        visit: &mut dyn FnMut(&HostId, Listener),
-    ) -> Result<(), Error> {
-        self.with("read listeners from the database", |connection, _| {
-            read::listeners(connection, window, wanted, visit)
-        })
-    }
-
-    fn members(
-        &mut self,
-        window: Window,
-        families: &[Family],
-        visit: &mut dyn FnMut(&HostId, Arc<Process>),
-    ) -> Result<(), Error> {
-        self.with("read processes from the database", |connection, _| {
-            read::members(connection, window, families, visit)
-        })
-    }
-
-    fn translations(
-        &mut self,
-        window: Window,
-        visit: &mut dyn FnMut(&HostId, Translation),
-    ) -> Result<(), Error> {
-        self.with("read translations from the database", |connection, _| {
-            read::translations(connection, window, visit)
-        })
+    fn snapshot(&mut self, window: Window) -> Result<Box<dyn Snapshot + '_>, Error> {
+        const ACTION: &str = "read the database";
+        self.with(ACTION, |_, _| Ok(()))?;
+        let Self { connected, url, .. } = self;
+        match connected.connection.transaction() {
+            Ok(transaction) => Ok(Box::new(SqliteSnapshot { transaction, window, url })),
+            Err(error) => Err(Fault::from(error).into_error(ACTION, url)),
+        }
     }
 }
 

@@ -59,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let url = database.url()?;
     let mut opened = database.open_to_read()?;
     // What moved here may have been at nodes that nobody asks about: all that there is is read.
-    let before = dependencies(opened.as_mut(), before_window, None)?;
-    let after = dependencies(opened.as_mut(), after_window, None)?;
+    let before = dependencies(opened.snapshot(before_window)?.as_mut(), None)?;
+    let after = dependencies(opened.snapshot(after_window)?.as_mut(), None)?;
     for (window, known) in [(before_window, &before), (after_window, &after)] {
         if reporting(known).is_empty() {
             bail!(

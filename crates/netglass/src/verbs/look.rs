@@ -69,7 +69,8 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     let window = arguments.window(now)?;
     let url = database.url()?;
     let mut opened = database.open_to_read()?;
-    let hosts = opened.hosts(window)?;
+    let mut snapshot = opened.snapshot(window)?;
+    let hosts = snapshot.hosts()?;
     let mut query = arguments.query.query(&hosts);
     let has_conditions = query != Query::default();
     if !has_conditions {
@@ -78,9 +79,10 @@ pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow
     // Who merely waits is found only among all that there is.
     let interest = query.interest(arguments.depth).filter(|_| !arguments.listening);
     let known = match &interest {
-        Some(interest) => dependencies_around(opened.as_mut(), window, interest, hosts)?,
-        None => dependencies(opened.as_mut(), window, None)?,
+        Some(interest) => dependencies_around(snapshot.as_mut(), interest, hosts)?,
+        None => dependencies(snapshot.as_mut(), None)?,
     };
+    drop(snapshot);
     let extent = Extent { depth: arguments.depth, listening: arguments.listening };
     let tree = Tree::build(&known, &query, extent);
     if tree.is_empty() {

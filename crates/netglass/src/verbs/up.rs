@@ -154,7 +154,8 @@ fn draw(source: &mut Source, screen: &mut Screen, arguments: &Arguments) -> anyh
     let window = Window { since: now.saturating_sub(arguments.linger), until: now };
     let query = Query::host(this_host_id());
     let interest = query.interest(arguments.depth);
-    let known = source.read(|database| dependencies(database, window, interest.as_ref()))?;
+    let known = source
+        .read(|database| dependencies(database.snapshot(window)?.as_mut(), interest.as_ref()))?;
     let Some(known) = known else { return Ok(()) };
     let extent = Extent { depth: arguments.depth, listening: false };
     let mut map = Vec::new();

@@ -12,7 +12,7 @@ use netglass_model::{
 };
 
 use super::processes::{self, GroupId, Groups};
-use crate::{Database, Error, Family, Selection, Window};
+use crate::{Error, Family, Selection, Snapshot};
 
 /// Where sockets are: a host, by its place in [`Seen::ids`], and a network namespace on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,21 +98,20 @@ impl Seen {
     }
 }
 
-/// Reads all that was seen within `window`.
-pub(super) fn read(database: &mut dyn Database, window: Window) -> Result<Seen, Error> {
+/// Reads all that was seen.
+pub(super) fn read(snapshot: &mut dyn Snapshot) -> Result<Seen, Error> {
     let mut reading = Reading::default();
-    reading.read_flows(database, window, None)?;
-    reading.read_listeners(database, window, None)?;
-    reading.read_translations(database, window)?;
-    // Last, so that every host that is named above is among them.
-    let hosts = database.hosts(window)?;
-    finish(reading, database, hosts)
+    reading.read_flows(snapshot, None)?;
+    reading.read_listeners(snapshot, None)?;
+    reading.read_translations(snapshot)?;
+    let hosts = snapshot.hosts()?;
+    finish(reading, snapshot, hosts)
 }
 
 /// Puts together what was read, with the names of its namespaces.
 pub(super) fn finish(
     mut reading: Reading,
-    database: &mut dyn Database,
+    snapshot: &mut dyn Snapshot,
     hosts: Vec<Host>,
 ) -> Result<Seen, Error> {
     let met: HashSet<HostId> = reading.hosts.values.iter().cloned().collect();
@@ -122,7 +121,7 @@ pub(super) fn finish(
     let mut seen = reading.finish();
     let met: Vec<HostId> = seen.ids.iter().filter(|id| met.contains(id)).cloned().collect();
     let Seen { ids, names, .. } = &mut seen;
-    database.namespaces(&met, &mut |id, NetworkNamespace { inode, name }| {
+    snapshot.namespaces(&met, &mut |id, NetworkNamespace { inode, name }| {
         if let (Ok(host), Some(name)) = (ids.binary_search(id), name) {
             names.insert(Place { host, namespace: inode }, name);
         }
@@ -176,12 +175,11 @@ impl Reading {
     /// Reads flows, and returns those that had not been read before.
     pub(super) fn read_flows(
         &mut self,
-        database: &mut dyn Database,
-        window: Window,
+        snapshot: &mut dyn Snapshot,
         wanted: Option<&Selection>,
     ) -> Result<Vec<FlowKey<Option<usize>>>, Error> {
         let mut part = Flows::new();
-        database.flows(window, wanted, &mut |host, flow| self.fold(&mut part, host, flow))?;
+        snapshot.flows(wanted, &mut |host, flow| self.fold(&mut part, host, flow))?;
         let mut new = Vec::new();
         for (key, counted) in part {
             self.flows.entry(key).or_insert_with(|| {
@@ -195,20 +193,15 @@ impl Reading {
     /// Reads listeners, of none of which anything was read before.
     pub(super) fn read_listeners(
         &mut self,
-        database: &mut dyn Database,
-        window: Window,
+        snapshot: &mut dyn Snapshot,
         wanted: Option<&Selection>,
     ) -> Result<(), Error> {
-        database.listeners(window, wanted, &mut |host, listener| self.add_listener(host, &listener))
+        snapshot.listeners(wanted, &mut |host, listener| self.add_listener(host, &listener))
     }
 
     /// Reads all translations.
-    pub(super) fn read_translations(
-        &mut self,
-        database: &mut dyn Database,
-        window: Window,
-    ) -> Result<(), Error> {
-        database.translations(window, &mut |host, it| self.add_translation(host, it))
+    pub(super) fn read_translations(&mut self, snapshot: &mut dyn Snapshot) -> Result<(), Error> {
+        snapshot.translations(&mut |host, it| self.add_translation(host, it))
     }
 
     /// Who translates, and which addresses, as far as it was read.

@@ -17,7 +17,7 @@ use netglass_model::{Direction, Host, HostId};
 
 use self::related::Related;
 use super::fold::{self, FlowKey, Reading, Seen};
-use crate::{Database, Error, Family, Place, Selection, Server, Service, Window};
+use crate::{Error, Family, Place, Selection, Server, Service, Snapshot};
 
 /// What is asked about: nodes of which all conditions hold, and what is around them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,17 +42,15 @@ impl Interest {
 
 /// Reads what an answer about `interest` takes.
 pub(super) fn read(
-    database: &mut dyn Database,
-    window: Window,
+    snapshot: &mut dyn Snapshot,
     interest: &Interest,
     hosts: Vec<Host>,
 ) -> Result<Seen, Error> {
     let mut reading = Reading::default();
-    reading.read_translations(database, window)?;
+    reading.read_translations(snapshot)?;
     let mut search = Search {
         related: Related::new(reading.translations()),
-        database,
-        window,
+        snapshot,
         owners: owners(&hosts),
         hosts: &hosts,
         reading,
@@ -71,7 +69,7 @@ pub(super) fn read(
         wanted = if left > 0 { search.at_work(families)? } else { Selection::default() };
     }
     let reading = search.reading;
-    fold::finish(reading, database, hosts)
+    fold::finish(reading, snapshot, hosts)
 }
 
 /// The hosts that have an address.
@@ -89,8 +87,7 @@ fn owners(hosts: &[Host]) -> HashMap<IpAddr, Vec<HostId>> {
 }
 
 struct Search<'d> {
-    database: &'d mut dyn Database,
-    window: Window,
+    snapshot: &'d mut dyn Snapshot,
     hosts: &'d [Host],
     owners: HashMap<IpAddr, Vec<HostId>>,
     reading: Reading,
@@ -132,7 +129,7 @@ impl Search<'_> {
             return Ok(wanted);
         }
         let (hosts, mut servers) = (&self.hosts, BTreeSet::new());
-        self.database.listeners(self.window, Some(&wanted), &mut |id, listener| {
+        self.snapshot.listeners(Some(&wanted), &mut |id, listener| {
             let (protocol, local) = (listener.protocol, listener.local);
             let Some(port) = local.port.number() else { return };
             if local.address.is_loopback() {
@@ -160,7 +157,7 @@ impl Search<'_> {
     /// Reads the wanted flows, and whatever anybody else saw of the same services.
     fn advance(&mut self, wanted: &Selection) -> Result<(), Error> {
         self.families.extend(wanted.families.iter().cloned());
-        let mut met = self.reading.read_flows(self.database, self.window, Some(wanted))?;
+        let mut met = self.reading.read_flows(self.snapshot, Some(wanted))?;
         let whole: Vec<Service> = met.iter().map(|key| self.service(key)).collect();
         self.services.extend(whole.iter().cloned());
         let services: BTreeSet<Service> = (whole.iter().cloned())
@@ -171,7 +168,7 @@ impl Search<'_> {
         let wanted =
             Selection { services: services.iter().cloned().collect(), ..Selection::default() };
         if !wanted.is_empty() {
-            met.extend(self.reading.read_flows(self.database, self.window, Some(&wanted))?);
+            met.extend(self.reading.read_flows(self.snapshot, Some(&wanted))?);
         }
         self.services.extend(services);
         self.read_listeners(&met)?;
@@ -206,7 +203,7 @@ impl Search<'_> {
         hosts.retain(|host| !self.listening.contains(host));
         let wanted = Selection { hosts: hosts.into_iter().collect(), ..Selection::default() };
         if !wanted.is_empty() {
-            self.reading.read_listeners(self.database, self.window, Some(&wanted))?;
+            self.reading.read_listeners(self.snapshot, Some(&wanted))?;
             self.listening.extend(wanted.hosts);
         }
         Ok(())
@@ -247,7 +244,7 @@ impl Search<'_> {
         let met: Vec<Family> = mem::take(&mut self.frontier).into_iter().collect();
         let mut families: BTreeSet<Family> = met.iter().cloned().collect();
         let reading = &mut self.reading;
-        self.database.members(self.window, &met, &mut |host, process| {
+        self.snapshot.members(&met, &mut |host, process| {
             families.insert(Family::of(host, &process));
             reading.add_process(host, process);
         })?;

@@ -8,15 +8,13 @@ mod translations;
 use std::{net::IpAddr, sync::Arc};
 
 use netglass_model::{
-    Attribution, Direction, Edge, Endpoint, Failures, FlowCounters, Flush, Host, HostAddress,
-    HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, ProbeStatus, Process, Protocol,
-    RttSamples, Timestamp, Translation,
+    Attribution, Direction, Edge, Endpoint, Failures, FlowCounters, Host, HostAddress, HostFlow,
+    HostId, Listener, NamespaceInode, NetworkNamespace, Process, Protocol, RttSamples, Timestamp,
+    Translation,
 };
 
 use super::{Dependencies, Interest, dependencies};
-use crate::{Claim, Database, Error, Family, Selection, Service, Window, flow_log::FlowBatch};
-
-const ALWAYS: Window = Window { since: Timestamp::MIN, until: Timestamp::MAX };
+use crate::{Error, Family, Selection, Service, Snapshot};
 
 /// A database that gives back what was put into it, in the order in which it was put.
 #[derive(Debug, Clone, Default)]
@@ -28,32 +26,8 @@ struct Memory {
     translations: Vec<(HostId, Translation)>,
 }
 
-impl Database for Memory {
-    fn claim(&mut self, _: &HostId, _: Claim) -> Result<(), Error> {
-        unreachable!("the joining only reads")
-    }
-
-    fn write(&mut self, _: &Flush) -> Result<(), Error> {
-        unreachable!("the joining only reads")
-    }
-
-    fn log_flows(&mut self, _: &HostId, _: &FlowBatch) -> Result<(), Error> {
-        unreachable!("the joining only reads")
-    }
-
-    fn maintain(&mut self, _: Timestamp) -> Result<u64, Error> {
-        unreachable!("the joining only reads")
-    }
-
-    fn maintain_flow_log(&mut self, _: Timestamp) -> Result<(), Error> {
-        unreachable!("the joining only reads")
-    }
-
-    fn probes(&mut self) -> Result<Vec<ProbeStatus>, Error> {
-        unreachable!("the joining asks for no probes")
-    }
-
-    fn hosts(&mut self, _: Window) -> Result<Vec<Host>, Error> {
+impl Snapshot for Memory {
+    fn hosts(&mut self) -> Result<Vec<Host>, Error> {
         Ok(self.hosts.clone())
     }
 
@@ -70,7 +44,6 @@ impl Database for Memory {
 
     fn flows(
         &mut self,
-        _: Window,
         wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, HostFlow),
     ) -> Result<(), Error> {
@@ -108,7 +81,6 @@ impl Database for Memory {
 
     fn listeners(
         &mut self,
-        _: Window,
         wanted: Option<&Selection>,
         visit: &mut dyn FnMut(&HostId, Listener),
     ) -> Result<(), Error> {
@@ -123,7 +95,6 @@ impl Database for Memory {
 
     fn members(
         &mut self,
-        _: Window,
         families: &[Family],
         visit: &mut dyn FnMut(&HostId, Arc<Process>),
     ) -> Result<(), Error> {
@@ -147,11 +118,7 @@ impl Database for Memory {
         Ok(())
     }
 
-    fn translations(
-        &mut self,
-        _: Window,
-        visit: &mut dyn FnMut(&HostId, Translation),
-    ) -> Result<(), Error> {
+    fn translations(&mut self, visit: &mut dyn FnMut(&HostId, Translation)) -> Result<(), Error> {
         self.translations.iter().for_each(|(host, translation)| visit(host, *translation));
         Ok(())
     }
@@ -205,7 +172,7 @@ impl Memory {
     }
 
     fn join(&mut self) -> Dependencies {
-        dependencies(self, ALWAYS, None).unwrap()
+        dependencies(self, None).unwrap()
     }
 
     /// The edges, each as `client -> server connections`.

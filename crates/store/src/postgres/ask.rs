@@ -1,7 +1,7 @@
 //! Asking in one round trip.
 
 use tokio_postgres::{
-    Row, Transaction,
+    Client, Row,
     types::{ToSql, Type},
 };
 
@@ -15,9 +15,9 @@ pub(super) type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
 
 /// Asks once. The types are said so that it takes one round trip.
 pub(super) async fn ask(
-    transaction: &Transaction<'_>,
+    client: &Client,
     text: &str,
     parameters: &[Parameter<'_>],
 ) -> Result<Vec<Row>, Fault> {
-    within(READ_PATIENCE, transaction.query_typed(text, parameters)).await
+    within(READ_PATIENCE, client.query_typed(text, parameters)).await
 }

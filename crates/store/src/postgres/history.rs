@@ -1,56 +1,15 @@
 //! Which observations tell of a window: the coarsest ones that lie within it as a whole, and finer
 //! ones where it begins and ends ([`crate::resolution`]).
 
-use tokio_postgres::{Row, Transaction, types::Type};
+use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
     ask::{Parameter, ask},
     codec::Moment,
-    connect::{READ_PATIENCE, Session, within},
     fault::Fault,
     recent::Kind,
 };
 use crate::{Window, resolution::Resolution};
-
-/// A moment of the database, and which observations tell of the window then.
-///
-/// The tables are locked (nobody may drop them) before the moment is chosen: what is in a partition
-/// that is dropped is then either there, or known not to be kept.
-pub(super) async fn snapshot<'s>(
-    session: &'s mut Session,
-    kinds: &[Kind],
-    window: Window,
-    is_narrow: bool,
-) -> Result<(Transaction<'s>, Bounds), Fault> {
-    let tables: Vec<_> = kinds
-        .iter()
-        .flat_map(|&kind| Resolution::ALL.map(|resolution| resolution.table(kind)))
-        .collect();
-    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
-    let begin = session
-        .client
-        .build_transaction()
-        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start();
-    let transaction = within(READ_PATIENCE, begin).await?;
-    // Compiling a statement costs more than running it does where a few flows are read.
-    let mut prepare = format!("SET LOCAL jit = off; {lock}");
-    if is_narrow {
-        // What is known of tables that grow all the time is always out of date, and a plan that is
-        // made for other sizes may go through all of them. Each row here is found by an index.
-        prepare.push_str(
-            "; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
-             SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off",
-        );
-    }
-    // Both are sent at once.
-    let prepared = within(READ_PATIENCE, transaction.batch_execute(&prepare));
-    let (prepared, bounds) = tokio::join!(prepared, Bounds::new(&transaction, window));
-    prepared?;
-    let bounds = bounds?;
-    Ok((transaction, bounds))
-}
 
 /// Which observations tell of a window.
 pub(super) struct Bounds {
@@ -72,9 +31,9 @@ struct Extent {
 
 impl Bounds {
     /// Those of a window.
-    async fn new(transaction: &Transaction<'_>, window: Window) -> Result<Self, Fault> {
+    pub(super) async fn new(client: &Client, window: Window) -> Result<Self, Fault> {
         let text = "SELECT before, after, kept_since, latest FROM extent ORDER BY resolution";
-        let rows = ask(transaction, text, &[]).await?;
+        let rows = ask(client, text, &[]).await?;
         let [written, hour, day] = &rows[..] else {
             return Err(Fault::Malformed(format!("there are {} extents", rows.len())));
         };

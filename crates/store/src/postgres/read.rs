@@ -6,22 +6,23 @@ use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
     Process, Route, Timestamp, Translation,
 };
-use tokio_postgres::{Row, Transaction, types::Type};
+use tokio_postgres::{Client, Row, types::Type};
 use uuid::Uuid;
 
 use super::{
-    ask::ask, codec, connect::Session, fault::Fault, history::snapshot, identity,
-    observations::Observations, recent::Kind, select,
+    ask::ask, codec, fault::Fault, identity, observations::Observations, recent::Kind, select,
+    snapshot::Moment,
 };
-use crate::{Family, Selection, Window, columns::counters_from};
+use crate::{Family, Selection, columns::counters_from};
 
 /// Those of which a probe reported.
 const HOSTS: &str =
     "SELECT host_id, machine_id, hostname, namespace FROM host WHERE namespace IS NOT NULL";
 
 /// Every host whose probe ever reported, with its addresses within the window.
-pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<Host>, Fault> {
-    let (transaction, bounds) = snapshot(session, &[Kind::Address], window, true).await?;
+pub(super) async fn hosts(client: &Client, moment: &mut Moment) -> Result<Vec<Host>, Fault> {
+    moment.read_narrowly(client, true).await?;
+    let bounds = &moment.bounds;
     let mut hosts = HashMap::new();
     let observed = bounds.observations(Kind::Address, Some("$id = a.address_id"));
     let addresses = format!(
@@ -32,7 +33,7 @@ pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<H
     let parameters = bounds.parameters();
     // Both are sent at once.
     let (rows, addresses) =
-        tokio::join!(ask(&transaction, HOSTS, &[]), ask(&transaction, &addresses, &parameters));
+        tokio::join!(ask(client, HOSTS, &[]), ask(client, &addresses, &parameters));
     for row in &rows? {
         let host =
             Host { id: host_id(row, 1)?, namespace: codec::inode(row, 3)?, addresses: Vec::new() };
@@ -44,7 +45,6 @@ pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<H
             HostAddress { namespace: codec::inode(row, 1)?, address: codec::address(row, 2)? };
         host.addresses.push(address);
     }
-    transaction.commit().await?;
 
     let mut hosts: Vec<_> = hosts.into_values().collect();
     hosts.sort_by(|a, b| a.id.cmp(&b.id));
@@ -56,7 +56,7 @@ pub(super) async fn hosts(session: &mut Session, window: Window) -> Result<Vec<H
 
 /// The namespaces of these hosts.
 pub(super) async fn namespaces(
-    session: &mut Session,
+    client: &Client,
     hosts: &[HostId],
     visit: &mut dyn FnMut(&HostId, NetworkNamespace),
 ) -> Result<(), Fault> {
@@ -64,7 +64,7 @@ pub(super) async fn namespaces(
         hosts.iter().map(|host| (identity::host(host), host)).collect();
     let ids: Vec<&Uuid> = hosts.keys().collect();
     let text = "SELECT host_id, inode, name FROM namespace WHERE host_id = ANY ($1)";
-    let rows = session.within(session.client.query(text, &[&ids])).await?;
+    let rows = ask(client, text, &[(&ids, Type::UUID_ARRAY)]).await?;
     for row in &rows {
         let Some(host) = hosts.get(&row.try_get(0)?) else { continue };
         let name = codec::maybe_text(row, 2)?;
@@ -77,17 +77,16 @@ pub(super) async fn namespaces(
 type Place = (Arc<HostId>, NamespaceInode);
 
 /// What observations refer to, each read once.
-struct Dimensions<T> {
+#[derive(Default)]
+pub(super) struct Dimensions {
     places: HashMap<Uuid, Place>,
     processes: HashMap<Uuid, Arc<Process>>,
-    known: HashMap<Uuid, (Arc<HostId>, T)>,
 }
 
-impl<T> Dimensions<T> {
-    fn new() -> Self {
-        Self { places: HashMap::new(), processes: HashMap::new(), known: HashMap::new() }
-    }
+/// What is observed, by its id, and the host where it is.
+type Known<T> = HashMap<Uuid, (Arc<HostId>, T)>;
 
+impl Dimensions {
     fn place(&self, row: &Row, column: usize) -> Result<Place, Fault> {
         let place = self.places.get(&row.try_get(column)?);
         place.cloned().ok_or_else(|| dangling("a row", "namespace"))
@@ -102,39 +101,37 @@ impl<T> Dimensions<T> {
     /// Reads those rows of `text`, whose parameter is an array of ids, that `rows` refer to in their
     /// first column, and the namespaces that those refer to in their second one, and the processes in
     /// the column `process`.
-    async fn learn(
+    async fn learn<T>(
         &mut self,
-        transaction: &Transaction<'_>,
+        client: &Client,
         rows: &[Row],
+        known: &mut Known<T>,
         text: &str,
         process: Option<usize>,
         read: impl Fn(&Self, &Row) -> Result<(Arc<HostId>, T), Fault>,
     ) -> Result<(), Fault> {
-        let missing = Self::missing(rows, Some(0), &self.known)?;
-        if missing.is_empty() {
-            return Ok(());
+        let missing = missing(rows, Some(0), known)?;
+        let found = of(client, text, &missing).await?;
+        self.learn_what(client, &found, Some(1), process).await?;
+        for row in &found {
+            known.insert(row.try_get(0)?, read(self, row)?);
         }
-        let found = ask(transaction, text, &[(&missing, Type::UUID_ARRAY)]).await?;
-        let namespaces = Self::missing(&found, Some(1), &self.places)?;
-        let processes = Self::missing(&found, process, &self.processes)?;
-        let (namespaces, processes) =
-            ([(&namespaces as _, Type::UUID_ARRAY)], [(&processes as _, Type::UUID_ARRAY)]);
+        Ok(())
+    }
+
+    /// Reads the namespaces and processes in these columns of `rows`.
+    async fn learn_what(
+        &mut self,
+        client: &Client,
+        rows: &[Row],
+        namespace: Option<usize>,
+        process: Option<usize>,
+    ) -> Result<(), Fault> {
+        let namespaces = missing(rows, namespace, &self.places)?;
+        let processes = missing(rows, process, &self.processes)?;
         // Both are sent at once.
-        let (places, processes) = tokio::join!(
-            ask(
-                transaction,
-                "SELECT namespace_id, inode, machine_id, hostname
-                 FROM namespace JOIN host USING (host_id) WHERE namespace_id = ANY ($1)",
-                &namespaces
-            ),
-            ask(
-                transaction,
-                "SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe,
-                    cgroup, container, command_line
-                 FROM process WHERE process_id = ANY ($1)",
-                &processes
-            )
-        );
+        let (places, processes) =
+            tokio::join!(of(client, PLACE, &namespaces), of(client, PROCESS, &processes));
         for row in &places? {
             let place = (Arc::new(host_id(row, 2)?), codec::inode(row, 1)?);
             self.places.insert(row.try_get(0)?, place);
@@ -142,45 +139,59 @@ impl<T> Dimensions<T> {
         for row in &processes? {
             self.processes.insert(row.try_get(0)?, Arc::new(process_of(row)?));
         }
-        for row in &found {
-            let one = read(self, row)?;
-            self.known.insert(row.try_get(0)?, one);
-        }
         Ok(())
     }
+}
 
-    /// The ids in a column, if there is one, that are not known yet.
-    fn missing<K>(
-        rows: &[Row],
-        column: Option<usize>,
-        known: &HashMap<Uuid, K>,
-    ) -> Result<Vec<Uuid>, Fault> {
-        let mut missing = Vec::new();
-        let Some(column) = column else { return Ok(missing) };
-        for row in rows {
-            let id = row.try_get::<_, Option<Uuid>>(column)?;
-            missing.extend(id.filter(|id| !known.contains_key(id)));
-        }
-        missing.sort_unstable();
-        missing.dedup();
-        Ok(missing)
-    }
+const PLACE: &str = "
+    SELECT namespace_id, inode, machine_id, hostname
+    FROM namespace JOIN host USING (host_id) WHERE namespace_id = ANY ($1)";
 
-    fn known(&self, row: &Row, what: &str) -> Result<&(Arc<HostId>, T), Fault> {
-        self.known.get(&row.try_get(0)?).ok_or_else(|| dangling("an observation", what))
+const PROCESS: &str = "
+    SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup, container,
+        command_line
+    FROM process WHERE process_id = ANY ($1)";
+
+/// The rows of `text` for these ids.
+async fn of(client: &Client, text: &str, ids: &[Uuid]) -> Result<Vec<Row>, Fault> {
+    if ids.is_empty() {
+        Ok(Vec::new())
+    } else {
+        ask(client, text, &[(&ids, Type::UUID_ARRAY)]).await
     }
+}
+
+/// The ids in a column, if there is one, that are not known yet.
+fn missing<K>(
+    rows: &[Row],
+    column: Option<usize>,
+    known: &HashMap<Uuid, K>,
+) -> Result<Vec<Uuid>, Fault> {
+    let mut missing = Vec::new();
+    let Some(column) = column else { return Ok(missing) };
+    for row in rows {
+        let id = row.try_get::<_, Option<Uuid>>(column)?;
+        missing.extend(id.filter(|id| !known.contains_key(id)));
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    Ok(missing)
+}
+
+fn told<'k, T>(known: &'k Known<T>, row: &Row, what: &str) -> Result<&'k (Arc<HostId>, T), Fault> {
+    known.get(&row.try_get(0)?).ok_or_else(|| dangling("an observation", what))
 }
 
 /// The processes of these families that have a flow or a listener within the window, and what else
 /// they were then.
 pub(super) async fn members(
-    session: &mut Session,
-    window: Window,
+    client: &Client,
+    moment: &mut Moment,
     families: &[Family],
     visit: &mut dyn FnMut(&HostId, Arc<Process>),
 ) -> Result<(), Fault> {
-    let (transaction, bounds) =
-        snapshot(session, &[Kind::Flow, Kind::Listener], window, true).await?;
+    moment.read_narrowly(client, true).await?;
+    let bounds = &moment.bounds;
     let of_families = select::Families::new(families);
     let text = format!(
         "SELECT same.process_id, same.pid, same.start_time, same.pgid, same.ppid, same.family,
@@ -193,7 +204,7 @@ pub(super) async fn members(
         select::Families::table(1),
         select::Families::condition("m"),
     );
-    let rows = ask(&transaction, &text, &of_families.parameters()).await?;
+    let rows = ask(client, &text, &of_families.parameters()).await?;
     let mut found = HashMap::new();
     for row in &rows {
         found.insert(row.try_get::<_, Uuid>(0)?, row);
@@ -220,37 +231,37 @@ pub(super) async fn members(
         seen[0],
         seen[1]
     );
-    for row in &ask(&transaction, &text, &parameters).await? {
+    for row in &ask(client, &text, &parameters).await? {
         if let Some(row) = found.get(&row.try_get(0)?) {
             visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
         }
     }
-    Ok(transaction.commit().await?)
+    Ok(())
 }
 
 /// Every flow that was observed within the window, in order of time.
 pub(super) async fn flows(
-    session: &mut Session,
-    window: Window,
+    client: &Client,
+    moment: &mut Moment,
     wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, HostFlow),
 ) -> Result<(), Fault> {
-    let (transaction, bounds) = snapshot(session, &[Kind::Flow], window, wanted.is_some()).await?;
-    let mut dimensions = Dimensions::new();
+    moment.read_narrowly(client, wanted.is_some()).await?;
+    let Moment { bounds, dimensions, .. } = moment;
+    let mut known = Known::new();
     let ids = match wanted {
-        Some(wanted) => Some(select::flows(&transaction, &bounds, wanted).await?),
+        Some(wanted) => Some(select::flows(client, bounds, wanted).await?),
         None => None,
     };
-    let mut observations =
-        Observations::new(&transaction, Kind::Flow, &bounds, ids.as_deref()).await?;
+    let mut observations = Observations::new(client, Kind::Flow, bounds, ids.as_deref()).await?;
     loop {
         let rows = observations.next().await?;
         if rows.is_empty() {
             break;
         }
-        dimensions.learn(&transaction, &rows, FLOW, Some(2), flow_of).await?;
+        dimensions.learn(client, &rows, &mut known, FLOW, Some(2), flow_of).await?;
         for row in &rows {
-            let (host, flow) = dimensions.known(row, "flow")?;
+            let (host, flow) = told(&known, row, "flow")?;
             let mut columns = 4..;
             let observed = HostFlow {
                 counters: counters_from(|| codec::count(row, columns.next().unwrap_or_default()))?,
@@ -261,7 +272,7 @@ pub(super) async fn flows(
             visit(host, observed);
         }
     }
-    Ok(transaction.commit().await?)
+    Ok(())
 }
 
 const FLOW: &str = "
@@ -269,7 +280,7 @@ const FLOW: &str = "
         peer_address, peer_port, attribution
     FROM flow WHERE flow_id = ANY ($1)";
 
-fn flow_of(dimensions: &Dimensions<HostFlow>, row: &Row) -> Result<(Arc<HostId>, HostFlow), Fault> {
+fn flow_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, HostFlow), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
     let flow = HostFlow {
         namespace,
@@ -288,28 +299,28 @@ fn flow_of(dimensions: &Dimensions<HostFlow>, row: &Row) -> Result<(Arc<HostId>,
 
 /// Every observation of a listener that touches the window, in order of time.
 pub(super) async fn listeners(
-    session: &mut Session,
-    window: Window,
+    client: &Client,
+    moment: &mut Moment,
     wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, Listener),
 ) -> Result<(), Fault> {
-    let (transaction, bounds) =
-        snapshot(session, &[Kind::Listener], window, wanted.is_some()).await?;
-    let mut dimensions = Dimensions::new();
+    moment.read_narrowly(client, wanted.is_some()).await?;
+    let Moment { bounds, dimensions, .. } = moment;
+    let mut known = Known::new();
     let ids = match wanted {
-        Some(wanted) => Some(select::listeners(&transaction, &bounds, wanted).await?),
+        Some(wanted) => Some(select::listeners(client, bounds, wanted).await?),
         None => None,
     };
     let mut observations =
-        Observations::new(&transaction, Kind::Listener, &bounds, ids.as_deref()).await?;
+        Observations::new(client, Kind::Listener, bounds, ids.as_deref()).await?;
     loop {
         let rows = observations.next().await?;
         if rows.is_empty() {
             break;
         }
-        dimensions.learn(&transaction, &rows, LISTENER, Some(2), listener_of).await?;
+        dimensions.learn(client, &rows, &mut known, LISTENER, Some(2), listener_of).await?;
         for row in &rows {
-            let (host, listener) = dimensions.known(row, "listener")?;
+            let (host, listener) = told(&known, row, "listener")?;
             let observed = Listener {
                 first_seen: codec::timestamp(row, 2)?,
                 last_seen: codec::timestamp(row, 3)?,
@@ -318,17 +329,14 @@ pub(super) async fn listeners(
             visit(host, observed);
         }
     }
-    Ok(transaction.commit().await?)
+    Ok(())
 }
 
 const LISTENER: &str = "
     SELECT listener_id, namespace_id, process_id, protocol, local_address, local_port
     FROM listener WHERE listener_id = ANY ($1)";
 
-fn listener_of(
-    dimensions: &Dimensions<Listener>,
-    row: &Row,
-) -> Result<(Arc<HostId>, Listener), Fault> {
+fn listener_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, Listener), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
     let listener = Listener {
         namespace,
@@ -343,14 +351,14 @@ fn listener_of(
 
 /// Every observation of a translation that touches the window, in order of time.
 pub(super) async fn translations(
-    session: &mut Session,
-    window: Window,
+    client: &Client,
+    moment: &mut Moment,
     visit: &mut dyn FnMut(&HostId, Translation),
 ) -> Result<(), Fault> {
-    let (transaction, bounds) = snapshot(session, &[Kind::Translation], window, true).await?;
-    let mut dimensions = Dimensions::new();
-    let mut observations =
-        Observations::new(&transaction, Kind::Translation, &bounds, None).await?;
+    moment.read_narrowly(client, true).await?;
+    let Moment { bounds, dimensions, .. } = moment;
+    let mut known = Known::new();
+    let mut observations = Observations::new(client, Kind::Translation, bounds, None).await?;
     let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
                     original_port, translated_client, translated_server, translated_port
                 FROM translation WHERE translation_id = ANY ($1)";
@@ -359,9 +367,9 @@ pub(super) async fn translations(
         if rows.is_empty() {
             break;
         }
-        dimensions.learn(&transaction, &rows, find, None, translation_of).await?;
+        dimensions.learn(client, &rows, &mut known, find, None, translation_of).await?;
         for row in &rows {
-            let (host, translation) = dimensions.known(row, "translation")?;
+            let (host, translation) = told(&known, row, "translation")?;
             let observed = Translation {
                 first_seen: codec::timestamp(row, 2)?,
                 last_seen: codec::timestamp(row, 3)?,
@@ -372,13 +380,10 @@ pub(super) async fn translations(
             visit(host, observed);
         }
     }
-    Ok(transaction.commit().await?)
+    Ok(())
 }
 
-fn translation_of(
-    dimensions: &Dimensions<Translation>,
-    row: &Row,
-) -> Result<(Arc<HostId>, Translation), Fault> {
+fn translation_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, Translation), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
     let translation = Translation {
         namespace,

@@ -4,7 +4,7 @@ use std::{mem, net::IpAddr};
 
 use netglass_model::Protocol;
 use tokio_postgres::{
-    Transaction,
+    Client,
     types::{ToSql, Type},
 };
 use uuid::Uuid;
@@ -25,7 +25,7 @@ const LAG: i64 = 26 * 60 * 60 * 1_000_000;
 /// The flows that are wanted, with whatever anybody saw of their services, of those that may have been
 /// observed within the bounds.
 pub(super) async fn flows(
-    transaction: &Transaction<'_>,
+    client: &Client,
     bounds: &Bounds,
     wanted: &Selection,
 ) -> Result<Vec<Uuid>, Fault> {
@@ -47,19 +47,19 @@ pub(super) async fn flows(
     numbered.ask(&mut question, "= s.port");
     many.ask(&mut question, "IS NULL");
     question.of_whole_services();
-    question.answer(transaction).await
+    question.answer(client).await
 }
 
 /// The listeners that are wanted, of those that may have been observed within the bounds.
 pub(super) async fn listeners(
-    transaction: &Transaction<'_>,
+    client: &Client,
     bounds: &Bounds,
     wanted: &Selection,
 ) -> Result<Vec<Uuid>, Fault> {
     let owners = Owners::new(wanted);
     let mut question = Question::new("listener", "d.listener_id", bounds);
     owners.ask(&mut question);
-    question.answer(transaction).await
+    question.answer(client).await
 }
 
 /// A statement that finds the rows of a dimension table for which any of several things is true.
@@ -151,14 +151,14 @@ impl<'p> Question<'p> {
         }
     }
 
-    async fn answer(self, transaction: &Transaction<'_>) -> Result<Vec<Uuid>, Fault> {
+    async fn answer(self, client: &Client) -> Result<Vec<Uuid>, Fault> {
         if self.parts.is_empty() {
             return Ok(Vec::new());
         }
         let mut parameters: Vec<Parameter<'_>> = vec![(&self.since, Type::TIMESTAMPTZ)];
         parameters.extend(self.parameters);
         let text = format!("{}{}", self.with, self.parts.join(" UNION "));
-        let rows = ask(transaction, &text, &parameters).await?;
+        let rows = ask(client, &text, &parameters).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 }

@@ -9,7 +9,7 @@ use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
     Process, Route, Timestamp, Translation,
 };
-use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction};
+use rusqlite::{OptionalExtension, Row, Statement, Transaction};
 
 use super::{
     codec, counters,
@@ -20,8 +20,7 @@ use super::{
 use crate::{Family, Selection, Window};
 
 /// Every host, with its addresses within the window.
-pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<Host>, Fault> {
-    let transaction = connection.transaction()?;
+pub(super) fn hosts(transaction: &Transaction<'_>, window: Window) -> Result<Vec<Host>, Fault> {
     let mut hosts = HashMap::new();
     let mut statement = transaction.prepare(
         "SELECT host_id, machine_id, hostname, namespace FROM host WHERE namespace IS NOT NULL",
@@ -33,7 +32,7 @@ pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<H
     }
 
     let mut seen = BTreeSet::new();
-    Observations::new(&transaction, "address", &[], window)?.each(&mut |id, _| {
+    Observations::new(transaction, "address", &[], window)?.each(&mut |id, _| {
         seen.insert(id);
         Ok(())
     })?;
@@ -60,11 +59,11 @@ pub(super) fn hosts(connection: &mut Connection, window: Window) -> Result<Vec<H
 
 /// The namespaces of these hosts.
 pub(super) fn namespaces(
-    connection: &mut Connection,
+    transaction: &Transaction<'_>,
     hosts: &[HostId],
     visit: &mut dyn FnMut(&HostId, NetworkNamespace),
 ) -> Result<(), Fault> {
-    let mut statement = connection.prepare(
+    let mut statement = transaction.prepare(
         "SELECT inode, name FROM namespace JOIN host USING (host_id)
          WHERE machine_id = ?1 AND hostname = ?2",
     )?;
@@ -79,13 +78,12 @@ pub(super) fn namespaces(
 
 /// Every observation of a flow that touches the window, in order of time.
 pub(super) fn flows(
-    connection: &mut Connection,
+    transaction: &Transaction<'_>,
     window: Window,
     wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, HostFlow),
 ) -> Result<(), Fault> {
-    let transaction = connection.transaction()?;
-    let mut dimensions = Dimensions::new(&transaction)?;
+    let mut dimensions = Dimensions::new(transaction)?;
     let mut find = transaction.prepare(
         "SELECT namespace_id, process_id, protocol, direction, local_address, local_port,
             peer_address, peer_port, attribution
@@ -93,11 +91,11 @@ pub(super) fn flows(
     )?;
     let mut known: HashMap<i64, (Arc<HostId>, HostFlow)> = HashMap::new();
 
-    let wanted = wanted.map(|wanted| select::flows(&transaction, wanted)).transpose()?;
+    let wanted = wanted.map(|wanted| select::flows(transaction, wanted)).transpose()?;
     // Where a few flows are read, each comes by itself, and what was seen of it is put together.
     let is_narrow = wanted.is_some();
     let mut last: Option<(i64, Arc<HostId>, HostFlow)> = None;
-    let mut observations = Observations::new(&transaction, "flow", &counters::NAMES, window)?;
+    let mut observations = Observations::new(transaction, "flow", &counters::NAMES, window)?;
     visit_wanted(&mut observations, wanted, &mut |id, row| {
         let counters = counters::from_row(row, OTHERS)?;
         let (first_seen, last_seen) = times(row)?;
@@ -125,21 +123,20 @@ pub(super) fn flows(
 
 /// Every observation of a listener that touches the window, in order of time.
 pub(super) fn listeners(
-    connection: &mut Connection,
+    transaction: &Transaction<'_>,
     window: Window,
     wanted: Option<&Selection>,
     visit: &mut dyn FnMut(&HostId, Listener),
 ) -> Result<(), Fault> {
-    let transaction = connection.transaction()?;
-    let mut dimensions = Dimensions::new(&transaction)?;
+    let mut dimensions = Dimensions::new(transaction)?;
     let mut find = transaction.prepare(
         "SELECT namespace_id, process_id, protocol, local_address, local_port
          FROM listener WHERE listener_id = ?1",
     )?;
     let mut known: HashMap<i64, (Arc<HostId>, Listener)> = HashMap::new();
 
-    let wanted = wanted.map(|wanted| select::listeners(&transaction, wanted)).transpose()?;
-    let mut observations = Observations::new(&transaction, "listener", &[], window)?;
+    let wanted = wanted.map(|wanted| select::listeners(transaction, wanted)).transpose()?;
+    let mut observations = Observations::new(transaction, "listener", &[], window)?;
     visit_wanted(&mut observations, wanted, &mut |id, row| {
         let (host, listener) = match known.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
@@ -154,20 +151,19 @@ pub(super) fn listeners(
 /// The processes of these families that have a flow or a listener within the window, and what else
 /// they were then.
 pub(super) fn members(
-    connection: &mut Connection,
+    transaction: &Transaction<'_>,
     window: Window,
     families: &[Family],
     visit: &mut dyn FnMut(&HostId, Arc<Process>),
 ) -> Result<(), Fault> {
-    let transaction = connection.transaction()?;
-    let mut dimensions = Dimensions::new(&transaction)?;
+    let mut dimensions = Dimensions::new(transaction)?;
     let mut kinds = Vec::new();
     for what in ["flow", "listener"] {
         let owned = format!("SELECT {what}_id FROM {what} WHERE process_id = ?1");
-        let observations = Observations::new(&transaction, what, &[], window)?;
+        let observations = Observations::new(transaction, what, &[], window)?;
         kinds.push((transaction.prepare(&owned)?, observations));
     }
-    for (id, host) in select::processes(&transaction, families)? {
+    for (id, host) in select::processes(transaction, families)? {
         let mut is_seen = false;
         for (owned, observations) in &mut kinds {
             let mut rows = owned.query((id,))?;
@@ -198,12 +194,11 @@ fn times(row: &Row<'_>) -> Result<(Timestamp, Timestamp), Fault> {
 
 /// Every observation of a translation that touches the window, in order of time.
 pub(super) fn translations(
-    connection: &mut Connection,
+    transaction: &Transaction<'_>,
     window: Window,
     visit: &mut dyn FnMut(&HostId, Translation),
 ) -> Result<(), Fault> {
-    let transaction = connection.transaction()?;
-    let dimensions = Dimensions::new(&transaction)?;
+    let dimensions = Dimensions::new(transaction)?;
     let mut find = transaction.prepare(
         "SELECT namespace_id, protocol, original_client, original_server, original_port,
             translated_client, translated_server, translated_port
@@ -211,7 +206,7 @@ pub(super) fn translations(
     )?;
     let mut known: HashMap<i64, (Arc<HostId>, Translation)> = HashMap::new();
     let columns = ["connections", "opened"];
-    Observations::new(&transaction, "translation", &columns, window)?.each(&mut |id, row| {
+    Observations::new(transaction, "translation", &columns, window)?.each(&mut |id, row| {
         let (host, translation) = match known.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(translation(&mut find, id, &dimensions)?),

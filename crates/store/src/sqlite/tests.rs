@@ -90,7 +90,7 @@ fn many(count: u16, second: i64) -> Observations {
 
 fn read(database: &mut dyn Database) -> Vec<HostFlow> {
     let mut flows = Vec::new();
-    database.flows(ALWAYS, None, &mut |_, flow| flows.push(flow)).unwrap();
+    database.snapshot(ALWAYS).unwrap().flows(None, &mut |_, flow| flows.push(flow)).unwrap();
     flows
 }
 
@@ -238,14 +238,21 @@ fn a_database_of_version_4_keeps_its_hosts() {
     Sqlite::open_with(&path, Settings::default(), fourth).unwrap().write(&flush(&written)).unwrap();
 
     let mut database = open(&path);
-    assert_eq!(database.hosts(ALWAYS).unwrap(), std::slice::from_ref(&written.host));
+    assert_eq!(
+        database.snapshot(ALWAYS).unwrap().hosts().unwrap(),
+        std::slice::from_ref(&written.host)
+    );
     assert_eq!(read(&mut database).len(), 3);
     let batch = FlowBatch { run: Uuid::nil(), sequence: 1, records: Vec::new() };
     database.log_flows(&written.host.id, &batch).unwrap();
     let moved = Host { namespace: NamespaceInode(99), ..written.host.clone() };
     let written = Observations { host: moved.clone(), ..written };
     database.write(&flush(&written)).unwrap();
-    assert_eq!(database.hosts(ALWAYS).unwrap(), [moved], "it is the same host still");
+    assert_eq!(
+        database.snapshot(ALWAYS).unwrap().hosts().unwrap(),
+        [moved],
+        "it is the same host still"
+    );
 }
 
 #[test]
@@ -288,7 +295,7 @@ fn values_that_netglass_does_not_write_are_an_error() {
         "UPDATE process SET exe = CAST(zeroblob(20000000) AS TEXT)",
     ] {
         let (directory, mut database) = damaged(damage);
-        let outcome = database.flows(ALWAYS, None, &mut |_, _| {});
+        let outcome = database.snapshot(ALWAYS).unwrap().flows(None, &mut |_, _| {});
         assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
         drop(directory);
     }
@@ -298,14 +305,14 @@ fn values_that_netglass_does_not_write_are_an_error() {
         "DELETE FROM listener",
     ] {
         let (directory, mut database) = damaged(damage);
-        let outcome = database.listeners(ALWAYS, None, &mut |_, _| {});
+        let outcome = database.snapshot(ALWAYS).unwrap().listeners(None, &mut |_, _| {});
         assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
         drop(directory);
     }
     for damage in ["UPDATE host_address SET address = x'0102'", "UPDATE namespace SET host_id = 9"]
     {
         let (directory, mut database) = damaged(damage);
-        let outcome = database.hosts(ALWAYS);
+        let outcome = database.snapshot(ALWAYS).unwrap().hosts();
         assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{damage}: {outcome:?}");
         drop(directory);
     }
@@ -429,7 +436,7 @@ fn what_is_older_than_the_retention_goes_with_all_that_only_it_named() {
     for table in ["flow", "listener", "process", "namespace", "host_address"] {
         assert_eq!(rows(connection, table), 0, "{table}");
     }
-    let hosts = database.hosts(ALWAYS).unwrap();
+    let hosts = database.snapshot(ALWAYS).unwrap().hosts().unwrap();
     assert_eq!(hosts.len(), 1, "every host that ever reported stays known");
     assert_eq!(hosts[0].addresses, []);
 }
@@ -464,7 +471,7 @@ fn a_file_that_is_replaced_while_it_is_open_is_noticed() {
         file.push(suffix);
         std::fs::remove_file(file).unwrap();
     }
-    let error = reader.hosts(ALWAYS).unwrap_err();
+    let error = reader.snapshot(ALWAYS).and_then(|mut snapshot| snapshot.hosts()).unwrap_err();
     assert!(matches!(error, Error::Missing { .. }), "{error}");
     database.write(&flush(&many(4, 120))).unwrap();
     assert_eq!(read(&mut open(&path)).len(), 4);

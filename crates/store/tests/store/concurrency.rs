@@ -44,7 +44,7 @@ fn any_number_may_create_the_database_at_once() {
         });
         let mut database = read_from(&path).unwrap();
         assert_eq!(flows(database.as_mut(), ALWAYS).len(), usize::from(WRITERS));
-        assert_eq!(database.hosts(ALWAYS).unwrap().len(), usize::from(WRITERS));
+        assert_eq!(database.snapshot(ALWAYS).unwrap().hosts().unwrap().len(), usize::from(WRITERS));
     }
 }
 
@@ -102,7 +102,7 @@ fn one_writes_while_others_read_whole_writes(place: &Place) {
                     assert_eq!(count % usize::from(FLOWS), 0, "a part of a write was read");
                     assert!(count >= last, "what was there is gone");
                     last = count;
-                    dependencies(reader.as_mut(), ALWAYS, None).unwrap();
+                    dependencies(reader.snapshot(ALWAYS).unwrap().as_mut(), None).unwrap();
                 }
             });
         }

@@ -105,8 +105,8 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
         damaged[page * 4096..page * 4096 + 200].fill(0xa5);
         fs::write(&path, &damaged).unwrap();
         let outcome = read_from(&path).and_then(|mut database| {
-            database.hosts(ALWAYS)?;
-            database.flows(ALWAYS, None, &mut |_, _| {})
+            database.snapshot(ALWAYS).and_then(|mut snapshot| snapshot.hosts())?;
+            database.snapshot(ALWAYS).unwrap().flows(None, &mut |_, _| {})
         });
         match outcome {
             Ok(()) => {}
@@ -124,8 +124,8 @@ fn a_damaged_database_is_an_error_and_never_a_panic() {
     assert!(failed > 10, "{failed} of {} pages", whole.len() / 4096);
 
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    let outcome =
-        read_from(&path).and_then(|mut database| database.flows(ALWAYS, None, &mut |_, _| {}));
+    let outcome = read_from(&path)
+        .and_then(|mut database| database.snapshot(ALWAYS).unwrap().flows(None, &mut |_, _| {}));
     assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
 }
 

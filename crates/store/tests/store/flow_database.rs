@@ -341,13 +341,13 @@ fn hosts_that_capture_are_no_hosts_that_report(place: &Place) {
     for name in ["a", "b"] {
         database.log_flows(&host(name), &batch(vec![bare(1, now())])).unwrap();
     }
-    assert_eq!(database.hosts(ALWAYS).unwrap(), []);
+    assert_eq!(database.snapshot(ALWAYS).unwrap().hosts().unwrap(), []);
     assert_eq!(database.probes().unwrap(), []);
     let written = observations(vec![flow(80, 60, 61)], vec![]);
     database.write(&flush(&written)).unwrap();
     database.log_flows(&host("a"), &batches.next).unwrap();
     batches.advance();
-    assert_eq!(database.hosts(ALWAYS).unwrap(), [written.host]);
+    assert_eq!(database.snapshot(ALWAYS).unwrap().hosts().unwrap(), [written.host]);
     assert_eq!(database.probes().unwrap().len(), 1);
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 1);
     assert_eq!(sql(place, "SELECT count(*) FROM host"), "2");

@@ -103,7 +103,7 @@ fn every_field_comes_back_as_it_was(place: &Place) {
     let mut read = listeners(database.as_mut(), ALWAYS);
     read.sort_by_key(|listener| listener.local.port == Port::Number(0));
     assert_eq!(read, written.listeners);
-    assert_eq!(database.hosts(ALWAYS).unwrap(), [written.host]);
+    assert_eq!(database.snapshot(ALWAYS).unwrap().hosts().unwrap(), [written.host]);
 }
 
 fn observations_of_one_flow_in_one_bucket_become_one(place: &Place) {
@@ -188,7 +188,7 @@ fn a_window_holds_what_touches_it(place: &Place) {
             .collect();
         found.sort_unstable();
         assert_eq!(found, expected, "listeners of {since}..{until}");
-        let addresses = &database.hosts(window).unwrap()[0].addresses;
+        let addresses = &database.snapshot(window).unwrap().hosts().unwrap()[0].addresses;
         assert_eq!(!addresses.is_empty(), !expected.is_empty(), "addresses of {since}..{until}");
     }
     assert_eq!(flows(database.as_mut(), ALWAYS).len(), 4);
@@ -211,7 +211,9 @@ fn observations_of_a_flow_come_in_order_of_time(place: &Place) {
     }
     let mut times = Vec::new();
     database
-        .flows(ALWAYS, None, &mut |_, flow| times.extend([flow.first_seen, flow.last_seen]))
+        .snapshot(ALWAYS)
+        .unwrap()
+        .flows(None, &mut |_, flow| times.extend([flow.first_seen, flow.last_seen]))
         .unwrap();
     assert!(times.is_sorted(), "{times:?}");
     assert_eq!((times.first(), times.last()), (Some(&at(0)), Some(&at(189))));
@@ -240,7 +242,7 @@ fn addresses_are_those_of_the_window(place: &Place) {
         database.write(&flush(&with(text, second))).unwrap();
     }
     let mut of = |window| -> Vec<String> {
-        let hosts = database.hosts(window).unwrap();
+        let hosts = database.snapshot(window).unwrap().hosts().unwrap();
         hosts[0].addresses.iter().map(|one| one.address.to_string()).collect()
     };
     assert_eq!(of(between(0, 100)), ["10.0.0.1"]);
@@ -254,7 +256,7 @@ fn a_host_without_any_flow_is_known_with_its_addresses(place: &Place) {
     let mut database = place.write();
     let written = observations(vec![], vec![]);
     database.write(&Flush { at: at(7), ..flush(&written) }).unwrap();
-    assert_eq!(database.hosts(between(7, 7)).unwrap(), [written.host]);
+    assert_eq!(database.snapshot(between(7, 7)).unwrap().hosts().unwrap(), [written.host]);
 }
 
 fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
@@ -263,13 +265,13 @@ fn a_host_is_known_by_machine_id_and_hostname(place: &Place) {
     database.write(&flush(&written)).unwrap();
     written.host.namespace = NamespaceInode(5);
     database.write(&flush(&written)).unwrap();
-    let hosts = database.hosts(ALWAYS).unwrap();
+    let hosts = database.snapshot(ALWAYS).unwrap().hosts().unwrap();
     assert_eq!(hosts.len(), 1);
     assert_eq!(hosts[0].namespace, NamespaceInode(5), "the latest is true");
 
     "clone".clone_into(&mut written.host.id.hostname);
     database.write(&flush(&written)).unwrap();
-    assert_eq!(database.hosts(ALWAYS).unwrap().len(), 2);
+    assert_eq!(database.snapshot(ALWAYS).unwrap().hosts().unwrap().len(), 2);
     let mut owners: Vec<_> =
         all_flows(database.as_mut(), ALWAYS).into_iter().map(|(host, _)| host.hostname).collect();
     owners.sort();
@@ -292,6 +294,8 @@ fn namespaces_have_their_last_known_names(place: &Place) {
     let mut known = Vec::new();
     let hosts = [host("nobody"), host("a")];
     database
+        .snapshot(ALWAYS)
+        .unwrap()
         .namespaces(&hosts, &mut |of, namespace| {
             assert_eq!(*of, host("a"));
             known.push(namespace);
@@ -370,14 +374,17 @@ fn both_ends_of_a_connection_become_one_edge_of_the_window(place: &Place) {
     database.write(&flush(&other)).unwrap();
 
     let mut reader = place.read();
-    let joined = dependencies(reader.as_mut(), between(0, 100), None).unwrap();
+    let joined = dependencies(reader.snapshot(between(0, 100)).unwrap().as_mut(), None).unwrap();
     assert_eq!(joined.hosts.len(), 2);
     assert_eq!(joined.edges.len(), 1);
     let edge = &joined.edges[0];
     assert_eq!((&*edge.client.process.as_ref().unwrap().comm, edge.connections), ("curl", 3));
     assert_eq!(edge.server.process.as_ref().unwrap().comm, "nginx");
     assert_eq!(edge.server.host, Some(host("b")));
-    assert_eq!(dependencies(reader.as_mut(), between(200, 300), None).unwrap().edges, []);
+    assert_eq!(
+        dependencies(reader.snapshot(between(200, 300)).unwrap().as_mut(), None).unwrap().edges,
+        []
+    );
 }
 
 fn what_is_old_is_put_together_by_hour_and_by_day_and_says_the_same(place: &Place) {
@@ -460,7 +467,7 @@ fn a_few_nodes_are_read_as_all_are(place: &Place) {
             database.write(&flush(&seen)).unwrap();
         }
     }
-    let whole = dependencies(database.as_mut(), ALWAYS, None).unwrap().edges;
+    let whole = dependencies(database.snapshot(ALWAYS).unwrap().as_mut(), None).unwrap().edges;
     assert_eq!(whole.len(), 2 * usize::from(HOSTS));
     for (interest, edges) in [
         (Interest { hosts: vec![host("3")], depth: 1, ..Interest::default() }, 3),
@@ -470,12 +477,15 @@ fn a_few_nodes_are_read_as_all_are(place: &Place) {
         (Interest { process: Some("logger".to_owned()), depth: 1, ..Interest::default() }, 8),
         (Interest { process: Some("nobody".to_owned()), depth: 9, ..Interest::default() }, 0),
     ] {
-        let narrow = dependencies(database.as_mut(), ALWAYS, Some(&interest)).unwrap().edges;
+        let narrow = dependencies(database.snapshot(ALWAYS).unwrap().as_mut(), Some(&interest))
+            .unwrap()
+            .edges;
         assert_eq!(narrow.len(), edges, "{interest:?}");
         assert!(narrow.iter().all(|edge| whole.contains(edge)), "{interest:?}");
     }
     let interest = Interest { process: Some("app".to_owned()), depth: 1, ..Interest::default() };
-    let narrow = dependencies(database.as_mut(), ALWAYS, Some(&interest)).unwrap().edges;
+    let narrow =
+        dependencies(database.snapshot(ALWAYS).unwrap().as_mut(), Some(&interest)).unwrap().edges;
     assert_eq!(narrow, whole);
 }
 

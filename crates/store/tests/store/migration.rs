@@ -80,7 +80,7 @@ fn what_version_2_kept_is_told_by_the_newest() {
     let sent =
         |flows: Vec<HostFlow>| -> u64 { flows.iter().map(|flow| flow.counters.bytes_sent).sum() };
     assert_eq!(sent(flows(database.as_mut(), ALWAYS)), 11_200);
-    let hosts = database.hosts(ALWAYS).unwrap();
+    let hosts = database.snapshot(ALWAYS).unwrap().hosts().unwrap();
     assert_eq!((&hosts[0].id, hosts[0].namespace), (&host("a"), NamespaceInode(7)));
     // Partitions of either kind are made by the new function.
     let now = Timestamp::from(SystemTime::now());

@@ -117,7 +117,7 @@ fn part_reads() {
     let mut database = read_from(&directory.join("fixed/db")).unwrap();
     for _ in 0..2 {
         assert_eq!(flows(database.as_mut(), ALWAYS).len(), 1);
-        assert_eq!(database.hosts(ALWAYS).unwrap().len(), 1);
+        assert_eq!(database.snapshot(ALWAYS).unwrap().hosts().unwrap().len(), 1);
     }
 }
 
@@ -125,8 +125,9 @@ fn part_reads() {
 #[ignore = "a part of another test"]
 fn part_is_refused() {
     let Some(directory) = part_directory() else { return };
-    let outcome = read_from(&directory.join("fixed/db"))
-        .and_then(|mut database| database.hosts(ALWAYS).map(|hosts| hosts.len()));
+    let outcome = read_from(&directory.join("fixed/db")).and_then(|mut database| {
+        database.snapshot(ALWAYS).and_then(|mut snapshot| snapshot.hosts()).map(|hosts| hosts.len())
+    });
     assert!(matches!(outcome, Err(Error::Inaccessible { .. })), "{outcome:?}");
 }
 

@@ -102,7 +102,7 @@ fn kept(counters: FlowCounters) -> FlowCounters {
 fn answers(database: &mut dyn Database, window: Window) -> Vec<String> {
     let mut answers = Vec::new();
     let mut add = |answer: &dyn std::fmt::Debug| answers.push(format!("{answer:?}"));
-    for host in database.hosts(window).unwrap() {
+    for host in database.snapshot(window).unwrap().hosts().unwrap() {
         add(&host);
     }
     for (host, flow) in all_flows(database, window) {

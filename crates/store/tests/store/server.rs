@@ -132,7 +132,7 @@ fn the_first_of_several_servers_that_answers_is_used() {
     let url = cluster().url(&place.name()).replace("@127.0.0.1", "@127.0.0.1:1,127.0.0.1");
     let url: DatabaseUrl = url.parse().unwrap();
     let mut database = open(&url, Access::Write, Settings::default()).unwrap();
-    assert_eq!(database.hosts(ALWAYS).unwrap(), []);
+    assert_eq!(database.snapshot(ALWAYS).unwrap().hosts().unwrap(), []);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_write_that_fails_leaves_nothing_behind_and_the_next_one_works() {
         rename("elsewhere", table);
     }
     cluster().sql(&place.name(), "UPDATE netglass.flow SET protocol = 99");
-    let error = database.flows(ALWAYS, None, &mut |_, _| {}).unwrap_err();
+    let error = database.snapshot(ALWAYS).unwrap().flows(None, &mut |_, _| {}).unwrap_err();
     assert!(matches!(&error, Error::Damaged { .. }), "{error}");
     cluster().sql(&place.name(), "UPDATE netglass.flow SET protocol = 6");
     database.write(&flushes.next).unwrap();

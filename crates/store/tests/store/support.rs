@@ -188,7 +188,9 @@ pub(crate) fn all_flows(database: &mut dyn Database, window: Window) -> Vec<(Hos
         HostFlow { counters, first_seen, last_seen, ..a.clone() } == *b
     };
     database
-        .flows(window, None, &mut |host, flow| {
+        .snapshot(window)
+        .unwrap()
+        .flows(None, &mut |host, flow| {
             let known = flows.iter_mut().find(|(its, known)| its == host && same(known, &flow));
             match known {
                 Some((_, known)) => {
@@ -227,7 +229,9 @@ pub(crate) fn all_listeners(
         Listener { first_seen, last_seen, ..a.clone() } == *b
     };
     database
-        .listeners(window, None, &mut |host, listener| {
+        .snapshot(window)
+        .unwrap()
+        .listeners(None, &mut |host, listener| {
             let known =
                 listeners.iter_mut().find(|(its, known)| its == host && same(known, &listener));
             match known {
@@ -250,7 +254,9 @@ pub(crate) fn all_translations(
     let mut translations: Vec<(HostId, Translation)> = Vec::new();
     let key = |it: &Translation| (it.namespace, it.protocol, it.original, it.translated);
     database
-        .translations(window, &mut |host, one| {
+        .snapshot(window)
+        .unwrap()
+        .translations(&mut |host, one| {
             let known =
                 translations.iter_mut().find(|(its, known)| its == host && key(known) == key(&one));
             match known {

@@ -7,15 +7,12 @@ use std::{
     thread,
 };
 
-use netglass_model::{
-    Host, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace, Observations, ProbeId,
-    ProbeStatus, Process, Timestamp, Translation,
-};
+use netglass_model::{Host, HostId, NamespaceInode, Observations, ProbeId, ProbeStatus, Timestamp};
 use netglass_testing::directory_in_memory;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Claim, Database, DatabaseUrl, Family, Selection, Window, flow_log::FlowBatch};
+use crate::{Claim, Database, DatabaseUrl, Snapshot, Window, flow_log::FlowBatch};
 
 const AMPLE: u64 = 1 << 30;
 const LONG: Duration = Duration::from_secs(60);
@@ -121,50 +118,7 @@ impl Database for Connection {
         unused()
     }
 
-    fn hosts(&mut self, _: Window) -> Result<Vec<Host>, Error> {
-        unused()
-    }
-
-    fn namespaces(
-        &mut self,
-        _: &[HostId],
-        _: &mut dyn FnMut(&HostId, NetworkNamespace),
-    ) -> Result<(), Error> {
-        unused()
-    }
-
-    fn flows(
-        &mut self,
-        _: Window,
-        _: Option<&Selection>,
-        _: &mut dyn FnMut(&HostId, HostFlow),
-    ) -> Result<(), Error> {
-        unused()
-    }
-
-    fn listeners(
-        &mut self,
-        _: Window,
-        _: Option<&Selection>,
-        _: &mut dyn FnMut(&HostId, Listener),
-    ) -> Result<(), Error> {
-        unused()
-    }
-
-    fn members(
-        &mut self,
-        _: Window,
-        _: &[Family],
-        _: &mut dyn FnMut(&HostId, Arc<Process>),
-    ) -> Result<(), Error> {
-        unused()
-    }
-
-    fn translations(
-        &mut self,
-        _: Window,
-        _: &mut dyn FnMut(&HostId, Translation),
-    ) -> Result<(), Error> {
+    fn snapshot(&mut self, _: Window) -> Result<Box<dyn Snapshot + '_>, Error> {
         unused()
     }
 }

@@ -60,7 +60,7 @@ proptest! {
     ) {
         let mut memory = memory;
         let whole = memory.join();
-        let narrow = dependencies(&mut memory, ALWAYS, Some(&interest)).unwrap();
+        let narrow = dependencies(&mut memory, Some(&interest)).unwrap();
         for index in reached(&whole, &interest) {
             let edge = &whole.edges[index];
             prop_assert!(
@@ -82,7 +82,7 @@ fn the_oldest_of_a_family_is_found_where_it_has_no_flow() {
     memory.flow("b", flow(1, "10.0.0.2:80 < 10.0.0.1", worker("nginx", 7, 8, 2), 3));
     memory.flow("a", flow(1, "10.0.0.1 > 10.0.0.2:80", process("curl", 5), 3));
     let interest = Interest { process: Some("curl".to_owned()), depth: 1, ..Interest::default() };
-    let narrow = dependencies(&mut memory, ALWAYS, Some(&interest)).unwrap();
+    let narrow = dependencies(&mut memory, Some(&interest)).unwrap();
     assert_eq!(narrow.edges, memory.join().edges);
     assert_eq!(narrow.edges[0].server.process.as_ref().unwrap().pid, 7);
 }
@@ -100,7 +100,7 @@ fn what_is_asked_about_limits_what_is_read() {
     memory.listener("c", 1, "0.0.0.0:90", process("app", 7));
     let edges = |memory: &mut Memory, depth| {
         let interest = Interest { process: Some("curl".to_owned()), depth, ..Interest::default() };
-        dependencies(memory, ALWAYS, Some(&interest)).unwrap().edges.len()
+        dependencies(memory, Some(&interest)).unwrap().edges.len()
     };
     assert_eq!([1, 2, 3, 4].map(|depth| edges(&mut memory, depth)), [1, 2, 3, 3]);
 }

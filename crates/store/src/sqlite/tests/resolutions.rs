@@ -98,7 +98,7 @@ fn found(database: &mut Sqlite, window: Window, wanted: Option<&Selection>) -> S
         let HostFlow { first_seen: first, last_seen: last, counters, .. } = flow;
         add(&mut sums, flow.peer.port.number().unwrap(), Sum { first, last, counters });
     };
-    database.flows(window, wanted, visit).unwrap();
+    database.snapshot(window).unwrap().flows(wanted, visit).unwrap();
     sums
 }
 
@@ -109,7 +109,7 @@ fn found_listeners(database: &mut Sqlite, window: Window) -> Sums {
         let sum = Sum { first, last, counters: FlowCounters::default() };
         add(&mut sums, listener.local.port.number().unwrap(), sum);
     };
-    database.listeners(window, None, visit).unwrap();
+    database.snapshot(window).unwrap().listeners(None, visit).unwrap();
     sums
 }
 
@@ -120,7 +120,7 @@ fn found_translations(database: &mut Sqlite, window: Window) -> Sums {
         let counters = FlowCounters { connections, opened, ..FlowCounters::default() };
         add(&mut sums, it.original.server.port.number().unwrap(), Sum { first, last, counters });
     };
-    database.translations(window, visit).unwrap();
+    database.snapshot(window).unwrap().translations(visit).unwrap();
     sums
 }
 
@@ -128,7 +128,7 @@ fn found_processes(database: &mut Sqlite, window: Window) -> BTreeSet<u32> {
     let mut pids = BTreeSet::new();
     let family = Family { host: host(), family: 1, pgid: 1, comm: "curl".to_owned() };
     let visit = &mut |_: &HostId, process: Arc<Process>| assert!(pids.insert(process.pid));
-    database.members(window, &[family], visit).unwrap();
+    database.snapshot(window).unwrap().members(&[family], visit).unwrap();
     pids
 }
 
@@ -242,7 +242,7 @@ proptest! {
             // All flows have the host's address in common.
             let shared: Vec<_> = seen.iter().map(|one| Seen { port: 1, ..*one }).collect();
             let is_there = !expected(&shared, window).is_empty();
-            prop_assert_eq!(!database.hosts(window).unwrap()[0].addresses.is_empty(), is_there);
+            prop_assert_eq!(!database.snapshot(window).unwrap().hosts().unwrap()[0].addresses.is_empty(), is_there);
         }
     }
 }
@@ -266,7 +266,7 @@ fn window(since: i64, until: i64) -> Window {
 fn visits(database: &mut Sqlite, window: Window) -> Vec<(Timestamp, Timestamp)> {
     let mut visits = Vec::new();
     let visit = &mut |_: &HostId, flow: HostFlow| visits.push((flow.first_seen, flow.last_seen));
-    database.flows(window, None, visit).unwrap();
+    database.snapshot(window).unwrap().flows(None, visit).unwrap();
     visits
 }
 
@@ -477,7 +477,8 @@ fn a_database_of_version_3_gives_the_same_answers_at_all_resolutions() {
                 ..FlowCounters::default()
             });
             assert_eq!(found_translations(database, window), translations, "{window:?}");
-            let has_address = !database.hosts(window).unwrap()[0].addresses.is_empty();
+            let has_address =
+                !database.snapshot(window).unwrap().hosts().unwrap()[0].addresses.is_empty();
             assert_eq!(has_address, !sums.is_empty(), "{window:?}");
         }
     }
