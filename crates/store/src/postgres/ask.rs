@@ -13,6 +13,12 @@ use super::{
 /// A value, and the type under which it is sent.
 pub(super) type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
 
+/// What is equal to any value of a parameter. The planner does not look into the array, which would
+/// take it longer than finding the rows does.
+pub(super) fn any_of(number: usize, of_type: &str) -> String {
+    format!("= ANY ((SELECT ${number}::{of_type}[])::{of_type}[])")
+}
+
 /// Asks once. The types are said so that it takes one round trip.
 pub(super) async fn ask(
     client: &Client,

@@ -64,7 +64,10 @@ impl Session {
         };
         let mut session = Self::connect(runtime.handle(), url.clone(), patience).await?;
         let newest = migration::newest(steps);
-        match migration::state(&session).await? {
+        // Both are sent at once.
+        let (set, state) = tokio::join!(session.set(), migration::state(&session));
+        set?;
+        match state? {
             State::Version(found) if found > newest => {
                 return Err(Fault::Newer { found, known: newest });
             }
@@ -78,7 +81,9 @@ impl Session {
 
     /// Another connection of the same kind.
     pub(super) async fn another(&self) -> Result<Self, Fault> {
-        Self::connect(&Handle::current(), self.url.clone(), self.patience).await
+        let session = Self::connect(&Handle::current(), self.url.clone(), self.patience).await?;
+        session.set().await?;
+        Ok(session)
     }
 
     async fn connect(
@@ -87,7 +92,7 @@ impl Session {
         patience: Duration,
     ) -> Result<Self, Fault> {
         let (client, connection) = connect(runtime, &url).await?;
-        let session = Self {
+        Ok(Self {
             client,
             memory: Memory::default(),
             partitions: Partitions::default(),
@@ -96,20 +101,22 @@ impl Session {
             url,
             patience,
             connection,
-        };
-        let milliseconds = patience.as_millis();
+        })
+    }
+
+    /// Has the server treat it as is expected of a session.
+    async fn set(&self) -> Result<(), Fault> {
+        let milliseconds = self.patience.as_millis();
         let network = NETWORK_PATIENCE.as_millis();
-        session
-            .run(&format!(
-                "SET search_path = netglass, pg_temp; SET timezone = 'UTC';
-                 SET statement_timeout = {milliseconds}; SET lock_timeout = '20s';
-                 SET idle_in_transaction_session_timeout = '60s';
-                 SET client_min_messages = warning; SET tcp_user_timeout = {network};
-                 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
-                 SET tcp_keepalives_count = 2"
-            ))
-            .await?;
-        Ok(session)
+        self.run(&format!(
+            "SET search_path = netglass, pg_temp; SET timezone = 'UTC';
+             SET statement_timeout = {milliseconds}; SET lock_timeout = '20s';
+             SET idle_in_transaction_session_timeout = '60s';
+             SET client_min_messages = warning; SET tcp_user_timeout = {network};
+             SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
+             SET tcp_keepalives_count = 2"
+        ))
+        .await
     }
 
     /// What `work` comes to, unless it takes too long.

@@ -1,6 +1,8 @@
 //! Which observations tell of a window: the coarsest ones that lie within it as a whole, and finer
 //! ones where it begins and ends ([`crate::resolution`]).
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
@@ -10,6 +12,9 @@ use super::{
     recent::Kind,
 };
 use crate::{Window, resolution::Resolution};
+
+/// How long the buckets are in which is written, if nobody says otherwise.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Which observations tell of a window.
 pub(super) struct Bounds {
@@ -80,6 +85,22 @@ impl Bounds {
         self.ranges.iter().flatten().map(|[first, _]| *first).min().unwrap_or(self.since)
     }
 
+    /// How many observations of one id there may be, but for those that came out of order. What was
+    /// written is one for each minute, as long as nobody says otherwise.
+    pub(super) fn most_of_one(&self) -> i64 {
+        let lengths = Resolution::ALL.map(|resolution| {
+            let length = resolution.length().unwrap_or(MINUTE).as_micros();
+            i64::try_from(length).unwrap_or(i64::MAX)
+        });
+        let buckets = self.ranges.iter().zip(lengths).flat_map(|(ranges, length)| {
+            ranges.iter().map(move |[first, end]| {
+                let end = end.0.min(self.until.0);
+                end.saturating_sub(first.0).max(0).div_euclid(length).saturating_add(1)
+            })
+        });
+        buckets.fold(0, i64::saturating_add)
+    }
+
     /// The parameters of [`Bounds::observations`].
     pub(super) fn parameters(&self) -> Vec<Parameter<'_>> {
         let moments = [&self.since, &self.until].into_iter();
@@ -98,12 +119,7 @@ impl Bounds {
         };
         let columns = kind.columns();
         let id = format!("{}_id", kind.name());
-        let mut parts = vec![format!(
-            "SELECT {} FROM recent WHERE kind = {} AND first_seen <= $2 AND last_seen >= $1{}",
-            columns.replacen(&id, &format!("id AS {id}"), 1),
-            kind as i16,
-            of("recent.id"),
-        )];
+        let mut parts = Vec::new();
         let mut number = 3;
         for (resolution, ranges) in Resolution::ALL.into_iter().zip(&self.ranges) {
             let table = resolution.table(kind);
@@ -118,6 +134,14 @@ impl Bounds {
                 number += 2;
             }
         }
+        // Whoever looks for any at all looks first where there are few, and most likely one.
+        parts.reverse();
+        parts.push(format!(
+            "SELECT {} FROM recent WHERE kind = {} AND first_seen <= $2 AND last_seen >= $1{}",
+            columns.replacen(&id, &format!("id AS {id}"), 1),
+            kind as i16,
+            of("recent.id"),
+        ));
         format!("({}) o", parts.join(" UNION ALL "))
     }
 }

@@ -26,8 +26,8 @@ pub(super) fn newest(steps: &[&str]) -> u32 {
 /// What the database holds. An error if its schema of our name is another program's.
 pub(super) async fn state(session: &Session) -> Result<State, Fault> {
     // A table's comment is seen without any right to the table.
-    let row = session
-        .within(session.client.query_one(
+    let rows = session
+        .within(session.client.query_typed(
             "SELECT comment, comment IS NOT NULL OR EXISTS (
                 SELECT FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
                 WHERE nspname = 'netglass')
@@ -35,6 +35,9 @@ pub(super) async fn state(session: &Session) -> Result<State, Fault> {
             &[],
         ))
         .await?;
+    let [row] = &rows[..] else {
+        return Err(Fault::Malformed(format!("its version is {} rows", rows.len())));
+    };
     let (comment, any): (Option<String>, bool) = (row.try_get(0)?, row.try_get(1)?);
     let version = comment.as_deref().and_then(|comment| comment.strip_prefix(COMMENT));
     match version {

@@ -6,13 +6,16 @@ use tokio_postgres::{Client, Row, types::Type};
 use uuid::Uuid;
 
 use super::{
-    ask::ask,
+    ask::{any_of, ask},
     connect::{READ_PATIENCE, within},
     fault::Fault,
     fold::{Sum, together},
     history::Bounds,
     recent::Kind,
 };
+
+/// How many observations of one id are sent as they are.
+const FEW: i64 = 6;
 
 /// How many observations are taken from the server at a time, or of how many ids.
 const BATCH: usize = 10_000;
@@ -27,7 +30,8 @@ pub(super) struct Observations<'o> {
 }
 
 enum Rest<'o> {
-    All,
+    /// The next batch, unless the one before was the last.
+    All(Option<Vec<Row>>),
     Of(slice::Chunks<'o, Uuid>),
 }
 
@@ -42,12 +46,14 @@ impl<'o> Observations<'o> {
             Rest::Of(ids.chunks(BATCH))
         } else {
             let text = format!(
-                "DECLARE observations NO SCROLL CURSOR FOR SELECT {} FROM {} ORDER BY last_seen, bucket",
-                kind.columns(),
-                bounds.observations(kind, None)
+                "DECLARE observations NO SCROLL CURSOR FOR {}",
+                in_order(kind, &bounds.observations(kind, None))
             );
-            ask(client, &text, &bounds.parameters()).await?;
-            Rest::All
+            let parameters = bounds.parameters();
+            // Both are sent at once.
+            let (declared, first) = tokio::join!(ask(client, &text, &parameters), fetch(client));
+            declared?;
+            Rest::All(Some(first?))
         };
         Ok(Self { client, kind, bounds, rest })
     }
@@ -55,11 +61,12 @@ impl<'o> Observations<'o> {
     /// The next ones; none where all have been read.
     pub(super) async fn next(&mut self) -> Result<Vec<Row>, Fault> {
         match &mut self.rest {
-            Rest::All => {
-                let rows =
-                    ask(self.client, &format!("FETCH {BATCH} FROM observations"), &[]).await?;
-                if rows.is_empty() {
+            Rest::All(batch) => {
+                let Some(rows) = batch.take() else { return Ok(Vec::new()) };
+                if rows.len() < BATCH {
                     within(READ_PATIENCE, self.client.batch_execute("CLOSE observations")).await?;
+                } else {
+                    *batch = Some(fetch(self.client).await?);
                 }
                 Ok(rows)
             }
@@ -76,12 +83,25 @@ impl<'o> Observations<'o> {
     }
 }
 
-/// The observations of each of these ids, put together.
+async fn fetch(client: &Client) -> Result<Vec<Row>, Fault> {
+    ask(client, &format!("FETCH {BATCH} FROM observations"), &[]).await
+}
+
+/// The rows of `observed`, in order of time.
+fn in_order(kind: Kind, observed: &str) -> String {
+    format!("SELECT {} FROM {observed} ORDER BY last_seen, bucket", kind.columns())
+}
+
+/// The observations of each of these ids, put together where they are many.
 async fn of(client: &Client, kind: Kind, bounds: &Bounds, ids: &[Uuid]) -> Result<Vec<Row>, Fault> {
     let mut parameters = bounds.parameters();
     parameters.push((&ids, Type::UUID_ARRAY));
-    let condition = format!("$id = ANY (${})", parameters.len());
+    let condition = format!("$id {}", any_of(parameters.len(), "uuid"));
     let observed = bounds.observations(kind, Some(&condition));
+    // Putting a few rows together takes the server longer than sending them.
+    if bounds.most_of_one() <= FEW {
+        return ask(client, &in_order(kind, &observed), &parameters).await;
+    }
     let each = format!("(SELECT {}_id AS id, * FROM {observed}) each", kind.name());
     let text =
         |sum| together(kind, sum, &each, "'epoch'::timestamptz", "last_seen DESC, bucket DESC");

@@ -10,7 +10,13 @@ use tokio_postgres::{Client, Row, types::Type};
 use uuid::Uuid;
 
 use super::{
-    ask::ask, codec, fault::Fault, identity, observations::Observations, recent::Kind, select,
+    ask::{any_of, ask},
+    codec,
+    fault::Fault,
+    identity,
+    observations::Observations,
+    recent::Kind,
+    select,
     snapshot::Moment,
 };
 use crate::{Family, Selection, columns::counters_from};
@@ -63,8 +69,9 @@ pub(super) async fn namespaces(
     let hosts: HashMap<Uuid, &HostId> =
         hosts.iter().map(|host| (identity::host(host), host)).collect();
     let ids: Vec<&Uuid> = hosts.keys().collect();
-    let text = "SELECT host_id, inode, name FROM namespace WHERE host_id = ANY ($1)";
-    let rows = ask(client, text, &[(&ids, Type::UUID_ARRAY)]).await?;
+    let text =
+        format!("SELECT host_id, inode, name FROM namespace WHERE host_id {}", any_of(1, "uuid"));
+    let rows = ask(client, &text, &[(&ids, Type::UUID_ARRAY)]).await?;
     for row in &rows {
         let Some(host) = hosts.get(&row.try_get(0)?) else { continue };
         let name = codec::maybe_text(row, 2)?;
@@ -98,7 +105,7 @@ impl Dimensions {
         Ok(Some(Arc::clone(process)))
     }
 
-    /// Reads those rows of `text`, whose parameter is an array of ids, that `rows` refer to in their
+    /// Reads those rows of `text`, which ends with the name of the id, that `rows` refer to in their
     /// first column, and the namespaces that those refer to in their second one, and the processes in
     /// the column `process`.
     async fn learn<T>(
@@ -145,20 +152,19 @@ impl Dimensions {
 
 const PLACE: &str = "
     SELECT namespace_id, inode, machine_id, hostname
-    FROM namespace JOIN host USING (host_id) WHERE namespace_id = ANY ($1)";
+    FROM namespace JOIN host USING (host_id) WHERE namespace_id";
 
 const PROCESS: &str = "
     SELECT process_id, pid, start_time, pgid, ppid, family, uid, gid, comm, exe, cgroup, container,
         command_line
-    FROM process WHERE process_id = ANY ($1)";
+    FROM process WHERE process_id";
 
-/// The rows of `text` for these ids.
+/// The rows of `text`, which ends with the name of the id, for these ids.
 async fn of(client: &Client, text: &str, ids: &[Uuid]) -> Result<Vec<Row>, Fault> {
     if ids.is_empty() {
-        Ok(Vec::new())
-    } else {
-        ask(client, text, &[(&ids, Type::UUID_ARRAY)]).await
+        return Ok(Vec::new());
     }
+    ask(client, &format!("{text} {}", any_of(1, "uuid")), &[(&ids, Type::UUID_ARRAY)]).await
 }
 
 /// The ids in a column, if there is one, that are not known yet.
@@ -193,23 +199,6 @@ pub(super) async fn members(
     moment.read_narrowly(client, true).await?;
     let bounds = &moment.bounds;
     let of_families = select::Families::new(families);
-    let text = format!(
-        "SELECT same.process_id, same.pid, same.start_time, same.pgid, same.ppid, same.family,
-            same.uid, same.gid, same.comm, same.exe, same.cgroup, same.container,
-            same.command_line, machine_id, hostname
-         FROM {} JOIN process m ON {}
-            JOIN process same ON same.host_id = m.host_id AND same.pid = m.pid
-                AND same.start_time = m.start_time
-            JOIN host ON host.host_id = m.host_id",
-        select::Families::table(1),
-        select::Families::condition("m"),
-    );
-    let rows = ask(client, &text, &of_families.parameters()).await?;
-    let mut found = HashMap::new();
-    for row in &rows {
-        found.insert(row.try_get::<_, Uuid>(0)?, row);
-    }
-
     // One at a time, and no further than to the first that is seen of each.
     let seen = [Kind::Flow, Kind::Listener].map(|kind| {
         let name = kind.name();
@@ -219,22 +208,29 @@ pub(super) async fn members(
             "EXISTS (
                 SELECT FROM {name} of_process CROSS JOIN LATERAL (
                     SELECT FROM {observed} LIMIT 1) any_of_it
-                WHERE of_process.process_id = p.id)"
+                WHERE of_process.process_id = p.process_id)"
         )
     });
-    let ids: Vec<Uuid> = found.keys().copied().collect();
     let mut parameters = bounds.parameters();
-    parameters.push((&ids, Type::UUID_ARRAY));
+    let first = parameters.len() + 1;
+    parameters.extend(of_families.parameters());
     let text = format!(
-        "SELECT p.id FROM unnest(${}::uuid[]) AS p (id) WHERE {} OR {}",
-        parameters.len(),
+        "WITH p AS MATERIALIZED (
+            SELECT DISTINCT ON (same.process_id) same.process_id, same.pid, same.start_time,
+                same.pgid, same.ppid, same.family, same.uid, same.gid, same.comm, same.exe,
+                same.cgroup, same.container, same.command_line, machine_id, hostname
+            FROM {} JOIN process m ON {}
+                JOIN process same ON same.host_id = m.host_id AND same.pid = m.pid
+                    AND same.start_time = m.start_time
+                JOIN host ON host.host_id = m.host_id)
+         SELECT * FROM p WHERE {} OR {}",
+        select::Families::table(first),
+        select::Families::condition("m"),
         seen[0],
         seen[1]
     );
     for row in &ask(client, &text, &parameters).await? {
-        if let Some(row) = found.get(&row.try_get(0)?) {
-            visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
-        }
+        visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
     }
     Ok(())
 }
@@ -278,7 +274,7 @@ pub(super) async fn flows(
 const FLOW: &str = "
     SELECT flow_id, namespace_id, process_id, protocol, direction, local_address, local_port,
         peer_address, peer_port, attribution
-    FROM flow WHERE flow_id = ANY ($1)";
+    FROM flow WHERE flow_id";
 
 fn flow_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, HostFlow), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
@@ -334,7 +330,7 @@ pub(super) async fn listeners(
 
 const LISTENER: &str = "
     SELECT listener_id, namespace_id, process_id, protocol, local_address, local_port
-    FROM listener WHERE listener_id = ANY ($1)";
+    FROM listener WHERE listener_id";
 
 fn listener_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, Listener), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
@@ -361,7 +357,7 @@ pub(super) async fn translations(
     let mut observations = Observations::new(client, Kind::Translation, bounds, None).await?;
     let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
                     original_port, translated_client, translated_server, translated_port
-                FROM translation WHERE translation_id = ANY ($1)";
+                FROM translation WHERE translation_id";
     loop {
         let rows = observations.next().await?;
         if rows.is_empty() {

@@ -10,7 +10,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{
-    ask::{Parameter, ask},
+    ask::{Parameter, any_of, ask},
     codec::{Moment, escaped},
     fault::Fault,
     history::Bounds,
@@ -39,9 +39,9 @@ pub(super) async fn flows(
     let mut question = Question::new("flow", OF_FLOW, bounds);
     owners.ask(&mut question);
     if !addresses.is_empty() {
-        let addresses = question.parameter(&addresses, Type::INET_ARRAY);
-        question.any(&format!("local_address = ANY (${addresses})"));
-        question.any(&format!("peer_address = ANY (${addresses})"));
+        let any = any_of(question.parameter(&addresses, Type::INET_ARRAY), "inet");
+        question.any(&format!("local_address {any}"));
+        question.any(&format!("peer_address {any}"));
     }
     servers.ask(&mut question);
     numbered.ask(&mut question, "= s.port");
@@ -198,16 +198,15 @@ impl Owners {
 
     fn ask<'p>(&'p self, question: &mut Question<'p>) {
         if !self.hosts.is_empty() {
-            let hosts = question.parameter(&self.hosts, Type::UUID_ARRAY);
+            let any = any_of(question.parameter(&self.hosts, Type::UUID_ARRAY), "uuid");
             question.any(&format!(
-                "d.namespace_id IN (SELECT namespace_id FROM namespace WHERE host_id = ANY (${hosts}))"
+                "d.namespace_id IN (SELECT namespace_id FROM namespace WHERE host_id {any})"
             ));
         }
         if !self.names.is_empty() {
-            let names = question.parameter(&self.names, Type::TEXT_ARRAY);
-            question.any(&format!(
-                "d.process_id IN (SELECT process_id FROM process WHERE comm = ANY (${names}))"
-            ));
+            let any = any_of(question.parameter(&self.names, Type::TEXT_ARRAY), "text");
+            question
+                .any(&format!("d.process_id IN (SELECT process_id FROM process WHERE comm {any})"));
         }
         if !self.families.hosts.is_empty() {
             let first = question.parameters.len() + 2;
@@ -302,18 +301,23 @@ impl Servers {
              JOIN unnest(${protocols}::smallint[], ${ports}::integer[], ${addresses}::inet[],
                 ${hosts}::uuid[]) AS s (protocol, port, address, host) ON d.protocol = s.protocol"
         );
-        for Ends { server: end, direction, .. } in ENDS {
-            // With an address it is found by that, without by the host.
-            for place in [
-                format!("d.{end}_address = s.address AND (s.host IS NULL OR s.host = n.host_id)"),
-                "s.address IS NULL AND s.host = n.host_id".to_owned(),
-            ] {
-                question.joined(
-                    &join,
-                    &format!("d.direction = {direction} AND d.{end}_port = s.port AND {place}"),
-                );
-            }
+        // With an address it is found by that, without by the host.
+        let at_port = |Ends { server: end, direction, .. }| {
+            format!("d.direction = {direction} AND d.{end}_port = s.port")
+        };
+        for ends in ENDS {
+            question.joined(
+                &join,
+                &format!(
+                    "{} AND d.{}_address = s.address AND (s.host IS NULL OR s.host = n.host_id)",
+                    at_port(ends),
+                    ends.server
+                ),
+            );
         }
+        let at_any_end = ENDS.map(at_port).join(" OR ");
+        question
+            .joined(&join, &format!("s.address IS NULL AND s.host = n.host_id AND ({at_any_end})"));
     }
 }
 
