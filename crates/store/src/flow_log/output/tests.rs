@@ -346,7 +346,7 @@ fn the_end_is_not_kept_waiting_by_a_queue_that_is_full() {
     let mut output =
         FlowOutput::carried(Box::new(sink), "sink".to_owned(), queue, when_full, backoff())
             .unwrap();
-    let interrupt = crate::Interrupt::new(LONG);
+    let interrupt = Interrupt::new(LONG);
     output.interrupted_by(interrupt.clone());
     let submit = |output: &mut FlowOutput, number| {
         let batch = fixtures::batch(number, vec![fixtures::bare_record(); 4]);
