@@ -21,6 +21,8 @@ use crate::{
 };
 
 pub(crate) const NETGLASS: &str = "netglass capture";
+/// The same where the kernel counts.
+pub(crate) const NETGLASS_IN_KERNEL: &str = "netglass --engine kernel";
 pub(crate) const TCPDUMP: &str = "tcpdump -w /dev/null";
 pub(crate) const SOFTFLOWD: &str = "softflowd";
 pub(crate) const NFPCAPD: &str = "nfpcapd";

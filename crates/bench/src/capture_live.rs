@@ -7,7 +7,7 @@ use netglass_testing::{Namespace, Running, Signal, link};
 
 use crate::{
     bench::{Bench, Effort},
-    capture_contestants::{NETGLASS, NFPCAPD, Results, SOFTFLOWD},
+    capture_contestants::{NETGLASS, NETGLASS_IN_KERNEL, NFPCAPD, Results, SOFTFLOWD},
     capture_sender::{Sent, send},
     capture_watchers::{Place, Taken, Watcher, watchers},
     goal::Goal,
@@ -85,6 +85,10 @@ fn measure(rounds: u32, lasts: Duration) -> Result<Report> {
     }
     let outcomes: Vec<Outcome> =
         running.into_iter().map(|(watcher, runs)| Outcome { name: watcher.name, runs }).collect();
+    notes.push(format!(
+        "{NETGLASS_IN_KERNEL}: what its kernel programs take while packets come is added to its own \
+         time"
+    ));
     notes.push("the ends are of one host: the sender pays for the way to the receiver".to_owned());
     Ok(Report { table: table(&outcomes), notes, failures, goals: goals(&outcomes) })
 }
@@ -94,13 +98,15 @@ fn watch(watcher: &Watcher, place: &Place<'_>, send: impl FnOnce() -> Result<Sen
     let running = Running::spawn((watcher.command)(place));
     wait_for("its capture", PATIENCE, || {
         fail_if_ended(&running)?;
-        Ok(captures(place.namespace)?.then_some(()))
+        Ok((captures(place.namespace)? || has_kernel_programs(&running)).then_some(()))
     })?;
     thread::sleep(SETTLE);
+    let _counting = has_kernel_programs(&running).then(RunTimes::count).transpose()?;
     let before = running.cpu_time();
     let sent = send()?;
     thread::sleep(SETTLE);
     fail_if_ended(&running)?;
+    let in_kernel = RunTimes::of(&running);
     let asked = match watcher.taken {
         Taken::Asked(ask) => Some(ask(place)?),
         Taken::Said(_) | Taken::Written(_) => None,
@@ -108,7 +114,7 @@ fn watch(watcher: &Watcher, place: &Place<'_>, send: impl FnOnce() -> Result<Sen
     running.signal(Signal::INT);
     wait_for("its end", PATIENCE, || Ok(running.has_ended().then_some(())))?;
     // It has ended, but its parent has not asked for its status yet: it can still be read.
-    let cpu = running.cpu_time().saturating_sub(before);
+    let cpu = running.cpu_time().saturating_sub(before) + in_kernel;
     let finished = running.wait();
     let said = [finished.stdout, finished.stderr].concat();
     let taken = match (asked, watcher.taken) {
@@ -118,6 +124,45 @@ fn watch(watcher: &Watcher, place: &Place<'_>, send: impl FnOnce() -> Result<Sen
     };
     ensure!(taken <= sent.packets, "it took {taken} packets of {} that were sent", sent.packets);
     Ok(Run { sent, taken, cpu })
+}
+
+/// Has the kernel count for how long its programs run, as long as it lives.
+struct RunTimes;
+
+impl RunTimes {
+    const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+    fn count() -> Result<Self> {
+        fs::write(Self::SWITCH, "1").context("having the run time of kernel programs counted")?;
+        Ok(Self)
+    }
+
+    /// For how long the programs of a process ran, on whichever processor packets came.
+    fn of(running: &Running) -> Duration {
+        let times = programs_of(running).into_iter().filter_map(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("run_time_ns:"))?;
+            line.trim().parse().ok().map(Duration::from_nanos)
+        });
+        times.sum()
+    }
+}
+
+impl Drop for RunTimes {
+    fn drop(&mut self) {
+        // It costs little, and the next run writes it again.
+        let _ = fs::write(Self::SWITCH, "0");
+    }
+}
+
+fn has_kernel_programs(running: &Running) -> bool {
+    !programs_of(running).is_empty()
+}
+
+/// What the kernel tells of the programs that a process has loaded.
+fn programs_of(running: &Running) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{}/fdinfo", running.id())).into_iter().flatten();
+    let texts = files.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+    texts.filter(|text| text.contains("prog_type:\t3\n")).collect()
 }
 
 fn fail_if_ended(running: &Running) -> Result<()> {

@@ -7,8 +7,8 @@ use netglass_testing::{Namespace, requirement::find_command};
 
 use crate::{
     capture_contestants::{
-        ARGUS, COLLECTOR, CaptureLedger, MAX_FLOWS, NETGLASS, NFPCAPD, Results, SOFTFLOWD, TCPDUMP,
-        number_after, program,
+        ARGUS, COLLECTOR, CaptureLedger, MAX_FLOWS, NETGLASS, NETGLASS_IN_KERNEL, NFPCAPD, Results,
+        SOFTFLOWD, TCPDUMP, number_after, program,
     },
     netglass::netglass_program,
 };
@@ -47,7 +47,7 @@ pub(crate) enum Taken {
 /// Netglass, and those of its peers that are installed; the others are noted.
 pub(crate) fn watchers(notes: &mut Vec<String>) -> Vec<Watcher> {
     let peers = [("tcpdump", tcpdump()), ("nfpcapd", nfpcapd()), ("softflowd", softflowd())];
-    let mut all = vec![netglass()];
+    let mut all = vec![netglass(), netglass_in_kernel()];
     for (name, peer) in peers.into_iter().chain([("argus", argus())]) {
         if find_command(name).is_some() {
             all.push(peer);
@@ -61,20 +61,34 @@ pub(crate) fn watchers(notes: &mut Vec<String>) -> Vec<Watcher> {
 fn netglass() -> Watcher {
     Watcher {
         name: NETGLASS,
-        command: |place| {
-            let mut command = place.command(netglass_program());
-            command.args(["capture", "--config", "/dev/null", "--stats-format", "json"]);
-            command.arg("--output");
-            command.arg(format!("file:{}", place.results.fresh("flows.json").display()));
-            command.args(["-i", place.device]);
-            command
-        },
+        command: netglass_command,
         taken: Taken::Said(|said| {
             let ledger = CaptureLedger::read(said)?;
             ensure!(ledger.is_stored, "it has not stored all: {said}");
             Ok(ledger.seen - ledger.dropped)
         }),
     }
+}
+
+fn netglass_in_kernel() -> Watcher {
+    Watcher {
+        name: NETGLASS_IN_KERNEL,
+        command: |place| {
+            let mut command = netglass_command(place);
+            command.args(["--engine", "kernel"]);
+            command
+        },
+        ..netglass()
+    }
+}
+
+fn netglass_command(place: &Place<'_>) -> Command {
+    let mut command = place.command(netglass_program());
+    command.args(["capture", "--config", "/dev/null", "--stats-format", "json"]);
+    command.arg("--output");
+    command.arg(format!("file:{}", place.results.fresh("flows.json").display()));
+    command.args(["-i", place.device]);
+    command
 }
 
 fn tcpdump() -> Watcher {

@@ -19,4 +19,4 @@ mod wheel;
 
 pub use settings::Settings;
 pub use sharding::Sharding;
-pub use table::{FlowTable, Sighting, Usage};
+pub use table::{FlowTable, Sighting, Sums, Usage};

@@ -1,5 +1,7 @@
 //! The flows that go on.
 
+mod sums;
+
 use std::{hint::black_box, sync::Arc};
 
 use foldhash::fast::RandomState;
@@ -19,6 +21,8 @@ use crate::{
     tcp::Connection,
     wheel::Wheel,
 };
+
+pub use self::sums::Sums;
 
 /// One packet of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

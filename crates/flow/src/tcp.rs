@@ -132,6 +132,20 @@ impl Connection {
         self.marks.data |= segment.payload > 0 && segment.flags & RST == 0;
     }
 
+    /// Adds segments that neither open nor close it, of which only the flags are known, and whether
+    /// either end sent data. What follows from sequence numbers is not known any more.
+    pub(crate) fn add_sums(&mut self, sender: Side, flags: u8, data: bool) {
+        let segment = TcpSegment {
+            sequence: 0,
+            acknowledgment: 0,
+            flags: flags & !(SYN | FIN | RST),
+            payload: u32::from(data),
+        };
+        self.follow_end(sender, &segment);
+        self.flags[sender as usize] |= flags;
+        self.marks.data |= data;
+    }
+
     /// Whether both ends have closed it, or one has reset it.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
@@ -178,8 +192,8 @@ impl Connection {
             destination_flags: self.flags[1],
             handshake_rtt: (self.marks.handshake == Handshake::Done)
                 .then(|| Duration::from_nanos(self.handshake.unsigned_abs())),
-            source_retransmissions: self.retransmissions[0],
-            destination_retransmissions: self.retransmissions[1],
+            source_retransmissions: Some(self.retransmissions[0]),
+            destination_retransmissions: Some(self.retransmissions[1]),
         })
     }
 

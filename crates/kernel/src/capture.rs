@@ -5,8 +5,8 @@
 //! chooses packets of files in the same language.
 
 mod filter;
-mod link;
-mod pattern;
+pub(crate) mod link;
+pub(crate) mod pattern;
 mod program;
 mod ring;
 mod set;
@@ -17,6 +17,8 @@ use std::time::Duration;
 use netglass_packet::LinkType;
 
 pub use filter::Filter;
+#[cfg(feature = "ebpf")]
+pub(crate) use ring::Promiscuous;
 pub use set::{Capture, InterfaceEvent, InterfaceNews, Reading};
 pub use statistics::{Interface, InterfaceStatistics};
 

@@ -1,12 +1,16 @@
 //! Which process is at which end of a flow whose packets were captured.
 //!
 //! The sockets of this host are looked at again and again, for as little of the time as
-//! [`SHARE_OF_LOOKING`] says, and what was seen is kept for a while with who held it. A flow is of a
-//! process if a socket with its addresses and ports was there at its time and one process alone held
-//! it; otherwise its owner is not known. So a socket that is opened and closed between two looks is
-//! missed: for a server there is still who listens, for a client there is nobody.
+//! [`SHARE_OF_LOOKING`] says, and what was seen is kept for a while with who held it. Kernel programs,
+//! where those can be had, tell of connections that are opened and of UDP sockets that are used, however
+//! short they live; without them, a client's socket that is opened and closed between two looks is
+//! missed. A flow is of a process if a socket with its addresses and ports was there at its time and one
+//! process alone held it; otherwise its owner is not known. Of an accepted connection that is gone
+//! before a look there is who listens.
 
 mod history;
+#[cfg(feature = "ebpf")]
+mod watch;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -126,6 +130,9 @@ pub struct FlowOwners {
     /// The sockets that exist, by namespace and cookie.
     known: HashMap<(NamespaceInode, u64), Known, foldhash::quality::RandomState>,
     history: History,
+    /// Tells of sockets that live between two looks, where that can be had.
+    #[cfg(feature = "ebpf")]
+    watch: Option<watch::Watch>,
     forget_at: Instant,
     degradations: Degradations,
     look: u64,
@@ -140,6 +147,13 @@ impl FlowOwners {
         let mut degradations = Degradations::default();
         let reader = OwnerReader::new(options.owners, clock, &mut |it| degradations.add(it))?;
         let own = namespace::own()?;
+        #[cfg(feature = "ebpf")]
+        let watch = {
+            // Before the first look, so that nothing is between the two.
+            let wanted = (!options.all_namespaces).then_some(own);
+            let watch = watch::Watch::start(wanted, clock);
+            watch.map_err(|error| degradations.add(watch::missing(&error))).ok()
+        };
         let now = Instant::now();
         let mut owners = Self {
             options,
@@ -151,6 +165,8 @@ impl FlowOwners {
             places_until: now,
             known: HashMap::default(),
             history: History::new(CAPACITY),
+            #[cfg(feature = "ebpf")]
+            watch,
             forget_at: now,
             degradations,
             look: 0,
@@ -160,11 +176,19 @@ impl FlowOwners {
         Ok(owners)
     }
 
-    /// Whether the calling thread may use what was made ready in [`new`](Self::new): what
+    /// Tries whether the thread that calls it may use what was made ready in [`new`](Self::new): what
     /// [`drop_to`](crate::drop_to) asks.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        self.reader.is_usable()
+    pub fn trial(&self) -> impl FnOnce() -> bool + Send + '_ {
+        let reader = &self.reader;
+        #[cfg(feature = "ebpf")]
+        let watch = self.watch.as_ref().map(watch::Watch::trial);
+        move || {
+            #[cfg(feature = "ebpf")]
+            let watches = watch.is_none_or(|watches| watches());
+            #[cfg(not(feature = "ebpf"))]
+            let watches = true;
+            reader.is_usable() && watches
+        }
     }
 
     /// How long it is until the next look is due.
@@ -175,11 +199,27 @@ impl FlowOwners {
 
     /// Looks at the sockets that there are, if that is due.
     pub fn look_if_due(&mut self) -> Result<(), Error> {
+        self.catch_up()?;
         if self.wait().is_zero() { self.look() } else { Ok(()) }
+    }
+
+    /// Learns of the sockets that were opened and used since the last time, also of those that are gone.
+    pub fn catch_up(&mut self) -> Result<(), Error> {
+        #[cfg(feature = "ebpf")]
+        if let Some(watch) = &mut self.watch {
+            let history = &mut self.history;
+            watch.take(&mut |watch::Sighting { namespace, socket, opened, at }, process| {
+                for key in history::keys(namespace, &socket) {
+                    history.note(key, process, opened, at);
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Looks at the sockets that there are.
     pub fn look(&mut self) -> Result<(), Error> {
+        self.catch_up()?;
         let began = Instant::now();
         if self.places_until <= began {
             self.places_until = began + PLACES_LAST;
@@ -225,7 +265,11 @@ impl FlowOwners {
     /// How many sockets were left out, each time they were seen: there was no room for more.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.history.refused
+        #[cfg(feature = "ebpf")]
+        let untold = self.watch.as_ref().map_or(0, watch::Watch::lost);
+        #[cfg(not(feature = "ebpf"))]
+        let untold = 0;
+        self.history.refused + untold
     }
 
     /// The same address may be in several namespaces: then it takes a socket that is in one alone.

@@ -23,6 +23,8 @@ pub struct Needs {
     pub all_namespaces: bool,
     /// Opening sockets for packets: an interface that comes, or comes back, takes another one.
     pub packets: bool,
+    /// Attaching kernel programs to interfaces that come, or come back.
+    pub attaching: bool,
     /// Writing to files, or making some in a directory, of another user.
     pub foreign_files: bool,
 }
@@ -39,6 +41,9 @@ impl Needs {
         }
         if self.packets {
             needed |= CapabilitySet::NET_RAW;
+        }
+        if self.attaching {
+            needed |= CapabilitySet::BPF | CapabilitySet::NET_ADMIN;
         }
         if self.foreign_files {
             // SQLite gives the files that it makes beside a database to the database's owner, who
@@ -152,8 +157,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: Needs =
-        Needs { processes: true, all_namespaces: true, packets: true, foreign_files: true };
+    const ALL: Needs = Needs {
+        processes: true,
+        all_namespaces: true,
+        packets: true,
+        attaching: true,
+        foreign_files: true,
+    };
 
     /// What a thread has left, by the names of the sets in `/proc/PID/status`.
     fn left(work: impl FnOnce() + Send) -> BTreeMap<String, u64> {

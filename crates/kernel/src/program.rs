@@ -1,12 +1,24 @@
 //! What all kernel programs have in common: why one cannot be had, in words.
 
-use std::{cell::RefCell, path::Path, sync::Once};
+use std::{
+    cell::RefCell,
+    path::Path,
+    sync::Once,
+    time::{Duration, SystemTime},
+};
 
-use libbpf_rs::{ErrorKind, PrintLevel};
-use rustix::thread::{CapabilitySet, capabilities};
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, PrintLevel};
+use netglass_model::Timestamp;
+use rustix::{
+    thread::{CapabilitySet, capabilities},
+    time::{ClockId, clock_gettime},
+};
 
 /// Where the kernel tells its types.
 pub(crate) const TYPES: &str = "/sys/kernel/btf/vmlinux";
+
+/// How many entries are taken out of a map at once.
+const BATCH: u32 = 1024;
 
 const LOG_BEGINS: &str = "-- BEGIN PROG LOAD LOG --";
 
@@ -57,6 +69,77 @@ pub(crate) fn attempt<T>(
     let result = work();
     let warnings = WARNINGS.take();
     result.map_err(|error| explain(&error, &warnings, missing(needed)))
+}
+
+/// Takes all entries out of a map to which nobody adds meanwhile: keys and values.
+pub(crate) fn take_entries(
+    map: &impl MapCore,
+    take: &mut dyn FnMut(&[u8], &[u8]),
+) -> libbpf_rs::Result<()> {
+    // A batch may be short although there is more, so the end is when there is nothing.
+    loop {
+        let mut is_empty = true;
+        for (key, value) in map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)? {
+            is_empty = false;
+            take(&key, &value);
+        }
+        if is_empty {
+            break;
+        }
+    }
+    // One by one, where the kernel knows no batches.
+    while let Some(key) = map.keys().next() {
+        if let Some(value) = map.lookup(&key, MapFlags::ANY)? {
+            take(&key, &value);
+        }
+        map.delete(&key)?;
+    }
+    Ok(())
+}
+
+/// Takes a count that each processor has one of, to which nobody adds meanwhile.
+pub(crate) fn take_count(counts: &impl MapCore, index: u32) -> libbpf_rs::Result<u64> {
+    let key = index.to_ne_bytes();
+    let per_processor = counts.lookup_percpu(&key, MapFlags::ANY)?.unwrap_or_default();
+    let zeroes: Vec<Vec<u8>> = per_processor.iter().map(|it| vec![0; it.len()]).collect();
+    counts.update_percpu(&key, &zeroes, MapFlags::ANY)?;
+    let number = |bytes: &Vec<u8>| bytes.first_chunk().map(|it| u64::from_ne_bytes(*it));
+    Ok(per_processor.iter().filter_map(number).sum())
+}
+
+/// When the kernel booted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    booted: Timestamp,
+}
+
+impl Clock {
+    pub(crate) fn read() -> Self {
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::try_from(since_boot).unwrap_or_default();
+        Self { booted: Timestamp::from(SystemTime::now()).saturating_sub(since_boot) }
+    }
+
+    /// The moment so many nanoseconds after that.
+    pub(crate) fn at(self, since_boot: u64) -> Timestamp {
+        let nanoseconds = i64::try_from(since_boot).unwrap_or(i64::MAX);
+        Timestamp::from_nanoseconds(self.booted.as_nanoseconds().saturating_add(nanoseconds))
+    }
+}
+
+/// A number of a record that a kernel program wrote, in the order of this processor.
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// The same of 32 bits.
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// The same of 64 bits.
+pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
 fn note_warning(_: PrintLevel, text: String) {

@@ -5,9 +5,9 @@ mod existing;
 mod hook;
 mod listed;
 mod namespaces;
-mod processes;
+pub(crate) mod processes;
 mod programs;
-mod record;
+pub(crate) mod record;
 mod sizes;
 #[cfg(test)]
 mod tests;

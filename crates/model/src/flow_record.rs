@@ -188,10 +188,33 @@ pub struct TcpConnection {
     /// From the source's last SYN to its acknowledgment of the destination's SYN, where all three
     /// were seen.
     pub handshake_rtt: Option<Duration>,
-    /// Segments of the source that began with bytes which it had sent before.
-    pub source_retransmissions: u64,
+    /// Segments of the source that began with bytes which it had sent before, where each segment was
+    /// looked at.
+    #[serde(with = "largest_for_unknown")]
+    pub source_retransmissions: Option<u64>,
     /// The same of the destination.
-    pub destination_retransmissions: u64,
+    #[serde(with = "largest_for_unknown")]
+    pub destination_retransmissions: Option<u64>,
+}
+
+/// A count that may not be known, as a number: what was written when each was known is read on.
+mod largest_for_unknown {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::ref_option, reason = "as serde wants it")]
+    pub(super) fn serialize<S: Serializer>(
+        count: &Option<u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        count.unwrap_or(u64::MAX).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u64>, D::Error> {
+        let count = u64::deserialize(deserializer)?;
+        Ok((count < u64::MAX).then_some(count))
+    }
 }
 
 /// A process at the end of a flow, and how well it is known.

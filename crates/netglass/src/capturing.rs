@@ -4,6 +4,8 @@ mod arguments;
 mod conversations;
 mod files;
 mod filter;
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+mod in_kernel;
 mod ledger;
 #[cfg(feature = "capture")]
 mod live;
@@ -16,14 +18,17 @@ mod table;
 
 use anyhow::Context as _;
 use netglass_kernel::Needs;
-use netglass_store::flow_log::WhenFull;
+use netglass_store::{Interrupt, flow_log::WhenFull};
 
+use self::{
+    arguments::Engine, conversations::Conversations, files::Files, packet_file::PacketFile,
+    report::Reporter,
+};
 pub(crate) use self::{
     arguments::{FlowArguments, InputArguments, ReportArguments},
     outputs::OutputArguments,
     packet_file::PacketFileArguments,
 };
-use self::{conversations::Conversations, files::Files, packet_file::PacketFile, report::Reporter};
 use crate::{
     database::DatabaseArguments,
     probing::{RegisteredSignals, drop_privileges},
@@ -47,6 +52,9 @@ pub(crate) fn run(
     database: &DatabaseArguments,
 ) -> anyhow::Result<()> {
     input.check()?;
+    if input.engine == Engine::Kernel {
+        check_kernel_engine(input, flows, packets)?;
+    }
     if packets.take_standard_output() && outputs.take_standard_output() {
         return Err(UsageError(
             "standard output is where packets go (-w -), and cannot take conversations, too: name \
@@ -64,8 +72,9 @@ pub(crate) fn run(
     let foreign_files = packets.is_some() || prepared.needs_foreign_files;
     let kept = source.drop_privileges(foreign_files);
     let notes: Vec<_> = prepared.notes.drain(..).chain(kept).collect();
-    let log = prepared.start(source.when_full())?;
-    let signals = signals.listen()?;
+    let interrupt = Interrupt::new(outputs.drain_timeout());
+    let log = prepared.start(source.when_full())?.interrupted_by(&interrupt);
+    let signals = signals.listen_and(move || interrupt.raise())?;
     // Not before, so that its thread has as few privileges.
     let conversations = Conversations::new(flows.settings(), flows.tunnels(), log, flows.threads)
         .context("cannot start a thread to put packets together")?;
@@ -79,18 +88,54 @@ pub(crate) fn run(
     captured.and(logged)
 }
 
+/// Fails unless conversations can be added up in the kernel.
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+fn check_kernel_engine(
+    input: &InputArguments,
+    flows: &FlowArguments,
+    packets: &PacketFileArguments,
+) -> Result<(), UsageError> {
+    in_kernel::check(input, flows, packets)
+}
+
+#[cfg(not(all(feature = "capture", feature = "ebpf")))]
+fn check_kernel_engine(
+    _: &InputArguments,
+    _: &FlowArguments,
+    _: &PacketFileArguments,
+) -> Result<(), UsageError> {
+    Err(UsageError(
+        "this program was built without --engine kernel: build it with --features capture,ebpf"
+            .to_owned(),
+    ))
+}
+
 /// Where packets come from.
 enum Source {
     Files(Files),
     #[cfg(feature = "capture")]
     Live(Box<live::Live>),
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    InKernel(Box<in_kernel::InKernel>),
 }
 
 impl Source {
     /// Opens what takes privileges to open.
-    fn open(input: &InputArguments, flows: &FlowArguments) -> anyhow::Result<Self> {
+    fn open(
+        input: &InputArguments,
+        #[cfg_attr(
+            not(feature = "capture"),
+            expect(unused_variables, reason = "files ask nobody about conversations")
+        )]
+        flows: &FlowArguments,
+    ) -> anyhow::Result<Self> {
         if !input.files.is_empty() {
             return Ok(Self::Files(Files::new(input)?));
+        }
+        #[cfg(all(feature = "capture", feature = "ebpf"))]
+        if input.engine == Engine::Kernel {
+            let timeout = flows.settings().idle_timeout;
+            return Ok(Self::InKernel(Box::new(in_kernel::InKernel::open(input, timeout)?)));
         }
         #[cfg(feature = "capture")]
         return Ok(Self::Live(Box::new(live::Live::open(input, flows.settings().idle_timeout)?)));
@@ -109,6 +154,8 @@ impl Source {
             Self::Files(_) => WhenFull::Wait,
             #[cfg(feature = "capture")]
             Self::Live(_) => WhenFull::DropOldest,
+            #[cfg(all(feature = "capture", feature = "ebpf"))]
+            Self::InKernel(_) => WhenFull::DropOldest,
         }
     }
 
@@ -120,6 +167,8 @@ impl Source {
             }
             #[cfg(feature = "capture")]
             Self::Live(live) => live.drop_privileges(foreign_files),
+            #[cfg(all(feature = "capture", feature = "ebpf"))]
+            Self::InKernel(in_kernel) => in_kernel.drop_privileges(foreign_files),
         }
     }
 
@@ -128,6 +177,8 @@ impl Source {
             Self::Files(files) => files.run(work),
             #[cfg(feature = "capture")]
             Self::Live(live) => live.run(work),
+            #[cfg(all(feature = "capture", feature = "ebpf"))]
+            Self::InKernel(in_kernel) => in_kernel.run(work),
         }
     }
 }

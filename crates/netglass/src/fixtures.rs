@@ -61,7 +61,7 @@ pub(crate) fn node(endpoint: &str, comm: &str, pgid: u32) -> Node {
     }
 }
 
-fn process(comm: &str, pgid: u32) -> Process {
+pub(crate) fn process(comm: &str, pgid: u32) -> Process {
     Process {
         pid: pgid,
         start_time: now().saturating_sub(Duration::from_secs(86_400)),

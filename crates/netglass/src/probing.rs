@@ -103,6 +103,7 @@ impl Prober {
             processes: true,
             all_namespaces,
             packets: false,
+            attaching: false,
             foreign_files: match &prepared {
                 Prepared::Direct(_) => database_arguments.is_foreign()?,
                 Prepared::Spooled { .. } => storage.is_spool_foreign()?,

@@ -245,6 +245,38 @@ fn a_batch_that_outlives_its_process_is_stored_once() {
 }
 
 #[test]
+fn a_signal_is_heard_while_a_full_queue_is_waited_for() {
+    require!(command("openssl"));
+    let (place, server) = (Place::new(), BigQuery::start());
+    fs::write(place.path("many.pcap"), pcap(200)).unwrap();
+    // It takes what it is given, and is in no hurry to say so.
+    server.fail(BigQueryCall::AppendRows, BigQueryFault::Slow(Duration::from_secs(3600)));
+    let line = "-r many.pcap --output bigquery --batch-size 10 --queue-limit 20 --max-flows 10 \
+                --drain-timeout 200ms --stats-format json --stats-interval 50ms";
+    let program = Running::spawn(place.capture(&server, line));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.rows(TABLE).is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", String::from_utf8(program.stderr()));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // By now the queue is full, or will be soon.
+    let asked = Instant::now();
+    program.signal(Signal::TERM);
+    let ended = program.wait();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(30), "{stderr}");
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    let ledger = stderr.lines().rfind(|line| line.contains("capture_ledger")).unwrap();
+    let ledger: Value = serde_json::from_str(ledger).unwrap();
+    let output = &ledger["outputs"][0];
+    let number = |value: &Value| value.as_u64().unwrap();
+    let dropped: u64 = output["dropped"].as_object().unwrap().values().map(number).sum();
+    assert_eq!(number(&output["records"]), number(&output["stored"]) + dropped, "{stderr}");
+    // Each packet is of another conversation, and each of those that were read is named.
+    assert_eq!(ledger["packets"]["in_flows"], output["records"], "{stderr}");
+}
+
+#[test]
 fn what_is_wrong_with_the_key_is_said_at_once_and_without_it() {
     require!(command("openssl"));
     let (place, server) = (Place::new(), BigQuery::start());

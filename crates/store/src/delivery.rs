@@ -3,6 +3,7 @@
 
 mod backoff;
 mod encoding;
+mod interrupt;
 mod opened;
 mod parcel;
 mod probe;
@@ -27,8 +28,11 @@ pub(crate) use self::{
     parcel::{Failure, Parcel, Recipient, Words},
     queue::{MemoryQueue, Queue},
 };
-pub use self::{opened::Open, probe::Delivery};
+pub use self::{interrupt::Interrupt, opened::Open, probe::Delivery};
 use crate::{Loss, Losses, SpoolError, delivery::queue::Next};
+
+/// How often who waits for room looks whether the end was asked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How many notes wait to be read at most; further ones are not told.
 const MAX_NOTES: usize = 64;
@@ -131,13 +135,26 @@ impl<P: Parcel> Carrier<P> {
     ///
     /// This never waits for the recipient.
     pub(crate) fn submit(&self, parcel: P) -> Result<(), SpoolError> {
+        self.submit_with(parcel, MemoryQueue::append)
+    }
+
+    /// The same, but in memory nothing makes way for it.
+    pub(crate) fn submit_beyond(&self, parcel: P) -> Result<(), SpoolError> {
+        self.submit_with(parcel, MemoryQueue::append_beyond)
+    }
+
+    fn submit_with(
+        &self,
+        parcel: P,
+        append: impl FnOnce(&mut MemoryQueue<P>, P, u64),
+    ) -> Result<(), SpoolError> {
         let count = parcel.count();
         let appended = if self.is_spooled {
             self.spool(parcel, count)
         } else {
             let mut state = self.shared.state();
             if let Queue::Memory(queue) = &mut state.queue {
-                queue.append(parcel, count);
+                append(queue, parcel, count);
             }
             state.count_losses();
             Ok(())
@@ -158,13 +175,30 @@ impl<P: Parcel> Carrier<P> {
     }
 
     /// Waits until nothing would have to make way for so much. It does not wait for a recipient that
-    /// fails.
-    pub(crate) fn wait_for_room(&self, count: u64) {
-        let state = self.shared.state();
+    /// fails, nor for longer than `interrupt` says of what may or may not be the last. Returns
+    /// whether there is room, or none is waited for.
+    pub(crate) fn wait_for_room(&self, count: u64, interrupt: &Interrupt, is_last: bool) -> bool {
         let is_to_wait = |state: &mut State<P>| {
             !state.fails && !state.has_ended() && !state.queue.has_room(count)
         };
-        drop(self.shared.changed.wait_while(state, is_to_wait));
+        let mut state = self.shared.state();
+        let (mut before, mut since) = (state.queue.parcels(), Instant::now());
+        loop {
+            let waited = self.shared.changed.wait_timeout_while(state, LOOK, is_to_wait);
+            let timeout;
+            (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if !timeout.timed_out() {
+                return true;
+            }
+            let waiting = state.queue.parcels();
+            let patience = interrupt.patience(is_last);
+            if waiting != before || patience.is_none() {
+                (before, since) = (waiting, Instant::now());
+            }
+            if patience.is_some_and(|patience| since.elapsed() >= patience) {
+                return false;
+            }
+        }
     }
 
     /// What waits, where that is on disk.

@@ -17,7 +17,7 @@ mod sqlite;
 mod url;
 
 pub use database::{Access, Claim, Database, Settings, Snapshot, Window, open};
-pub use delivery::{Delivery, Open};
+pub use delivery::{Delivery, Interrupt, Open};
 pub use dependencies::{Dependencies, Interest, dependencies, dependencies_around};
 pub use error::Error;
 pub use maintenance::Maintenance;

@@ -232,6 +232,12 @@ struct bpf_iter__task_file {
 	struct file *file;
 };
 
+/* kernel/bpf/task_iter.c */
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
 /* net/ipv4/tcp_ipv4.c */
 struct bpf_iter__tcp {
 	struct bpf_iter_meta *meta;

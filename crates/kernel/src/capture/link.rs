@@ -13,6 +13,7 @@ const RTM_GETLINK: u16 = 18;
 const GROUPS: u32 = 1;
 /// The length of `struct ifinfomsg`.
 const MESSAGE_LENGTH: usize = 16;
+const KIND_OFFSET: usize = 2;
 const INDEX_OFFSET: usize = 4;
 const FLAGS_OFFSET: usize = 8;
 const IFLA_IFNAME: u16 = 3;
@@ -27,35 +28,37 @@ const ATTEMPTS: u32 = 3;
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// What tells it from every other one of its namespace, at any time.
-    pub(super) index: u32,
-    pub(super) name: String,
-    pub(super) is_up: bool,
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    /// What its packets begin with (`linux/if_arp.h`).
+    pub(crate) kind: u16,
+    pub(crate) is_up: bool,
 }
 
 /// Lists the interfaces of a network namespace, and tells when they change.
 #[derive(Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     netlink: Netlink,
-    pub(super) events: Events,
+    pub(crate) events: Events,
 }
 
 impl Links {
-    pub(super) fn open() -> Result<Self, Error> {
+    pub(crate) fn open() -> Result<Self, Error> {
         let events = Events::open(Family::Route, WHAT, GROUPS, ROOM_FOR_EVENTS)?;
         Ok(Self { netlink: Netlink::open(Family::Route, WHAT)?, events })
     }
 
     /// Whether something happened since the last time.
-    pub(super) fn have_changed(&self) -> Result<bool, Error> {
+    pub(crate) fn have_changed(&self) -> Result<bool, Error> {
         let mut changed = false;
         let losses = self.events.take(WHAT, |_| changed = true)?;
         Ok(changed || losses.overruns + losses.malformed > 0)
     }
 
     /// All interfaces.
-    pub(super) fn list(&mut self) -> Result<Vec<Link>, Error> {
+    pub(crate) fn list(&mut self) -> Result<Vec<Link>, Error> {
         let mut links = Vec::new();
         for _ in 0..ATTEMPTS {
             links.clear();
@@ -75,12 +78,14 @@ impl Links {
 fn parse(payload: &[u8]) -> Option<Link> {
     let number =
         |offset| Some(u32::from_ne_bytes(*payload.get(offset..MESSAGE_LENGTH)?.first_chunk()?));
+    let kind = payload.get(KIND_OFFSET..MESSAGE_LENGTH)?.first_chunk()?;
     let name = Attributes::new(payload.get(MESSAGE_LENGTH..)?)
         .find_map(|(kind, value)| (kind == IFLA_IFNAME).then_some(value))?;
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     Some(Link {
         index: number(INDEX_OFFSET)?,
         name: text_from_bytes(name),
+        kind: u16::from_ne_bytes(*kind),
         is_up: number(FLAGS_OFFSET)? & IFF_UP != 0,
     })
 }

@@ -2,7 +2,7 @@
 
 /// Which interfaces are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Pattern {
+pub(crate) enum Pattern {
     /// This one.
     Name(String),
     /// Those whose names match, whenever they appear: `*` stands for any characters, `?` for one.
@@ -10,7 +10,7 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         if text.contains(['*', '?']) {
             Self::Glob(text.to_owned())
         } else {
@@ -18,7 +18,7 @@ impl Pattern {
         }
     }
 
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         match self {
             Self::Name(wanted) => wanted == name,
             Self::Glob(glob) => glob_matches(glob.as_bytes(), name.as_bytes()),

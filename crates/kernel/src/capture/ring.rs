@@ -25,6 +25,10 @@ pub(super) const ANY: &str = "any";
 /// The kernel's loopback interface has this index in each network namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
 
+/// What is enough for who takes no packets.
+#[cfg(feature = "ebpf")]
+const SMALLEST_BUFFER: i32 = 1 << 16;
+
 /// How many packets are handed out at one time, before it is the next interface's turn.
 pub(super) const MAXIMUM_DELIVERED: usize = 16_384;
 
@@ -58,6 +62,31 @@ impl Nowhere {
             errno => failure(errno.to_string()),
         })?;
         getsockname(socket.as_raw_fd()).map(Self).map_err(|errno| failure(errno.to_string()))
+    }
+}
+
+/// Has packets for other hosts come to an interface, as long as it lives. It takes none itself.
+#[cfg(feature = "ebpf")]
+pub(crate) struct Promiscuous {
+    _capture: pcap::Capture<Active>,
+}
+
+#[cfg(feature = "ebpf")]
+impl Promiscuous {
+    pub(crate) fn new(interface: &str) -> Result<Self, Error> {
+        let failure =
+            |reason: String| Error::Capture { interface: Some(interface.to_owned()), reason };
+        let nowhere = Nowhere::new()?;
+        let capture = pcap::Capture::from_device(interface)
+            .map_err(|error| failure(reason(&error)))?
+            .promisc(true)
+            .snaplen(64)
+            .buffer_size(SMALLEST_BUFFER)
+            .open()
+            .map_err(|error| failure(reason(&error)))?;
+        bind(capture.as_fd().as_raw_fd(), &nowhere.0)
+            .map_err(|errno| failure(errno.desc().to_owned()))?;
+        Ok(Self { _capture: capture })
     }
 }
 

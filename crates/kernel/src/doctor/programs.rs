@@ -20,6 +20,8 @@ pub(super) fn examine() -> Vec<Finding> {
         finding(feature.key(), feature.name(), tried, feature.lost(), own)
     }));
     findings.push(owners());
+    #[cfg(feature = "capture")]
+    findings.push(packets());
     findings
 }
 
@@ -97,5 +99,16 @@ fn owners() -> Finding {
         owner::try_iterator(),
         "polling: time, as /proc/*/fd is read instead",
         "Linux 5.11 with BTF",
+    )
+}
+
+#[cfg(feature = "capture")]
+fn packets() -> Finding {
+    finding(
+        "packets_in_kernel",
+        "counting packets in the kernel, at interfaces (tcx)",
+        crate::aggregate::try_to_count(),
+        "capture --engine kernel; the other engine takes packets from a ring",
+        "Linux 6.6 with BTF, which has tcx",
     )
 }

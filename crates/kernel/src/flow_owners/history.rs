@@ -1,11 +1,17 @@
 //! The sockets that were there, by what their packets say, and who held them when.
 
+#[cfg(feature = "ebpf")]
+use std::time::Duration;
 use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::HashMap;
 use netglass_model::{Attribution, NamespaceInode, Owner, Process, Protocol, Timestamp};
 
 use crate::socket::{Socket, SocketState};
+
+/// How far apart a packet and the call that sends or takes it may be: as exact as looks are.
+#[cfg(feature = "ebpf")]
+const DELAY: Duration = Duration::from_millis(100);
 
 /// What packets say of a socket's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,6 +133,38 @@ impl History {
         }
         holding.last = now;
         holding.look = look;
+    }
+
+    /// A socket was opened by `process`, or used by it for the first time, at `moment`; it may be gone
+    /// by now. Nothing of it was there before `opened`, if that is known.
+    #[cfg(feature = "ebpf")]
+    pub(super) fn note(
+        &mut self,
+        key: Key,
+        process: &Arc<Process>,
+        opened: Option<Timestamp>,
+        moment: Timestamp,
+    ) {
+        let last = moment.saturating_add(DELAY);
+        if let Some(holding) = self.holdings.get_mut(&key) {
+            if holding.process == *process {
+                holding.last = holding.last.max(last);
+                return;
+            }
+        } else if self.holdings.len() >= self.capacity {
+            self.refused += 1;
+            return;
+        }
+        let is_contested = self.holdings.contains_key(&key);
+        // Where nobody had it, it was not there in the last look.
+        let since = if is_contested {
+            opened.unwrap_or(moment)
+        } else {
+            self.now.min(moment.saturating_sub(DELAY))
+        };
+        let process = Arc::clone(process);
+        let holding = Holding { process, since, last, is_contested, look: 0 };
+        self.holdings.insert(key, holding);
     }
 
     /// Forgets what was last seen before `moment`.
@@ -299,5 +337,35 @@ mod tests {
         assert_eq!((history.holdings.len(), history.refused), (4, 2));
         history.forget_before(at(11));
         assert_eq!(history.holdings.len(), 0);
+    }
+
+    #[test]
+    #[cfg(feature = "ebpf")]
+    fn what_was_told_of_between_two_looks_is_known() {
+        let (one, other) = (process(1), process(2));
+        let mut history = History::new(10);
+        history.begin(at(10));
+        let client = socket(Protocol::Udp, SocketState::Established, CLIENT, SERVER);
+        let note = |history: &mut History, process, opened, moment| {
+            for key in keys(NAMESPACE, &client) {
+                history.note(key, process, opened, moment);
+            }
+        };
+        let find = |history: &History, first, last| {
+            let ends = (end(CLIENT), end(SERVER));
+            let owner = history.find(NAMESPACE, Protocol::Udp, ends.0, ends.1, (first, last));
+            owner.map(|owner| owner.process.pid)
+        };
+        // Its only packet came before the call was over.
+        let early = at(11).saturating_sub(Duration::from_millis(1));
+        note(&mut history, &one, None, at(11));
+        history.begin(at(12));
+        history.begin(at(13));
+        assert_eq!(find(&history, early, early), Some(1));
+        assert_eq!(find(&history, at(12), at(12)), None, "nobody is known to have used it then");
+        // Somebody else has the same port: whose the earlier ones were is not known any more.
+        note(&mut history, &other, Some(at(14)), at(15));
+        assert_eq!(find(&history, early, early), None);
+        assert_eq!(find(&history, at(14), at(15)), Some(2));
     }
 }

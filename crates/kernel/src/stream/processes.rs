@@ -20,7 +20,7 @@ struct Named {
 
 /// The processes that the streaming kernel programs name by numbers.
 #[derive(Debug)]
-pub(super) struct Processes {
+pub(crate) struct Processes {
     clock: BootClock,
     cache: ProcessCache,
     by_number: HashMap<NonZeroU32, Named, foldhash::fast::RandomState>,
@@ -29,7 +29,7 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    pub(super) fn new(clock: BootClock) -> Self {
+    pub(crate) fn new(clock: BootClock) -> Self {
         Self {
             clock,
             cache: ProcessCache::new(clock),
@@ -40,17 +40,17 @@ impl Processes {
     }
 
     /// Whether the executable of some process could not be read for lack of privileges.
-    pub(super) fn denied(&self) -> bool {
+    pub(crate) fn denied(&self) -> bool {
         self.cache.denied
     }
 
-    pub(super) fn begin_collection(&mut self) {
+    pub(crate) fn begin_collection(&mut self) {
         self.collection += 1;
     }
 
     /// Remembers a process. What its directory under `/proc` tells is preferred: it is what a scan
     /// of sockets would tell. Returns whether it had ended.
-    pub(super) fn add(&mut self, record: &ProcessRecord<'_>) -> Found {
+    pub(crate) fn add(&mut self, record: &ProcessRecord<'_>) -> Found {
         let identity = ProcessIdentity {
             pid: record.pid,
             pgid: record.pgid,
@@ -65,7 +65,7 @@ impl Processes {
         found
     }
 
-    pub(super) fn get(&mut self, number: NonZeroU32) -> Option<&Arc<Process>> {
+    pub(crate) fn get(&mut self, number: NonZeroU32) -> Option<&Arc<Process>> {
         let named = self.by_number.get_mut(&number)?;
         named.used_in = self.collection;
         Some(&named.process)

@@ -32,8 +32,6 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stream.bpf.o"))
 
 /// The kernel hands out at most 8 pages at a time.
 pub(super) const BUFFER_LENGTH: usize = 32 * 1024;
-/// How many flows are taken out of their table at once.
-const BATCH: u32 = 1024;
 
 /// What the kernel programs counted in one epoch, besides flows (`enum count`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -209,29 +207,8 @@ impl Programs {
             visit(flow.map(|(key, (sightings, counters))| (key, sightings, counters)));
         };
         self.take_recent_flows(epoch, &mut take)?;
-        // A batch may be short although there is more, so the end is when there is nothing.
-        loop {
-            let mut is_empty = true;
-            let batch = map
-                .lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
-                .map_err(|error| failure("read the flows of", reason(error)))?;
-            for (key, value) in batch {
-                is_empty = false;
-                take(&key, &value);
-            }
-            if is_empty {
-                break;
-            }
-        }
-        // One by one, where the kernel knows no batches.
-        while let Some(key) = map.keys().next() {
-            let error = |error| failure("read the flows of", reason(error));
-            if let Some(value) = map.lookup(&key, MapFlags::ANY).map_err(error)? {
-                take(&key, &value);
-            }
-            map.delete(&key).map_err(error)?;
-        }
-        Ok(())
+        program::take_entries(&map, &mut take)
+            .map_err(|error| failure("read the flows of", reason(error)))
     }
 
     /// Takes the flows that did not make way for others on any processor.
@@ -267,14 +244,7 @@ impl Programs {
     /// Takes what else was counted in an epoch that has ended.
     pub(super) fn take_counts(&self, epoch: u32) -> Result<Counts, Error> {
         let map = find_map(&self.object, "counts")?;
-        let take = |index: u32| -> Result<u64, libbpf_rs::Error> {
-            let key = ((epoch & 1) * Counts::NUMBER + index).to_ne_bytes();
-            let per_processor = map.lookup_percpu(&key, MapFlags::ANY)?.unwrap_or_default();
-            let zeroes: Vec<Vec<u8>> = per_processor.iter().map(|it| vec![0; it.len()]).collect();
-            map.update_percpu(&key, &zeroes, MapFlags::ANY)?;
-            let number = |bytes: &Vec<u8>| bytes.first_chunk().map(|it| u64::from_ne_bytes(*it));
-            Ok(per_processor.iter().filter_map(number).sum())
-        };
+        let take = |index| program::take_count(&map, (epoch & 1) * Counts::NUMBER + index);
         let error = |error| failure("read the counts of", reason(error));
         Ok(Counts {
             sightings: take(0).map_err(error)?,

@@ -4,37 +4,40 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use netglass_model::{Direction, Failures, FlowCounters, NamespaceInode, Protocol, RttSamples};
 
-use crate::process::Comm;
+use crate::{
+    process::Comm,
+    program::{u16_at, u32_at, u64_at},
+};
 
-pub(super) const FLOW_KEY_LENGTH: usize = 48;
-pub(super) const FLOW_COUNTERS_LENGTH: usize = 128;
+pub(crate) const FLOW_KEY_LENGTH: usize = 48;
+pub(crate) const FLOW_COUNTERS_LENGTH: usize = 128;
 /// `struct recent_flow`: key, counters, and what is none of the reader's business.
-pub(super) const RECENT_FLOW_LENGTH: usize = 184;
-pub(super) const LISTENER_LENGTH: usize = 32;
-pub(super) const PROCESS_LENGTH: usize = 1088;
+pub(crate) const RECENT_FLOW_LENGTH: usize = 184;
+pub(crate) const LISTENER_LENGTH: usize = 32;
+pub(crate) const PROCESS_LENGTH: usize = 1088;
 
 const FLOW_PASSIVE: u8 = 1 << 0;
 const FLOW_BY_LISTENER: u8 = 1 << 1;
 
 /// What a process is called in flows and listeners; none where it is not known.
-pub(super) type ProcessNumber = Option<std::num::NonZeroU32>;
+pub(crate) type ProcessNumber = Option<std::num::NonZeroU32>;
 
 /// `struct flow_key`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FlowKey {
-    pub(super) namespace: NamespaceInode,
-    pub(super) local: IpAddr,
-    pub(super) peer: IpAddr,
-    pub(super) service_port: u16,
-    pub(super) protocol: Protocol,
-    pub(super) direction: Direction,
-    pub(super) process: ProcessNumber,
+pub(crate) struct FlowKey {
+    pub(crate) namespace: NamespaceInode,
+    pub(crate) local: IpAddr,
+    pub(crate) peer: IpAddr,
+    pub(crate) service_port: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) direction: Direction,
+    pub(crate) process: ProcessNumber,
     /// The process is the one that listens; whether it is also the one at work is not known.
-    pub(super) by_listener: bool,
+    pub(crate) by_listener: bool,
 }
 
 impl FlowKey {
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; FLOW_KEY_LENGTH] = bytes.try_into().ok()?;
         let flags = bytes[43];
         Some(Self {
@@ -55,7 +58,7 @@ impl FlowKey {
 
 /// `struct flow_counters`: how often something was added, and what came together. `None` where
 /// there are not as many bytes as there should be.
-pub(super) fn parse_counters(bytes: &[u8]) -> Option<(u64, FlowCounters)> {
+pub(crate) fn parse_counters(bytes: &[u8]) -> Option<(u64, FlowCounters)> {
     let bytes: &[u8; FLOW_COUNTERS_LENGTH] = bytes.try_into().ok()?;
     let at = |index: usize| u64_at(bytes, index * 8).unwrap_or_default();
     let counters = FlowCounters {
@@ -81,17 +84,17 @@ pub(super) fn parse_counters(bytes: &[u8]) -> Option<(u64, FlowCounters)> {
 
 /// `struct listener_record`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ListenerRecord {
-    pub(super) namespace: NamespaceInode,
-    pub(super) local: IpAddr,
+pub(crate) struct ListenerRecord {
+    pub(crate) namespace: NamespaceInode,
+    pub(crate) local: IpAddr,
     /// None where the kernel chose it.
-    pub(super) port: Option<u16>,
-    pub(super) protocol: Protocol,
-    pub(super) process: ProcessNumber,
+    pub(crate) port: Option<u16>,
+    pub(crate) protocol: Protocol,
+    pub(crate) process: ProcessNumber,
 }
 
 impl ListenerRecord {
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LISTENER_LENGTH] = bytes.try_into().ok()?;
         Some(Self {
             local: address(bytes, 0)?,
@@ -105,24 +108,24 @@ impl ListenerRecord {
 
 /// `struct process_record`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ProcessRecord<'a> {
-    pub(super) number: std::num::NonZeroU32,
-    pub(super) pid: u32,
-    pub(super) pgid: u32,
-    pub(super) ppid: u32,
-    pub(super) family: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) start_boottime: u64,
-    pub(super) comm: Comm,
-    pub(super) executable: Option<Vec<u8>>,
-    pub(super) cgroup: Option<Vec<u8>>,
-    pub(super) arguments: &'a [u8],
-    pub(super) arguments_cut: bool,
+pub(crate) struct ProcessRecord<'a> {
+    pub(crate) number: std::num::NonZeroU32,
+    pub(crate) pid: u32,
+    pub(crate) pgid: u32,
+    pub(crate) ppid: u32,
+    pub(crate) family: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) start_boottime: u64,
+    pub(crate) comm: Comm,
+    pub(crate) executable: Option<Vec<u8>>,
+    pub(crate) cgroup: Option<Vec<u8>>,
+    pub(crate) arguments: &'a [u8],
+    pub(crate) arguments_cut: bool,
 }
 
 impl<'a> ProcessRecord<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let bytes: &[u8; PROCESS_LENGTH] = bytes.try_into().ok()?;
         let field = |offset: usize, length: usize, used: u16| {
             bytes[offset..offset + length].get(..usize::from(used))
@@ -160,18 +163,6 @@ fn path(names: &[u8]) -> Option<Vec<u8>> {
 fn address(bytes: &[u8], offset: usize) -> Option<IpAddr> {
     let octets: [u8; 16] = *bytes.get(offset..)?.first_chunk()?;
     Some(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical())
-}
-
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    Some(u64::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ pub(crate) struct InputArguments {
     #[arg(short = 'r', long = "read", env = "NETGLASS_READ", value_name = "FILE", num_args = 1)]
     pub(super) files: Vec<PathBuf>,
 
+    /// Who counts packets
+    #[arg(long, env = "NETGLASS_ENGINE", value_name = "ENGINE", default_value = "ring")]
+    pub(super) engine: Engine,
+
     /// Which packets, in tcpdump's language (pcap-filter(7)); all without
     #[arg(value_name = "FILTER", env = "NETGLASS_CAPTURE_FILTER", trailing_var_arg = true)]
     pub(super) filter: Vec<String>,
@@ -40,9 +44,30 @@ pub(crate) struct InputArguments {
     #[arg(value_parser = parse_bytes)]
     pub(super) buffer_size: u64,
 
+    /// Most conversations between two collections from the kernel, with --engine kernel [default: by
+    /// this host's memory]
+    #[arg(long, env = "NETGLASS_MAX_KERNEL_FLOWS", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub(super) max_kernel_flows: Option<u32>,
+
+    /// Time from one collection from the kernel to the next, with --engine kernel
+    #[arg(long, env = "NETGLASS_COLLECT_INTERVAL", value_name = "DURATION", default_value = "1s")]
+    #[arg(value_parser = parse_duration)]
+    pub(super) collect_interval: Duration,
+
     /// Look for processes in all network namespaces of this host, such as those of containers
     #[arg(long, env = "NETGLASS_ALL_NAMESPACES", value_parser = BoolishValueParser::new())]
     pub(super) all_namespaces: bool,
+}
+
+/// Who counts packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// This program, which takes each packet from memory that it shares with the kernel
+    Ring,
+    /// The kernel, with programs at the interfaces (tcx, Linux 6.6): less work, but no filter, no
+    /// packets to write, and nothing of what is inside of tunnels
+    Kernel,
 }
 
 /// How packets are put together.

@@ -1,7 +1,11 @@
 //! Packets to conversations to logs, with an account of each.
 
-use std::{io, sync::Arc, time::Instant};
+#[cfg(feature = "capture")]
+use std::sync::Arc;
+use std::{io, time::Instant};
 
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+use netglass_flow::Sums;
 use netglass_flow::{Settings, Sighting, Usage};
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_packet::{Headers, Packet, Tunnels, decode};
@@ -30,6 +34,7 @@ pub(super) struct Conversations {
     tunnels: Tunnels,
     table: Table,
     log: FlowLog,
+    #[cfg(feature = "capture")]
     interfaces: Vec<Arc<str>>,
     ledger: PacketLedger,
 }
@@ -46,6 +51,7 @@ impl Conversations {
             tunnels,
             table: Table::new(settings, threads)?,
             log,
+            #[cfg(feature = "capture")]
             interfaces: Vec::new(),
             ledger: PacketLedger::default(),
         })
@@ -53,6 +59,7 @@ impl Conversations {
 
     /// Has the records of what is seen on the next interface tell its name. They are numbered from 0
     /// on.
+    #[cfg(feature = "capture")]
     pub(super) fn name_interface(&mut self, name: Arc<str>, known: &impl Complete) {
         if let Ok(interface) = u16::try_from(self.interfaces.len()) {
             let out = &mut Out { log: &mut self.log, known };
@@ -62,6 +69,7 @@ impl Conversations {
     }
 
     /// The name of an interface; empty if it has told none.
+    #[cfg(feature = "capture")]
     pub(super) fn interface_name(&self, interface: u32) -> &str {
         self.interfaces.get(interface as usize).map_or("", |name| name)
     }
@@ -90,6 +98,22 @@ impl Conversations {
         }
     }
 
+    /// Counts a packet that somebody else has taken apart.
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    pub(super) fn count_one(&mut self, sighting: Sighting, known: &impl Complete) {
+        self.ledger.in_flows += 1;
+        self.ledger.bytes += u64::from(sighting.wire_length);
+        self.table.push(sighting, &mut Out { log: &mut self.log, known });
+    }
+
+    /// Counts packets of which only sums are known.
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    pub(super) fn count_sums(&mut self, sums: &Sums, known: &impl Complete) {
+        self.ledger.in_flows += sums.packets.iter().sum::<u64>();
+        self.ledger.bytes += sums.bytes.iter().sum::<u64>();
+        self.table.push_sums(sums, &mut Out { log: &mut self.log, known });
+    }
+
     /// Counts a packet that the filter did not match.
     pub(super) fn filter_out(&mut self, packet: &Packet<'_>) {
         self.ledger.filtered += 1;
@@ -105,6 +129,7 @@ impl Conversations {
 
     /// Ends and logs all conversations.
     pub(super) fn finish(&mut self, known: &impl Complete) -> anyhow::Result<()> {
+        self.log.expect_the_last();
         self.table.finish(&mut Out { log: &mut self.log, known })
     }
 
@@ -114,13 +139,16 @@ impl Conversations {
     }
 
     /// The same, to say what others know of them.
+    #[cfg(feature = "capture")]
     pub(super) fn ledger_mut(&mut self) -> &mut PacketLedger {
         &mut self.ledger
     }
 
     /// What the table has done so far.
     pub(super) fn usage(&self) -> Usage {
-        self.table.usage()
+        let usage = self.table.usage();
+        let unmatched_fragments = usage.unmatched_fragments + self.ledger.unmatched_fragments;
+        Usage { unmatched_fragments, ..usage }
     }
 
     /// Where conversations are logged.

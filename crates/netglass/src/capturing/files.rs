@@ -60,20 +60,32 @@ impl Files {
     /// Returns whether it should go on after this file.
     fn read(&mut self, path: &Path, work: &mut Work) -> anyhow::Result<bool> {
         let Some(mut reader) = open(path, work)? else { return Ok(false) };
-        let Work { conversations, packets, reporter } = work;
         let progress = Progress::of(path);
+        let read = self.read_on(&mut reader, work, &progress);
+        progress.end();
+        read
+    }
+
+    /// Reads what comes. Returns whether it should go on after that.
+    fn read_on(
+        &mut self,
+        reader: &mut Reader,
+        work: &mut Work,
+        progress: &Progress,
+    ) -> anyhow::Result<bool> {
+        let Work { conversations, packets, reporter } = work;
         let before = self.interfaces;
-        let read = loop {
+        loop {
             let batch = match reader.next_batch() {
-                Ok(batch) if batch.is_empty() => break Ok(true),
+                Ok(batch) if batch.is_empty() => return Ok(true),
                 Ok(batch) => batch,
                 Err(FileError::Pending) => {
                     if settle(conversations, packets.as_mut(), reporter) {
                         continue;
                     }
-                    break Ok(false);
+                    return Ok(false);
                 }
-                Err(error) => break Err(error.into()),
+                Err(error) => return Err(error.into()),
             };
             let interfaces = batch.interfaces();
             for packet in batch.packets() {
@@ -91,12 +103,10 @@ impl Files {
             if reporter.is_due() {
                 progress.at(reader.offset().bytes);
                 if !settle(conversations, packets.as_mut(), reporter) {
-                    break Ok(false);
+                    return Ok(false);
                 }
             }
-        };
-        progress.end();
-        read
+        }
     }
 }
 

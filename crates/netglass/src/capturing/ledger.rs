@@ -18,6 +18,10 @@ pub(super) struct PacketLedger {
     pub(super) filtered: u64,
     /// Those for which the kernel had no room.
     pub(super) dropped: u64,
+    /// The same where the kernel itself counts, by reason.
+    pub(super) lost: BTreeMap<Lost, u64>,
+    /// Later fragments that the kernel counts without ports.
+    pub(super) unmatched_fragments: u64,
     /// Bytes on the wire, of all but those that were dropped.
     pub(super) bytes: u64,
 }
@@ -25,12 +29,17 @@ pub(super) struct PacketLedger {
 impl PacketLedger {
     /// All packets.
     pub(super) fn seen(&self) -> u64 {
-        self.in_flows + self.not_ip + self.malformed_total() + self.filtered + self.dropped
+        self.in_flows + self.not_ip + self.malformed_total() + self.filtered + self.dropped_total()
     }
 
     /// Those that cannot be understood.
     pub(super) fn malformed_total(&self) -> u64 {
         self.malformed.values().sum()
+    }
+
+    /// Those that the kernel could not keep, for whatever reason.
+    pub(super) fn dropped_total(&self) -> u64 {
+        self.dropped + self.lost.values().sum::<u64>()
     }
 
     /// Counts one that counts in no conversation.
@@ -40,6 +49,32 @@ impl PacketLedger {
             Undecodable::Malformed(malformed) => {
                 *self.malformed.entry(malformed).or_default() += 1;
             }
+        }
+    }
+}
+
+/// Why a packet is in no conversation although the kernel looked at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(
+    not(all(feature = "capture", feature = "ebpf")),
+    allow(dead_code, reason = "the kernel does not count then")
+)]
+pub(super) enum Lost {
+    /// There was no room for its conversation.
+    TableFull,
+    /// Its conversation could not be written to at the moment.
+    TableBusy,
+    /// It is not known why.
+    Unaccounted,
+}
+
+impl Lost {
+    /// The name in the ledger's output.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::TableFull => "table_full",
+            Self::TableBusy => "table_busy",
+            Self::Unaccounted => "unaccounted",
         }
     }
 }
@@ -61,18 +96,24 @@ impl fmt::Display for PacketLedger {
         let packets = if self.seen() == 1 { "packet" } else { "packets" };
         write!(f, "{} {packets} = {} in flows + ", self.seen(), self.in_flows)?;
         write!(f, "{} not IP + {} malformed", self.not_ip, self.malformed_total())?;
-        for (index, (&malformed, count)) in self.malformed.iter().enumerate() {
-            let before = if index == 0 { " (" } else { ", " };
-            write!(f, "{before}{count} {}", malformed_name(malformed))?;
-        }
-        if !self.malformed.is_empty() {
-            f.write_str(")")?;
-        }
+        write_reasons(f, self.malformed.iter().map(|(&it, &count)| (malformed_name(it), count)))?;
         if self.filtered > 0 {
             write!(f, " + {} filtered", self.filtered)?;
         }
-        write!(f, " + {} dropped by the kernel", self.dropped)
+        write!(f, " + {} dropped by the kernel", self.dropped_total())?;
+        write_reasons(f, self.lost.iter().map(|(it, &count)| (it.name(), count)))
     }
+}
+
+/// ` (3 of one, 2 of another)`, or nothing.
+fn write_reasons(
+    f: &mut fmt::Formatter<'_>,
+    mut reasons: impl Iterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    let Some((first, count)) = reasons.next() else { return Ok(()) };
+    write!(f, " ({count} {first}")?;
+    reasons.try_for_each(|(reason, count)| write!(f, ", {count} {reason}"))?;
+    f.write_str(")")
 }
 
 #[cfg(test)]
@@ -96,5 +137,9 @@ mod tests {
             "20 packets = 10 in flows + 1 not IP + 3 malformed (2 truncated, 1 link_type) + 4 \
              filtered + 2 dropped by the kernel"
         );
+        ledger.lost = [(Lost::TableFull, 5), (Lost::TableBusy, 1)].into();
+        assert_eq!(ledger.seen(), 26);
+        let text = ledger.to_string();
+        assert!(text.ends_with("8 dropped by the kernel (5 table_full, 1 table_busy)"), "{text}");
     }
 }

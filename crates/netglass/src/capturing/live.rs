@@ -23,7 +23,7 @@ use super::{
 use crate::probing::drop_privileges;
 
 /// How long is waited for packets before something else is looked at.
-const WAIT: Duration = Duration::from_millis(100);
+pub(super) const WAIT: Duration = Duration::from_millis(100);
 /// How far time is told behind the present: packets that were seen by then may still be on their way.
 const BEHIND: Duration = Duration::from_secs(1);
 /// How much longer than a conversation its sockets are remembered.
@@ -41,7 +41,7 @@ pub(super) struct Live {
 }
 
 /// Knows who is at the ends of conversations by the sockets of this host.
-struct Owners(FlowOwners);
+pub(super) struct Owners(FlowOwners);
 
 impl Complete for Owners {
     fn complete(&self, record: &mut FlowRecord) {
@@ -58,6 +58,39 @@ impl Complete for Owners {
 }
 
 impl Owners {
+    /// Looks for the first time. Conversations are asked about for as long as `timeout` after they
+    /// end.
+    pub(super) fn open(input: &InputArguments, timeout: Duration) -> anyhow::Result<Self> {
+        Ok(Self(FlowOwners::new(FlowOwnerOptions {
+            all_namespaces: input.all_namespaces,
+            owners: OwnerSource::Auto,
+            keep: timeout + MARGIN,
+        })?))
+    }
+
+    #[cfg(feature = "ebpf")]
+    pub(super) fn get(&self) -> &FlowOwners {
+        &self.0
+    }
+
+    /// Looks at the sockets that there are, if that is due, and tells what does not work.
+    pub(super) fn look_if_due(&mut self, reporter: &Reporter) -> anyhow::Result<()> {
+        self.0.look_if_due()?;
+        self.tell_degradations(reporter);
+        Ok(())
+    }
+
+    /// Learns of sockets what can still be learned, at the end.
+    pub(super) fn catch_up(&mut self) -> anyhow::Result<()> {
+        Ok(self.0.catch_up()?)
+    }
+
+    fn tell_degradations(&mut self, reporter: &Reporter) {
+        for degradation in self.0.take_degradations() {
+            reporter.tell(&degradation.to_string());
+        }
+    }
+
     fn of(&self, packet: &Packet<'_>, headers: &Headers) -> [Option<Owner>; 2] {
         let (source, destination) = self.0.find(&FlowEnds {
             protocol: headers.protocol,
@@ -82,14 +115,10 @@ impl Live {
             buffer_size: usize::try_from(input.buffer_size).unwrap_or(usize::MAX),
             ..CaptureOptions::default()
         };
-        let owners = FlowOwners::new(FlowOwnerOptions {
-            all_namespaces: input.all_namespaces,
-            owners: OwnerSource::Auto,
-            keep: timeout + MARGIN,
-        })?;
+        let owners = Owners::open(input, timeout)?;
         Ok(Self {
             capture: Capture::open(options)?,
-            owners: Owners(owners),
+            owners,
             all_namespaces: input.all_namespaces,
             filter,
             snapshot_length: input.snapshot_length,
@@ -103,10 +132,10 @@ impl Live {
             processes: true,
             all_namespaces: self.all_namespaces,
             packets: self.capture.opens_later(),
+            attaching: false,
             foreign_files,
         };
-        let owners = &self.owners.0;
-        drop_privileges(needs, || owners.is_usable(), || true)
+        drop_privileges(needs, self.owners.0.trial(), || true)
     }
 
     /// Captures until it is told to end.
@@ -119,6 +148,7 @@ impl Live {
             take(&packet, owners, &known, conversations, packets.as_mut(), reporter);
         });
         self.count(conversations);
+        let captured = captured.and(self.owners.catch_up());
         let captured = captured.and(conversations.finish(&self.owners));
         let interfaces = self.capture.interfaces();
         for interface in &interfaces {
@@ -151,10 +181,7 @@ impl Live {
             for news in self.capture.take_news() {
                 reporter.tell(&format!("{}: {}", news.interface, news.event));
             }
-            self.owners.0.look_if_due()?;
-            for degradation in self.owners.0.take_degradations() {
-                reporter.tell(&degradation.to_string());
-            }
+            self.owners.look_if_due(reporter)?;
             if reporter.is_due() {
                 conversations.settle(Some(now().saturating_sub(BEHIND)), &self.owners);
                 if let Some(packets) = packets {
@@ -215,7 +242,7 @@ fn number(interface: u32) -> u16 {
     u16::try_from(interface).unwrap_or(u16::MAX)
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 

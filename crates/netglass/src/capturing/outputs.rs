@@ -26,7 +26,10 @@ use self::{
     remote::{Remote, RemoteArguments},
 };
 use crate::{
-    bytes::parse_bytes, database::DatabaseArguments, time::parse_duration, usage::UsageError,
+    bytes::parse_bytes,
+    database::{DatabaseArguments, is_foreign},
+    time::parse_duration,
+    usage::UsageError,
 };
 
 /// Where conversations are logged, and how.
@@ -151,6 +154,9 @@ impl OutputArguments {
             let mut opened = self.open_one(output, database)?;
             // Parquet files are made one after the other, and so are those beside a database.
             prepared.needs_foreign_files |= matches!(output, Output::Parquet(_) | Output::Database);
+            // A file that is moved is begun anew.
+            prepared.needs_foreign_files |=
+                matches!(output, Output::File(path) if path.is_file() && is_foreign(path));
             if let PreparedOutput::Remote(remote) = &mut opened {
                 prepared.needs_foreign_files |= remote.needs_foreign_files();
                 prepared.notes.extend(remote.prepare()?);

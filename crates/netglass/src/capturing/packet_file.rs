@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use netglass_model::{Owner, Timestamp};
+use netglass_model::{Owner, Timestamp, printable};
+#[cfg(feature = "capture")]
+use netglass_packet::file::InterfaceStatistics;
 use netglass_packet::{
     Packet,
     file::{
-        FileError, Interface, InterfaceStatistics, Notes, Rotation, RotationSettings, Section,
-        Written, parse_file_size,
+        FileError, Interface, Notes, Rotation, RotationSettings, Section, Written, parse_file_size,
     },
 };
 
@@ -60,6 +61,12 @@ impl PacketFileArguments {
     /// Whether packets go to standard output.
     pub(super) fn take_standard_output(&self) -> bool {
         self.path.as_ref().is_some_and(|path| path.as_os_str() == "-")
+    }
+
+    /// Whether packets are to be written.
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    pub(super) fn is_given(&self) -> bool {
+        self.path.is_some()
     }
 
     /// Gets ready to write, if that is asked for, from packets of `sources`.
@@ -190,6 +197,7 @@ impl PacketFile {
     }
 
     /// Tells what an interface has seen.
+    #[cfg(feature = "capture")]
     pub(super) fn set_statistics(&mut self, interface: usize, statistics: InterfaceStatistics) {
         let number = self.numbers.get(interface).copied().flatten();
         if let (Some(rotation), Some(number)) = (&mut self.rotation, number) {
@@ -251,9 +259,36 @@ fn comment(owners: &[Option<Owner>; 2], out: &mut String) {
         let Some(Owner { process, .. }) = owner else { continue };
         let space = if out.is_empty() { "" } else { " " };
         // Writing to a String cannot fail.
-        let _ = write!(out, "{space}{arrow}pid={} comm={}", process.pid, process.comm);
+        let comm = printable(&process.comm);
+        let _ = write!(out, "{space}{arrow}pid={} comm={comm}", process.pid);
         if let Some(container) = &process.container {
-            let _ = write!(out, " container={container}");
+            let _ = write!(out, " container={}", printable(container));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use netglass_model::{Attribution, Process};
+
+    use super::*;
+    use crate::fixtures::process;
+
+    #[test]
+    fn a_comment_is_of_characters_that_can_be_shown() {
+        let owner = |comm: &str, container: Option<&str>| {
+            let container = container.map(str::to_owned);
+            let process = Process { container, ..process(comm, 7) };
+            Some(Owner { process: Arc::new(process), attribution: Attribution::Socket })
+        };
+        let mut text = String::new();
+        comment(&[owner("a\nb\u{1b}[31m", Some("c\u{7}d")), owner("nginx", None)], &mut text);
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(
+            text.starts_with("pid=7 comm=a") && text.ends_with("→ pid=7 comm=nginx"),
+            "{text:?}"
+        );
     }
 }

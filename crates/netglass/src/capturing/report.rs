@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{
     arguments::{ReportArguments, ReportFormat},
     conversations::Conversations,
-    ledger::{PacketLedger, malformed_name},
+    ledger::{Lost, PacketLedger, malformed_name},
     packet_file::PacketFile,
 };
 use crate::probing::{Event, Signals};
@@ -81,6 +81,8 @@ impl Reporter {
             match self.signals.pending() {
                 Some(Event::Report) => self.tell_ledger(conversations, packets),
                 Some(Event::End) => return false,
+                // Files that were moved are begun anew, which is done now and then anyway.
+                Some(Event::HangUp) => conversations.log_mut().tick(now),
                 Some(Event::Scan | Event::Flush) => {}
                 None => return true,
             }
@@ -132,6 +134,12 @@ impl Reporter {
             return;
         }
         self.tell(&packets.to_string());
+        if packets.lost.contains_key(&Lost::TableFull) {
+            self.tell(
+                "the kernel had no room for all conversations between two collections: raise \
+                 --max-kernel-flows, or collect more often (--collect-interval)",
+            );
+        }
         if usage.evicted > 0 {
             self.tell(&format!(
                 "{} conversations made way, as there were more than --max-flows",
@@ -166,7 +174,7 @@ impl Reporter {
                 bits_per_second: bits.round(),
                 flows,
                 evicted,
-                dropped_by_kernel: ledger.dropped,
+                dropped_by_kernel: ledger.dropped_total(),
                 records_waiting: waiting,
             };
             // Nobody is left to be told when even this cannot be written.
@@ -177,7 +185,7 @@ impl Reporter {
             "{packets:.0} packets/s, {:.3} Mbit/s, {flows} conversations, {} packets dropped by the \
              kernel, {waiting} records waiting",
             bits / 1e6,
-            ledger.dropped
+            ledger.dropped_total()
         ));
     }
 }
@@ -230,6 +238,8 @@ struct PacketsObject {
     malformed: BTreeMap<&'static str, u64>,
     filtered: u64,
     dropped_by_kernel: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    dropped_reasons: BTreeMap<&'static str, u64>,
 }
 
 impl PacketsObject {
@@ -241,7 +251,8 @@ impl PacketsObject {
             not_ip: ledger.not_ip,
             malformed: malformed.collect(),
             filtered: ledger.filtered,
-            dropped_by_kernel: ledger.dropped,
+            dropped_by_kernel: ledger.dropped_total(),
+            dropped_reasons: ledger.lost.iter().map(|(it, &count)| (it.name(), count)).collect(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::bail;
-use netglass_flow::{FlowTable, Settings, Sighting, Usage};
+use netglass_flow::{FlowTable, Settings, Sighting, Sums, Usage};
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_store::flow_log::FlowLog;
 
@@ -55,6 +55,8 @@ struct Apart {
 struct Parcel {
     name: Option<(u16, Arc<str>)>,
     sightings: Vec<Sighting>,
+    /// What came after them.
+    sums: Option<Sums>,
     now: Option<Timestamp>,
     /// Whether to pass on what has ended even if that is little.
     settle: bool,
@@ -80,6 +82,7 @@ impl Table {
     }
 
     /// Has the records of what is seen on an interface tell its name.
+    #[cfg(any(test, feature = "capture"))]
     pub(super) fn name_interface(&mut self, interface: u16, name: Arc<str>, out: &mut Out<'_>) {
         self.add(None, false, out);
         match &mut self.place {
@@ -98,6 +101,12 @@ impl Table {
         if self.sightings.len() == self.batch {
             self.add(None, false, out);
         }
+    }
+
+    /// Counts packets of which only sums are known.
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    pub(super) fn push_sums(&mut self, sums: &Sums, out: &mut Out<'_>) {
+        self.add_all(Some(*sums), None, false, out);
     }
 
     /// Has all packets count, and time go on to `now`. What has ended by then is logged, by another
@@ -131,10 +140,23 @@ impl Table {
     }
 
     fn add(&mut self, now: Option<Timestamp>, settle: bool, out: &mut Out<'_>) {
+        self.add_all(None, now, settle, out);
+    }
+
+    fn add_all(
+        &mut self,
+        sums: Option<Sums>,
+        now: Option<Timestamp>,
+        settle: bool,
+        out: &mut Out<'_>,
+    ) {
         match &mut self.place {
             Place::Here { table, ended } => {
                 table.add(&self.sightings, &mut |record| out.push(ended, record));
                 self.sightings.clear();
+                if let Some(sums) = sums {
+                    table.add_sums(&sums, &mut |record| out.push(ended, record));
+                }
                 if let Some(now) = now {
                     table.advance(now, &mut |record| out.push(ended, record));
                 }
@@ -145,7 +167,7 @@ impl Table {
                 let name = apart.name.take();
                 if let Some(parcels) = &apart.parcels {
                     // When its thread has ended too soon, the end tells.
-                    let _ = parcels.send(Parcel { name, sightings, now, settle });
+                    let _ = parcels.send(Parcel { name, sightings, sums, now, settle });
                 }
             }
         }
@@ -185,7 +207,7 @@ impl Apart {
                 };
                 let _ = answers.send(Answer { records, usage, empty });
             };
-            for Parcel { name, mut sightings, now, settle } in to_do {
+            for Parcel { name, mut sightings, sums, now, settle } in to_do {
                 if let Some((interface, name)) = name {
                     table.name_interface(interface, name);
                 }
@@ -197,6 +219,9 @@ impl Apart {
                     }
                 };
                 table.add(&sightings, &mut ended);
+                if let Some(sums) = sums {
+                    table.add_sums(&sums, &mut ended);
+                }
                 if let Some(now) = now {
                     table.advance(now, &mut ended);
                 }

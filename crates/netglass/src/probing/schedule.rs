@@ -1,6 +1,7 @@
 //! What is to be done next: a scan, a flush, or what a signal asks for.
 
 use std::{
+    fs::File,
     sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError},
     thread,
     time::{Duration, Instant},
@@ -21,7 +22,9 @@ pub(crate) enum Event {
     Flush,
     /// Print the ledger (SIGUSR1).
     Report,
-    /// Flush and end (SIGINT, SIGTERM, SIGHUP).
+    /// Open files anew (SIGHUP, where no terminal can have hung up); whoever has none ends.
+    HangUp,
+    /// Flush and end (SIGINT, SIGTERM, and SIGHUP of a terminal).
     End,
 }
 
@@ -105,13 +108,28 @@ impl RegisteredSignals {
     /// A thread has the privileges that the one which starts it has at that moment, and keeps them:
     /// privileges are given up before.
     pub(crate) fn listen(self) -> anyhow::Result<Signals> {
+        self.listen_and(|| {})
+    }
+
+    /// The same; `end` is called at once when the end is asked for.
+    pub(crate) fn listen_and(
+        self,
+        mut end: impl FnMut() + Send + 'static,
+    ) -> anyhow::Result<Signals> {
         let Self(mut signals) = self;
         let (sender, receiver) = mpsc::channel();
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
-                    let event = if signal == SIGUSR1 { Event::Report } else { Event::End };
+                    let event = match signal {
+                        SIGUSR1 => Event::Report,
+                        SIGHUP if !has_terminal() => Event::HangUp,
+                        _ => Event::End,
+                    };
+                    if event == Event::End {
+                        end();
+                    }
                     if sender.send(event).is_err() {
                         return;
                     }
@@ -120,6 +138,12 @@ impl RegisteredSignals {
             .context("starting the thread that receives signals")?;
         Ok(Signals(receiver))
     }
+}
+
+/// Whether there is a terminal that a SIGHUP could come from. To others it is sent by whoever wants
+/// files to be opened anew.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn watch(prober: &mut Prober, signals: Signals, arguments: &Arguments) -> anyhow
                 prober.flush();
             }
             Event::Report => print_ledger(&prober.ledger(), arguments.format)?,
-            Event::End => return Ok(()),
+            Event::End | Event::HangUp => return Ok(()),
         }
         tell(&prober.take_notes());
     }

@@ -144,7 +144,7 @@ fn show(
             (Event::Report, Source::Probe(prober)) => {
                 screen.note(vec![prober.ledger().to_string()]);
             }
-            (Event::End, _) => return Ok(()),
+            (Event::End | Event::HangUp, _) => return Ok(()),
         }
     }
 }

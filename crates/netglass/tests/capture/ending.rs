@@ -3,13 +3,14 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use netglass_testing::{Namespace, Running, Signal, require, run};
 
 use crate::{
-    frames::many,
+    frames::{many, pcap, udp},
     support::{Captured, Capturing, Place, lines_of, read_flows, wait_for},
 };
 
@@ -181,4 +182,56 @@ fn a_pipe_is_waited_for_and_read_until_it_ends() {
     let captured = Captured::of(capturing.0.wait());
     assert_eq!((captured.status, captured.flows.len()), (0, 10), "{captured:?}");
     assert_eq!(captured.ledger().packets("in_flows"), 100);
+}
+
+#[test]
+fn a_file_that_is_moved_is_followed_by_another_one() {
+    require!(command("setsid"));
+    let place = Place::new();
+    // Without a terminal, as a service.
+    let program = Path::new(env!("CARGO_BIN_EXE_netglass"));
+    let mut command = Command::new("setsid");
+    command.args(["--wait"]).arg(program);
+    let output = ["-o", "file:flows.json", "--batch-interval", "10ms", "--timeout", "1s"];
+    let input = ["-r", "-", "--stats-format", "json"];
+    let mut running = Running::spawn(place.prepare(command, [&input[..], &output].concat()));
+    let stored = |count: u64| {
+        wait_for(|| {
+            let text = std::fs::read_to_string(place.path("flows.json")).unwrap_or_default();
+            (text.lines().count() as u64 >= count).then_some(())
+        });
+    };
+    // setsid(1) starts another process where it would have to be another group's.
+    let id = running.id();
+    let signal = |signal: &str| {
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let target = children.split_whitespace().next().map_or(id.to_string(), str::to_owned);
+        run(Command::new("kill").args([signal, &target]));
+    };
+    // Each of its packets is the end of the conversations before it, but for the last ten.
+    let packet = |second: f64| (second, udp("10.1.0.1:4000", "10.0.0.1:53", 30));
+    let header = pcap(&[]);
+    running.write_stdin(&header);
+    let mut send = |from: u32| {
+        let packets: Vec<_> = (from..from + 10).map(|it| packet(f64::from(it) * 10.0)).collect();
+        running.write_stdin(&pcap(&packets)[header.len()..]);
+    };
+    send(0);
+    stored(9);
+    std::fs::rename(place.path("flows.json"), place.path("flows.json.1")).unwrap();
+    // It is there again before there is anything to write.
+    wait_for(|| place.path("flows.json").exists().then_some(()));
+    send(10);
+    stored(10);
+    std::fs::rename(place.path("flows.json"), place.path("flows.json.2")).unwrap();
+    signal("-HUP");
+    send(20);
+    stored(10);
+    signal("-TERM");
+    let captured = Captured::of(running.wait());
+    assert_eq!(captured.status, 0, "{captured:?}");
+    let counts = ["flows.json.1", "flows.json.2", "flows.json"]
+        .map(|name| read_flows(place.read(name).as_bytes()).len());
+    assert_eq!(counts.iter().sum::<usize>(), 30, "{counts:?}");
+    assert_eq!(captured.ledger().output("flows.json", "stored"), 30);
 }

@@ -255,3 +255,19 @@ fn packed_files_and_standard_input_are_read_alike() {
         assert!(half.stderr.contains("half"), "{half:?}");
     }
 }
+
+#[test]
+fn a_filter_that_a_link_type_cannot_have_does_not_stop_the_others() {
+    let place = Place::new();
+    let frames = many(10, 1);
+    // The same without link headers (LINKTYPE_RAW), which have no addresses of Ethernet.
+    let mut bare = frames.clone();
+    bare[20..24].copy_from_slice(&101_u32.to_le_bytes());
+    place.file("bare.pcap", &bare);
+    place.file("frames.pcap", &frames);
+    let filter = "ether src 02:00:00:00:00:01";
+    let captured = place.capture(&["-r", "bare.pcap", "-r", "frames.pcap", filter]);
+    assert_eq!(captured.status, 1, "{captured:?}");
+    assert!(captured.stderr.contains(filter), "{captured:?}");
+    assert_eq!(captured.ledger().packets("in_flows"), 10, "{captured:?}");
+}

@@ -17,34 +17,40 @@ use crate::{
 const NUMBER: usize = 8;
 
 /// A client and a server, with a link between them.
-struct Network {
-    client: Namespace,
-    server: Namespace,
-    link: Link,
+pub(crate) struct Network {
+    pub(crate) client: Namespace,
+    pub(crate) server: Namespace,
+    pub(crate) link: Link,
 }
 
 impl Network {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (client, server) = (Namespace::new("client"), Namespace::new("server"));
         let link = link(&client, "10.9.21.1/24", &server, "10.9.21.2/24");
         Self { client, server, link }
     }
 
     /// A load from the client to the server.
-    fn load(&self, flows: usize) -> Load {
+    pub(crate) fn load(&self, flows: usize) -> Load {
         Load::new(&self.client, &self.server, "10.9.21.1", "10.9.21.2:9000", flows)
     }
 }
 
 /// Sends datagrams with numbers from several ports to one.
-struct Load {
+pub(crate) struct Load {
     senders: Vec<UdpSocket>,
     receiver: UdpSocket,
     sent: u64,
 }
 
 impl Load {
-    fn new(client: &Namespace, server: &Namespace, from: &str, to: &str, flows: usize) -> Self {
+    pub(crate) fn new(
+        client: &Namespace,
+        server: &Namespace,
+        from: &str,
+        to: &str,
+        flows: usize,
+    ) -> Self {
         let receiver = server.inside(|| UdpSocket::bind(to).unwrap());
         receiver.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let to = receiver.local_addr().unwrap();
@@ -59,7 +65,7 @@ impl Load {
 
     /// Sends so many more. Each has reached the server when this returns, so whoever listens on the way
     /// was shown it: there are never more on their way than there is room for.
-    fn send(&mut self, count: u64) {
+    pub(crate) fn send(&mut self, count: u64) {
         let mut buffer = [0; 64];
         let numbers: Vec<u64> = (self.sent..self.sent + count).collect();
         for numbers in numbers.chunks(64) {
@@ -75,7 +81,7 @@ impl Load {
     }
 
     /// `10.0.0.1:40 -> 10.0.0.2:53` of each sender.
-    fn ends(&self) -> Vec<String> {
+    pub(crate) fn ends(&self) -> Vec<String> {
         let ends =
             |it: &UdpSocket| format!("{} -> {}", address(it.local_addr()), address(it.peer_addr()));
         self.senders.iter().map(ends).collect()
@@ -86,7 +92,7 @@ fn address(address: std::io::Result<SocketAddr>) -> SocketAddr {
     address.unwrap()
 }
 
-fn size(packets: u64) -> u64 {
+pub(crate) fn size(packets: u64) -> u64 {
     packets * u64::try_from(UDP_HEADERS + NUMBER).unwrap()
 }
 

@@ -10,6 +10,8 @@
 mod ending;
 mod files;
 mod frames;
+#[cfg(feature = "ebpf")]
+mod in_kernel;
 mod interfaces;
 mod logs;
 mod owners;

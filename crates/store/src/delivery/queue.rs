@@ -47,6 +47,11 @@ impl<P: Clone> MemoryQueue<P> {
             self.count -= lost;
             self.losses.full += Loss { records: 1, sightings: lost, ..Loss::default() };
         }
+        self.append_beyond(parcel, count);
+    }
+
+    /// The same, whether or not there is room.
+    pub(crate) fn append_beyond(&mut self, parcel: P, count: u64) {
         self.count += count;
         self.waiting.push_back((parcel, count));
     }

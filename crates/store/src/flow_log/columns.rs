@@ -213,10 +213,10 @@ columns! { record:
         => record.tcp.as_ref().map(|tcp| Value::TcpFlags(TcpFlags(tcp.destination_flags))),
     "tcp_handshake_rtt_us" Integer nullable "Microseconds from the source's SYN to its acknowledgment of the destination's SYN; null where not all three were seen."
         => record.tcp.as_ref().and_then(handshake_rtt),
-    "src_retransmissions" Integer nullable "Segments of the source that began with bytes which it had sent before; null for other protocols than TCP."
-        => record.tcp.as_ref().map(|tcp| count(tcp.source_retransmissions)),
-    "dst_retransmissions" Integer nullable "Segments of the destination that began with bytes which it had sent before; null for other protocols than TCP."
-        => record.tcp.as_ref().map(|tcp| count(tcp.destination_retransmissions)),
+    "src_retransmissions" Integer nullable "Segments of the source that began with bytes which it had sent before; null for other protocols than TCP, and where packets were counted in the kernel."
+        => record.tcp.as_ref().and_then(|tcp| tcp.source_retransmissions).map(count),
+    "dst_retransmissions" Integer nullable "Segments of the destination that began with bytes which it had sent before; null for other protocols than TCP, and where packets were counted in the kernel."
+        => record.tcp.as_ref().and_then(|tcp| tcp.destination_retransmissions).map(count),
     "src_process_pid" Integer nullable "Process id of the process at the source; null where that is not on this host, or not known."
         => source(record).map(pid),
     "src_process_start_time" Timestamp nullable "When the process at the source was started, to the hundredth of a second."

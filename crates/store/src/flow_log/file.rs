@@ -1,10 +1,11 @@
-//! Text to a file, which is appended to.
+//! Text to a file, which is appended to. When the file is moved or removed, as those who rotate logs
+//! do, another one of its name is begun.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
-    os::unix::fs::FileExt as _,
-    path::Path,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -23,23 +24,24 @@ pub fn open_file(path: &Path, format: TextFormat) -> Result<Box<dyn FlowSink>, S
     let failed = SinkError::from_io(OPEN, &target);
     // Who opens a pipe to read from it as well is never told that its reader has ended.
     let is_stream = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-    let file = OpenOptions::new()
-        .append(true)
-        .read(!is_stream)
-        .create(true)
-        .open(path)
-        .map_err(&failed)?;
+    let file = open(path, !is_stream).map_err(&failed)?;
     if !file.metadata().map_err(&failed)?.is_file() {
         return Ok(Box::new(StreamSink::new(file, target, format)));
     }
-    Ok(Box::new(FileSink::new(file, &target, format.into())?))
+    Ok(Box::new(FileSink::new(path, file, format)?))
+}
+
+fn open(path: &Path, read: bool) -> io::Result<File> {
+    OpenOptions::new().append(true).read(read).create(true).open(path)
 }
 
 /// Appends text to a file: each batch as a whole, or not at all.
 #[derive(Debug)]
 struct FileSink {
+    path: PathBuf,
     file: File,
     target: String,
+    format: TextFormat,
     encoder: Encoder,
     buffer: Vec<u8>,
     /// Up to where the file is whole, where there is something behind that.
@@ -47,7 +49,8 @@ struct FileSink {
 }
 
 impl FileSink {
-    fn new(file: File, target: &str, encoder: Encoder) -> Result<Self, SinkError> {
+    fn new(path: &Path, file: File, format: TextFormat) -> Result<Self, SinkError> {
+        let target = &path.display().to_string();
         let refused = |reason: &str| SinkError::Refused {
             action: OPEN,
             target: target.to_owned(),
@@ -64,8 +67,15 @@ impl FileSink {
                 return Err(SinkError::from_io(OPEN, target)(error));
             }
         }
-        let mut sink =
-            Self { file, target: target.to_owned(), encoder, buffer: Vec::new(), torn: None };
+        let mut sink = Self {
+            path: path.to_owned(),
+            file,
+            target: target.clone(),
+            format,
+            encoder: format.into(),
+            buffer: Vec::new(),
+            torn: None,
+        };
         if !sink.continues().map_err(SinkError::from_io("read", target))? {
             return Err(refused(
                 "it holds something else, or flow records of another version; name another file, or \
@@ -119,6 +129,28 @@ impl FileSink {
         Ok(())
     }
 
+    /// Whether the file has its name no more: somebody has moved it, or removed it.
+    fn was_moved(&self) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) != (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            // Who may not look there cannot begin another one either.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Completes a file that has its name no more, and begins another one.
+    fn follow(&mut self) -> Result<(), SinkError> {
+        if !self.was_moved().map_err(SinkError::from_io("look at", &self.target))? {
+            return Ok(());
+        }
+        self.complete().map_err(SinkError::from_io(WRITE, &self.target))?;
+        let file = open(&self.path, true).map_err(SinkError::from_io(OPEN, &self.target))?;
+        *self = Self::new(&self.path, file, self.format)?;
+        Ok(())
+    }
+
     /// Takes away what was written in part.
     fn mend(&mut self) -> io::Result<()> {
         if let Some(whole) = self.torn {
@@ -136,7 +168,12 @@ impl FileSink {
 
 impl FlowSink for FileSink {
     fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError> {
+        self.follow()?;
         self.write_batch(batch).map_err(SinkError::from_io(WRITE, &self.target))
+    }
+
+    fn tick(&mut self) -> Result<(), SinkError> {
+        self.follow()
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {

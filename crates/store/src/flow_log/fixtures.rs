@@ -38,8 +38,8 @@ pub(super) fn record() -> FlowRecord {
             source_flags: 0x1b,
             destination_flags: 0x13,
             handshake_rtt: Some(Duration::from_nanos(120_999)),
-            source_retransmissions: 1,
-            destination_retransmissions: 0,
+            source_retransmissions: Some(1),
+            destination_retransmissions: Some(0),
         }),
         source_owner: Some(owner("wrk")),
         destination_owner: None,
@@ -126,8 +126,8 @@ fn any_tcp() -> impl Strategy<Value = TcpConnection> {
         source_flags: rest.0,
         destination_flags: rest.1,
         handshake_rtt: rest.2,
-        source_retransmissions: rest.3,
-        destination_retransmissions: rest.4,
+        source_retransmissions: Some(rest.3),
+        destination_retransmissions: Some(rest.4),
     })
 }
 

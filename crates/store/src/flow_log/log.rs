@@ -10,6 +10,7 @@ use netglass_model::FlowRecord;
 use uuid::Uuid;
 
 use super::{output::FlowOutput, sink::FlowBatch};
+use crate::Interrupt;
 
 /// When records are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,20 @@ impl FlowLog {
     pub fn new(limits: BatchLimits, outputs: Vec<FlowOutput>) -> Self {
         let run = Uuid::now_v7();
         Self { run, sequence: 0, limits, waiting: Vec::new(), since: None, outputs }
+    }
+
+    /// Has whoever waits for room in a queue of any output wait no longer than this says.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupt: &Interrupt) -> Self {
+        for output in &mut self.outputs {
+            output.interrupted_by(interrupt.clone());
+        }
+        self
+    }
+
+    /// From now on nothing comes but what is there already.
+    pub fn expect_the_last(&mut self) {
+        self.outputs.iter_mut().for_each(FlowOutput::expect_the_last);
     }
 
     /// Takes all of these records.

@@ -14,7 +14,7 @@ use super::{
     sink::{FlowBatch, FlowSink, Refusals, SinkError},
 };
 use crate::{
-    Spool, SpoolError,
+    Interrupt, Spool, SpoolError,
     delivery::{Account, Backoff, Carrier, Failure, MemoryQueue, Parcel, Queue, Recipient, Words},
 };
 
@@ -39,6 +39,11 @@ pub struct FlowOutput {
     unwritable: u64,
     is_finished: bool,
     notes: Vec<String>,
+    interrupt: Interrupt,
+    /// Whether nothing comes but what is there already.
+    is_last: bool,
+    /// Whether that was waited for long enough.
+    is_given_up: bool,
 }
 
 #[derive(Debug)]
@@ -101,7 +106,29 @@ impl FlowOutput {
 
     fn new(target: String, way: Way) -> Self {
         let notes = Vec::new();
-        Self { target, way, submitted: 0, unwritable: 0, is_finished: false, notes }
+        let interrupt = Interrupt::default();
+        Self {
+            target,
+            way,
+            submitted: 0,
+            unwritable: 0,
+            is_finished: false,
+            notes,
+            interrupt,
+            is_last: false,
+            is_given_up: false,
+        }
+    }
+
+    /// Has whoever waits for room wait no longer than this says.
+    pub(super) fn interrupted_by(&mut self, interrupt: Interrupt) {
+        self.interrupt = interrupt;
+    }
+
+    /// From now on nothing comes but what is there already: however full a queue is, it is worth
+    /// waiting a while.
+    pub(super) fn expect_the_last(&mut self) {
+        self.is_last = true;
     }
 
     /// What messages call the sink.
@@ -117,10 +144,17 @@ impl FlowOutput {
         match &mut self.way {
             Way::Direct(direct) => direct.submit(Arc::clone(batch), Instant::now()),
             Way::Carried { carrier, when_full, .. } => {
-                if *when_full == WhenFull::Wait {
-                    carrier.wait_for_room(count);
-                }
-                if let Err(error) = carrier.submit(Arc::clone(batch)) {
+                let has_room = *when_full == WhenFull::DropOldest
+                    || self.is_given_up
+                    || carrier.wait_for_room(count, &self.interrupt, self.is_last);
+                self.is_given_up |= self.is_last && !has_room;
+                // Who brings it ends at once, and has brought little.
+                let submitted = if !has_room && !self.is_last && self.interrupt.is_first() {
+                    carrier.submit_beyond(Arc::clone(batch))
+                } else {
+                    carrier.submit(Arc::clone(batch))
+                };
+                if let Err(error) = submitted {
                     if self.unwritable == 0 {
                         self.notes.push(format!("{error}; what cannot be written there is lost"));
                     }

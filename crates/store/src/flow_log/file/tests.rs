@@ -117,3 +117,42 @@ fn a_named_pipe_is_a_stream_until_its_reader_ends() {
     let error = sink.write(&batch(2)).unwrap_err();
     assert!(matches!(error, SinkError::Closed { .. }), "{error}");
 }
+
+#[test]
+fn a_file_that_is_moved_is_completed_and_another_one_begun() {
+    for format in FORMATS {
+        let directory = directory_in_memory();
+        let (path, moved) = (directory.path().join("flows"), directory.path().join("flows.1"));
+        let mut sink = open_file(&path, format).unwrap();
+        sink.write(&batch(1)).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        // As soon as somebody looks, although nothing is to be written.
+        sink.tick().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        sink.write(&batch(1)).unwrap();
+        assert!(fs::read(&moved).unwrap() == written(format, 1), "{format:?}");
+        assert!(fs::read(&path).unwrap() == written(format, 1), "{format:?}");
+        // Who made the next one already has made it right; who took it away wants it again.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"").unwrap();
+        sink.write(&batch(1)).unwrap();
+        fs::remove_file(&path).unwrap();
+        sink.write(&batch(1)).unwrap();
+        sink.finish().unwrap();
+        assert!(fs::read(&path).unwrap() == written(format, 1), "{format:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_begun_anew_keeps_what_waits() {
+    let directory = directory_in_memory();
+    let (inner, path) = (directory.path().join("inner"), directory.path().join("inner/flows"));
+    fs::create_dir(&inner).unwrap();
+    let mut sink = open_file(&path, TextFormat::Json).unwrap();
+    fs::rename(&inner, directory.path().join("away")).unwrap();
+    let error = sink.write(&batch(1)).unwrap_err();
+    assert!(error.to_string().contains("inner/flows"), "{error}");
+    fs::create_dir(&inner).unwrap();
+    sink.write(&batch(1)).unwrap();
+    assert!(fs::read(&path).unwrap() == written(TextFormat::Json, 1));
+}

@@ -335,3 +335,41 @@ fn a_full_disk_under_the_spool_is_told_once_and_counted() {
     assert_eq!(ledger, "15 flow records = 0 stored + 15 dropped (15 spool_unwritable)");
     assert_eq!(output.take_notes().len(), 1);
 }
+
+#[test]
+fn the_end_is_not_kept_waiting_by_a_queue_that_is_full() {
+    let (server, (waits, waiting), (word, held)) =
+        (Arc::default(), mpsc::channel(), mpsc::channel());
+    let sink = Sink { server: Arc::clone(&server), held: Some((waits, held)) };
+    let queue = Queue::Memory(MemoryQueue::new(4));
+    let when_full = WhenFull::Wait;
+    let mut output =
+        FlowOutput::carried(Box::new(sink), "sink".to_owned(), queue, when_full, backoff())
+            .unwrap();
+    let interrupt = Interrupt::new(LONG);
+    output.interrupted_by(interrupt.clone());
+    let submit = |output: &mut FlowOutput, number| {
+        let batch = fixtures::batch(number, vec![fixtures::bare_record(); 4]);
+        output.submit(&Arc::new(batch));
+    };
+    // One is with the sink, and one fills the queue.
+    submit(&mut output, 1);
+    waiting.recv().unwrap();
+    submit(&mut output, 2);
+    // The next one waits, until the end is asked for; nothing makes way for it.
+    let asked = interrupt.clone();
+    let asking = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        asked.raise();
+    });
+    submit(&mut output, 3);
+    asking.join().unwrap();
+    assert_eq!((output.waiting(), output.ledger().dropped_total()), (12, 0));
+    // What was there already waits a while, but not when it is asked for again.
+    output.expect_the_last();
+    interrupt.raise();
+    submit(&mut output, 4);
+    assert_eq!(output.ledger().dropped[&DropReason::QueueFull], 8);
+    drop(word);
+    drop(waiting);
+}
