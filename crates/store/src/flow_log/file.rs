@@ -139,12 +139,8 @@ impl FileSink {
             (self.under_way.try_into(), (end - self.under_way).try_into())
         {
             // What is not on the disk yet, this sends there and keeps. Where it cannot, the end does.
-            let _ = posix_fadvise(
-                &self.file,
-                start,
-                length,
-                PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-            );
+            let _ =
+                posix_fadvise(&self.file, start, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
         self.under_way = end;
     }
