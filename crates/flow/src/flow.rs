@@ -29,23 +29,15 @@ impl Side {
 /// One flow that goes on.
 ///
 /// A packet changes the first two lines of the processor's cache, and the third one only when it says
-/// something new of its connection. Moments are those of the table's clock, which never goes back;
-/// `first_seen` and `last_seen` are what the packets say.
+/// something new of its connection or comes late. Moments are those of the table's clock, which never
+/// goes back; `first_seen` and `last_seen` are what the packets say.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Flow {
     pub(crate) key: Key,
     /// When a packet came last.
     pub(crate) touched: u64,
-    pub(crate) first_seen: Timestamp,
     pub(crate) last_seen: Timestamp,
-
-    /// By side, on the wire.
-    pub(crate) bytes: [u64; 2],
-    /// By side.
-    pub(crate) packets: [u64; 2],
-    /// When the first packet of the record to come came.
-    pub(crate) began: u64,
     /// Which endpoint of the key is the source.
     pub(crate) source: Sender,
     /// Whether both sides have sent something.
@@ -54,8 +46,16 @@ pub(crate) struct Flow {
     pub(crate) slot: u16,
     /// How many flows had this place before, so that who asks for one of them is not given this one.
     pub(crate) generation: u32,
+
+    /// By side, on the wire.
+    pub(crate) bytes: [u64; 2],
+    /// By side.
+    pub(crate) packets: [u64; 2],
     pub(crate) connection: Connection,
 
+    pub(crate) first_seen: Timestamp,
+    /// When the first packet of the record to come came.
+    pub(crate) began: u64,
     pub(crate) links: Links,
 }
 
@@ -70,21 +70,21 @@ pub(crate) struct Links {
 pub(crate) const NONE: u32 = u32::MAX;
 
 impl Flow {
-    /// One of which the first packet comes at `now`, and is not counted yet.
-    pub(crate) fn new(key: Key, source: Sender, now: u64) -> Self {
+    /// One of which the first packet comes at `now`, says `at`, and is not counted yet.
+    pub(crate) fn new(key: Key, source: Sender, at: Timestamp, now: u64) -> Self {
         Self {
             key,
             touched: now,
-            first_seen: Timestamp::MAX,
-            last_seen: Timestamp::MIN,
-            bytes: [0; 2],
-            packets: [0; 2],
-            began: now,
+            last_seen: at,
             source,
             answered: false,
             slot: 0,
             generation: 0,
+            bytes: [0; 2],
+            packets: [0; 2],
             connection: Connection::default(),
+            first_seen: at,
+            began: now,
             links: Links { previous: NONE, next: NONE },
         }
     }
@@ -100,20 +100,23 @@ impl Flow {
     pub(crate) fn count(&mut self, side: Side, at: Timestamp, now: u64, wire_length: u32) {
         let side = side as usize;
         self.touched = now;
-        self.first_seen = self.first_seen.min(at);
-        self.last_seen = self.last_seen.max(at);
+        if at < self.last_seen {
+            self.first_seen = self.first_seen.min(at);
+        } else {
+            self.last_seen = at;
+        }
         self.packets[side] += 1;
         self.bytes[side] += u64::from(wire_length);
         self.answered |= self.packets[1 - side] > 0;
     }
 
-    /// What comes from `now` on is for another record.
-    pub(crate) fn begin_anew(&mut self, now: u64) {
+    /// What comes from `now` on is for another record. The first packet of it says `at`.
+    pub(crate) fn begin_anew(&mut self, at: Timestamp, now: u64) {
         self.began = now;
         self.bytes = [0; 2];
         self.packets = [0; 2];
-        self.first_seen = Timestamp::MAX;
-        self.last_seen = Timestamp::MIN;
+        self.first_seen = at;
+        self.last_seen = at;
         self.connection.begin_anew();
     }
 

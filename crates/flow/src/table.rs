@@ -19,7 +19,7 @@ use crate::{
     record::{Identifiers, record},
     settings::Limits,
     tcp::Connection,
-    wheel::Wheel,
+    wheel::{CHAINS, Wheel},
 };
 
 pub use self::sums::Sums;
@@ -188,9 +188,12 @@ impl FlowTable {
         for prepared in &mut *batch {
             prepared.candidate = self.index.candidate(prepared.tag).unwrap_or(NONE);
         }
-        for prepared in &*batch {
-            if let Some(flow) = self.flows.get(prepared.candidate) {
-                lines ^= flow.touched ^ flow.bytes[0] ^ u64::from(flow.links.next);
+        for (prepared, sighting) in batch.iter().zip(sightings) {
+            let Some(flow) = self.flows.get(prepared.candidate) else { continue };
+            lines ^= flow.touched ^ flow.bytes[0];
+            // What begins and ends connections is behind these two lines.
+            if sighting.headers.tcp.as_ref().is_some_and(Connection::changes) {
+                lines ^= u64::from(flow.links.next);
             }
         }
         black_box(lines);
@@ -263,7 +266,7 @@ impl FlowTable {
                 && flow.began.saturating_add(active) <= self.clock
             {
                 self.write(place, EndReason::Active, ended);
-                self.flows.at_mut(place).begin_anew(self.clock);
+                self.flows.at_mut(place).begin_anew(sighting.at, self.clock);
             }
             return true;
         };
@@ -287,7 +290,7 @@ impl FlowTable {
             (Side::Destination, Sender::Lower) => Sender::Higher,
             (Side::Destination, Sender::Higher) => Sender::Lower,
         };
-        let flow = Flow::new(prepared.key, source, self.clock);
+        let flow = Flow::new(prepared.key, source, sighting.at, self.clock);
         let ends_at = flow.ends_at(&self.limits);
         let place = self.flows.add(flow);
         self.index.insert(prepared.tag, place);
@@ -351,25 +354,39 @@ impl FlowTable {
 
     fn collect_idle(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
         let mut places = [NONE; BATCH];
-        while let Some(first) = self.wheel.take_due(self.clock) {
-            let mut next = first;
-            while next != NONE {
+        while let Some(mut chains) = self.wheel.take_due(self.clock) {
+            loop {
                 let mut count = 0;
-                while next != NONE && count < BATCH {
-                    places[count] = next;
-                    count += 1;
-                    next = self.flows.at(next).links.next;
-                }
-                let places = &places[..count];
-                self.touch(places);
-                for &place in places {
-                    let ends_at = self.flows.at(place).ends_at(&self.limits);
-                    if ends_at <= self.clock {
-                        self.end(place, EndReason::Idle, ended);
-                    } else {
-                        self.wheel.link(&mut self.flows, place, ends_at);
+                while count + CHAINS <= BATCH {
+                    let before = count;
+                    for next in &mut chains {
+                        if *next != NONE {
+                            places[count] = *next;
+                            count += 1;
+                            *next = self.flows.at(*next).links.next;
+                        }
+                    }
+                    if count == before {
+                        break;
                     }
                 }
+                if count == 0 {
+                    break;
+                }
+                self.end_idle(&places[..count], ended);
+            }
+        }
+    }
+
+    /// Ends flows that are not in the wheel any more, if their time has come.
+    fn end_idle(&mut self, places: &[u32], ended: &mut dyn FnMut(FlowRecord)) {
+        self.touch(places);
+        for &place in places {
+            let ends_at = self.flows.at(place).ends_at(&self.limits);
+            if ends_at <= self.clock {
+                self.end(place, EndReason::Idle, ended);
+            } else {
+                self.wheel.link(&mut self.flows, place, ends_at);
             }
         }
     }

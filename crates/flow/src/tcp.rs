@@ -65,10 +65,10 @@ pub(crate) struct Connection {
     ends: [End; 2],
     flags: [u8; 2],
     marks: Marks,
+    retransmissions: [u64; 2],
 
     /// The number of the SYN.
     initial: [u32; 2],
-    retransmissions: [u64; 2],
     /// When the source's last SYN was sent, or how long the handshake took then: nanoseconds.
     handshake: i64,
 }
@@ -116,12 +116,18 @@ impl Connection {
         if segment.flags & (SYN | ACK) == SYN | ACK { Side::Destination } else { Side::Source }
     }
 
+    /// Whether a segment says something new of the connection, and not of its data alone.
+    #[inline]
+    pub(crate) const fn changes(segment: &TcpSegment) -> bool {
+        segment.flags & (SYN | FIN | RST) != 0
+    }
+
     /// Adds a segment.
     #[inline]
     pub(crate) fn add(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) {
         let settled = self.ends.iter().all(|end| matches!(end, End::Established | End::Partial))
             && matches!(self.marks.handshake, Handshake::Unknown | Handshake::Done)
-            && segment.flags & (SYN | FIN | RST) == 0;
+            && !Self::changes(segment);
         if !settled {
             self.follow_handshake(sender, segment, at);
             self.follow_end(sender, segment);

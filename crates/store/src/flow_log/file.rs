@@ -8,11 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 use super::{
     format::{Encoder, TextFormat},
     sink::{FlowBatch, FlowSink, SinkError},
     stream::StreamSink,
 };
+
+/// How much is written before the disk is set to work on it.
+const WRITTEN_TOGETHER: u64 = 8 << 20;
 
 const OPEN: &str = "open";
 const WRITE: &str = "write flow records to";
@@ -46,6 +51,8 @@ struct FileSink {
     buffer: Vec<u8>,
     /// Up to where the file is whole, where there is something behind that.
     torn: Option<u64>,
+    /// Up to where the disk is at work on it, or done.
+    under_way: u64,
 }
 
 impl FileSink {
@@ -67,6 +74,7 @@ impl FileSink {
                 return Err(SinkError::from_io(OPEN, target)(error));
             }
         }
+        let under_way = file.metadata().map_err(SinkError::from_io(OPEN, target))?.len();
         let mut sink = Self {
             path: path.to_owned(),
             file,
@@ -75,6 +83,7 @@ impl FileSink {
             encoder: format.into(),
             buffer: Vec::new(),
             torn: None,
+            under_way,
         };
         if !sink.continues().map_err(SinkError::from_io("read", target))? {
             return Err(refused(
@@ -126,6 +135,7 @@ impl FileSink {
             let _ = self.mend();
             return Err(error);
         }
+        self.send_off(before.saturating_add(self.buffer.len() as u64));
         Ok(())
     }
 
@@ -149,6 +159,23 @@ impl FileSink {
         let file = open(&self.path, true).map_err(SinkError::from_io(OPEN, &self.target))?;
         *self = Self::new(&self.path, file, self.format)?;
         Ok(())
+    }
+
+    /// Has the disk begin with what was written, up to `end`: at the end, little is left to wait for.
+    fn send_off(&mut self, end: u64) {
+        // Somebody may have cut it.
+        self.under_way = self.under_way.min(end);
+        if end - self.under_way < WRITTEN_TOGETHER {
+            return;
+        }
+        if let (Ok(start), Ok(length)) =
+            (self.under_way.try_into(), (end - self.under_way).try_into())
+        {
+            // What is not on the disk yet, this sends there and keeps. Where it cannot, the end does.
+            let _ =
+                posix_fadvise(&self.file, start, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
+        self.under_way = end;
     }
 
     /// Takes away what was written in part.

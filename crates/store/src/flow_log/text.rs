@@ -32,8 +32,49 @@ pub(super) fn append<'a>(value: Value<'a>, out: &mut Vec<u8>) -> Option<&'a str>
 }
 
 pub(super) fn append_integer(integer: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+    match u8::try_from(integer) {
+        Ok(small) => append_small(small, out),
+        Err(_) => out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
+    }
 }
+
+/// Most integers are small. All of them are copied with the same few instructions: a copy whose
+/// length is known only then takes longer than the digits do.
+#[inline]
+fn append_small(integer: u8, out: &mut Vec<u8>) {
+    let (digits, count) = SMALL[usize::from(integer)];
+    let end = out.len() + usize::from(count);
+    out.extend_from_slice(&digits);
+    out.truncate(end);
+}
+
+/// The digits of small integers, and how many they are.
+const SMALL: [([u8; 4], u8); 256] = {
+    let mut all = [([0; 4], 0); 256];
+    let mut integer = 0;
+    while integer <= u8::MAX as usize {
+        let [_, hundreds] = PAIRS[integer / 100];
+        let [tens, ones] = PAIRS[integer % 100];
+        all[integer] = match integer {
+            0..10 => ([ones, 0, 0, 0], 1),
+            10..100 => ([tens, ones, 0, 0], 2),
+            _ => ([hundreds, tens, ones, 0], 3),
+        };
+        integer += 1;
+    }
+    all
+};
+
+/// The two digits of each number below 100.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut all = [[b'0'; 2]; 100];
+    let mut number = 0_u8;
+    while number < 100 {
+        all[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    all
+};
 
 fn append_id(id: Uuid, out: &mut Vec<u8>) {
     let mut buffer = Uuid::encode_buffer();
@@ -51,11 +92,11 @@ fn append_address(address: IpAddr, out: &mut Vec<u8>) {
 }
 
 fn append_ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
-    let [a, b, c, d] = address.octets().map(i64::from);
-    append_integer(a, out);
-    for octet in [b, c, d] {
+    let [first, rest @ ..] = address.octets();
+    append_small(first, out);
+    for octet in rest {
         out.push(b'.');
-        append_integer(octet, out);
+        append_small(octet, out);
     }
 }
 
@@ -66,14 +107,13 @@ pub(super) fn append_timestamp(moment: Timestamp, out: &mut Vec<u8>) {
     let nanoseconds = moment.as_nanoseconds();
     let seconds = nanoseconds.div_euclid(SECOND);
     let (year, month, day) = civil(seconds.div_euclid(DAY));
-    let second = seconds.rem_euclid(DAY).unsigned_abs();
-    let fraction = nanoseconds.rem_euclid(SECOND).unsigned_abs();
+    let second = lower_half(seconds.rem_euclid(DAY));
+    let fraction = lower_half(nanoseconds.rem_euclid(SECOND));
 
-    // None of these is negative in the years that there are.
-    let [y1, y2] = digits(year.unsigned_abs() / 100);
-    let [y3, y4] = digits(year.unsigned_abs() % 100);
-    let [m1, m2] = digits(month.unsigned_abs());
-    let [d1, d2] = digits(day.unsigned_abs());
+    let [y1, y2] = digits(year / 100);
+    let [y3, y4] = digits(year % 100);
+    let [m1, m2] = digits(month);
+    let [d1, d2] = digits(day);
     let [h1, h2] = digits(second / 3_600);
     let [i1, i2] = digits(second / 60 % 60);
     let [s1, s2] = digits(second % 60);
@@ -89,24 +129,37 @@ pub(super) fn append_timestamp(moment: Timestamp, out: &mut Vec<u8>) {
 }
 
 /// The two digits of a number below 100.
-fn digits(number: u64) -> [u8; 2] {
-    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
+#[inline]
+fn digits(number: u32) -> [u8; 2] {
+    PAIRS[number as usize % PAIRS.len()]
 }
 
 /// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years begin with
 /// March here, so that the leap day is the last one of a year.
-fn civil(days: i64) -> (i64, i64, i64) {
-    const ERA: i64 = 146_097; // days in 400 years
-    let days = days + 719_468; // since 0000-03-01
-    let era = days.div_euclid(ERA);
-    let day_of_era = days.rem_euclid(ERA);
+///
+/// All years that a [`Timestamp`] can be of, and no number of days beyond them, fit into 32 bits.
+fn civil(days: i64) -> (u32, u32, u32) {
+    const ERA: u32 = 146_097; // days in 400 years
+    let days = lower_half(days + 719_468); // since 0000-03-01
+    let era = days / ERA;
+    let day_of_era = days % ERA;
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+    (era * 400 + year_of_era + u32::from(month <= 2), month, day)
+}
+
+/// Of a number that is not negative and has no other half.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers of 32 bits are divided faster"
+)]
+fn lower_half(number: i64) -> u32 {
+    number as u32
 }
 
 #[cfg(test)]

@@ -156,3 +156,23 @@ fn a_file_that_cannot_be_begun_anew_keeps_what_waits() {
     sink.write(&batch(1)).unwrap();
     assert!(fs::read(&path).unwrap() == written(TextFormat::Json, 1));
 }
+
+#[test]
+fn a_file_is_whole_however_much_is_sent_to_the_disk_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flows.json");
+    let mut sink = open_file(&path, TextFormat::Json).unwrap();
+    let records = vec![fixtures::record(); 4096];
+    let mut batch = Vec::new();
+    Encoder::from(TextFormat::Json).append(&records, &mut batch);
+    let batches = usize::try_from(3 * WRITTEN_TOGETHER).unwrap() / batch.len() + 1;
+    for round in 0..2 {
+        for number in 1..=batches {
+            sink.write(&fixtures::batch(number as u64, records.clone())).unwrap();
+        }
+        sink.finish().unwrap();
+        assert!(fs::read(&path).unwrap() == batch.repeat(batches), "round {round}");
+        // Somebody has read it, and wants no more of that.
+        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    }
+}
