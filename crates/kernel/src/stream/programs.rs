@@ -19,7 +19,7 @@ use super::{
     Sizes,
     existing::Existing,
     hook::{Attachment, Feature, HOOKS, Hook, OPENS_INSTEAD},
-    listed::Listed,
+    listed::{Holders, Listed, Name},
     record::{self, FlowKey, LISTENER_LENGTH, ListenerRecord},
 };
 use crate::{
@@ -77,11 +77,13 @@ impl std::fmt::Debug for Programs {
 
 impl Programs {
     /// Loads and attaches what can be; what cannot is told to `degraded`. Sockets that are there
-    /// already are found before this returns.
+    /// already are found before this returns; `name` numbers those of their processes that the
+    /// programs cannot tell of.
     pub(super) fn start(
         namespace: Option<NamespaceInode>,
         sizes: Sizes,
         unavailable: &[&str],
+        name: &mut Name<'_>,
         degraded: &mut dyn FnMut(Degradation),
     ) -> Result<Self, Error> {
         let mut shortfall = Shortfall { features: BTreeSet::new(), degraded };
@@ -95,8 +97,13 @@ impl Programs {
             Starting { object: &object, living: Vec::new(), existing: Existing::default() };
         starting.attach_iterators(&loaded, &mut shortfall)?;
         let Starting { living, mut existing, .. } = starting;
-        if shortfall.features.contains(&Feature::Existing) {
-            existing.listed = Some(Listed::new(&object)?);
+        let holders = if shortfall.features.contains(&Feature::Holders) {
+            Some(Holders::read(sizes.connections, name, shortfall.degraded)?)
+        } else {
+            None
+        };
+        if holders.is_some() || shortfall.features.contains(&Feature::Existing) {
+            existing.listed = Some(Listed::new(&object, holders)?);
         }
         let records = Rc::default();
         let process_records = ring_buffer(&object, Rc::clone(&records))?;
@@ -416,7 +423,7 @@ fn configure(
     for mut map in object.maps_mut() {
         match map.name().to_str() {
             Some("flows_even" | "flows_odd") => map.set_max_entries(sizes.flows)?,
-            Some("connections" | "listed_connections") => {
+            Some("connections" | "listed_sockets") => {
                 map.set_max_entries(sizes.connections)?;
             }
             Some("conversations") => map.set_max_entries(sizes.conversations)?,

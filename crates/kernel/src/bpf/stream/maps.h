@@ -121,16 +121,16 @@ struct {
 } sockets SEC(".maps");
 
 /*
- * By the cookie of the socket, those that no iterator could find. There are none as a rule, so their
- * room is not kept ready.
+ * By the cookie of the socket, what lists tell where an iterator is missing. There are none as a
+ * rule, so their room is not kept ready.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
 	__type(key, __u64);
-	__type(value, struct listed_connection);
-} listed_connections SEC(".maps");
+	__type(value, struct listed_socket);
+} listed_sockets SEC(".maps");
 
 /* What of a connection's traffic was counted, and in which epoch that was. */
 struct counted {

@@ -29,14 +29,15 @@ struct flow_key {
 	__u32 reserved;
 };
 
-/* What a connection did before we watch: of struct tcp_info (linux/tcp.h). */
-struct listed_connection {
+/* A socket that was there before us: what it did until then, of struct tcp_info (linux/tcp.h). */
+struct listed_socket {
 	__u64 bytes_sent;
 	__u64 bytes_received;
 	__u32 segments_sent;
 	__u32 segments_received;
 	__u32 retransmits;
-	__u32 reserved;
+	/* Whoever holds it; 0 where that is not known. */
+	__u32 process;
 };
 
 enum failure {
