@@ -89,8 +89,8 @@ static __always_inline void found(struct sock *sk, struct task_struct *leader)
 	struct tracked_socket *tracked;
 	__u32 phase = current_phase();
 
-	if (wanted_namespace &&
-	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != wanted_namespace)
+	if (settings.wanted_namespace &&
+	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != settings.wanted_namespace)
 		return;
 	if (is_listener != (phase == PHASE_LISTENERS) ||
 	    (!is_listener && !has_peer(state) && state != TCP_SYN_SENT))

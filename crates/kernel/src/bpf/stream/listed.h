@@ -31,9 +31,12 @@ static __noinline struct tracked_socket *take_over(struct sock *sk)
 		.counted_in = EPOCH_BEFORE,
 		.flags = SOCKET_EXISTED,
 	};
-	const struct listed_socket *listed = listed_of(sk);
+	const struct listed_socket *listed;
 	const __u32 *listener;
 
+	if (!has_list())
+		return 0;
+	listed = listed_of(sk);
 	/* Of those that listen for connections nothing is to be counted. */
 	if (!listed || (sk->sk_protocol == IPPROTO_TCP && !sk->__sk_common.skc_dport))
 		return 0;

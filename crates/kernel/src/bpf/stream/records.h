@@ -146,12 +146,23 @@ struct process_record {
 	char arguments[ARGUMENTS_LENGTH];
 };
 
+/* What does not change while the programs run. */
+struct settings {
+	/* Only sockets of this network namespace are followed; of all where it is 0. */
+	__u32 wanted_namespace;
+	/* One less than there are places for connections, which is a power of two. */
+	__u32 connections_mask;
+};
+
 /* Set by the reader; read by every program. */
 struct control {
 	/* Counts collections; its lowest bit says which table of flows is in use. */
 	__u32 epoch;
 	/* What the iterator over existing sockets is to do, or how it went. */
 	__u32 phase;
+	/* Whether there is a list of sockets that were there before. */
+	__u32 has_list;
+	__u32 reserved;
 };
 
 enum phase {
@@ -168,6 +179,7 @@ _Static_assert(sizeof(struct flow_counters) == 128, "shared with Rust");
 _Static_assert(sizeof(struct recent_flow) == 184, "shared with Rust");
 _Static_assert(sizeof(struct listener_record) == 32, "shared with Rust");
 _Static_assert(sizeof(struct process_record) == 1088, "shared with Rust");
-_Static_assert(sizeof(struct control) == 8, "shared with Rust");
+_Static_assert(sizeof(struct settings) == 8, "shared with Rust");
+_Static_assert(sizeof(struct control) == 16, "shared with Rust");
 
 #endif
