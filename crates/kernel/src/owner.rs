@@ -233,6 +233,17 @@ fn degradation(reason: &str) -> Degradation {
     }
 }
 
+/// What is lost where [`Owners::denied`] counts processes.
+pub(crate) fn denied_files() -> Degradation {
+    Degradation {
+        feature: "the owners of all sockets".to_owned(),
+        reason: "the open files of some processes may not be read".to_owned(),
+        consequence: "their sockets are counted without process; it takes root, or CAP_SYS_PTRACE \
+                      and CAP_DAC_READ_SEARCH"
+            .to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

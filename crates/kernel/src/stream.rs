@@ -83,14 +83,19 @@ impl Streamer {
         let mut degradations = Degradations::default();
         let own = Namespaces::identity(namespace::own()?);
         let wanted = (!options.selection.all_namespaces).then_some(own.inode);
-        let programs = Programs::start(wanted, options.sizes, unavailable, &mut |it| {
-            degradations.add(it);
-        })?;
+        let mut processes = Processes::new(clock);
+        let programs = Programs::start(
+            wanted,
+            options.sizes,
+            unavailable,
+            &mut |identity| processes.find(identity),
+            &mut |it| degradations.add(it),
+        )?;
         Ok(Self {
             selection: options.selection,
             own: own.inode,
             programs,
-            processes: Processes::new(clock),
+            processes,
             namespaces: NamespaceDirectory::new(own, options.selection.all_namespaces),
             degradations,
             taken: Vec::new(),

@@ -42,6 +42,7 @@ enum tcp_state {
 
 /* include/uapi/asm-generic/errno{,-base}.h */
 #define EEXIST 17
+#define ENOSPC 28
 #define ENETUNREACH 101
 #define ECONNRESET 104
 #define ETIMEDOUT 110

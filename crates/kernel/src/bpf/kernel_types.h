@@ -53,6 +53,9 @@ struct sock_common {
 	atomic64_t skc_cookie;
 };
 
+/* include/linux/bpf_local_storage.h */
+struct bpf_local_storage;
+
 /* include/net/sock.h */
 struct sock {
 	struct sock_common __sk_common;
@@ -60,6 +63,7 @@ struct sock {
 	__u8 sk_userlocks : 4;
 	__u8 sk_kern_sock : 1;
 	int sk_err;
+	struct bpf_local_storage *sk_bpf_storage;
 };
 
 /* include/net/inet_sock.h */

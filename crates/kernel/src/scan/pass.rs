@@ -68,13 +68,7 @@ impl<'a> Pass<'a> {
         listed_by_netlink: &'a mut BTreeSet<Protocol>,
     ) -> Self {
         if owners.denied > 0 {
-            degradations.add(Degradation {
-                feature: "the owners of all sockets".to_owned(),
-                reason: "the open files of some processes may not be read".to_owned(),
-                consequence: "their sockets are counted without process; it takes root, or \
-                              CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-                    .to_owned(),
-            });
+            degradations.add(crate::owner::denied_files());
         }
         if owners.dropped > 0 {
             degradations.add(Degradation {

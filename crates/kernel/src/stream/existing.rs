@@ -15,10 +15,24 @@ use crate::{
     namespace::{self, Namespaces},
 };
 
-/// `enum phase` of `bpf/stream/records.h`: who listens is found before who is connected, whose
-/// direction that tells.
-const LISTENERS: u32 = 1;
-const CONNECTIONS: u32 = 2;
+/// Who listens is found before who is connected, whose direction that tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Phase {
+    Listeners,
+    Connections,
+}
+
+impl Phase {
+    /// Of `enum phase` of `bpf/stream/records.h`.
+    const fn number(self) -> u32 {
+        match self {
+            Self::Listeners => 1,
+            Self::Connections => 2,
+        }
+    }
+}
+
+/// Of the same.
 const FOUND_ALL: u32 = 3;
 const FOUND_SOME: u32 = 4;
 
@@ -35,7 +49,7 @@ pub(super) struct Existing {
     pub(super) in_files: Vec<Link>,
     /// Over all sockets of the network namespace in which they are read.
     pub(super) in_namespaces: Vec<Link>,
-    /// What stands in for the iterators over the sockets of a namespace where one is missing.
+    /// What stands in for them where one is missing.
     pub(super) listed: Option<Listed>,
 }
 
@@ -67,18 +81,19 @@ impl Existing {
             is_all = false;
             degraded(degradation(error.to_string()));
         };
-        for phase in [LISTENERS, CONNECTIONS] {
-            set_phase(phase)?;
+        for phase in [Phase::Listeners, Phase::Connections] {
+            set_phase(phase.number())?;
             read_all(&self.in_files)?;
             // After those that know the processes.
-            read_all(&self.in_namespaces)?;
-            self.list(phase, own).unwrap_or_else(&mut missing);
+            let find_in = |namespace| (self.list(phase, namespace), read_all(&self.in_namespaces));
+            let (listed, read) = find_in(own);
+            listed.unwrap_or_else(&mut missing);
+            read?;
             for namespace in namespaces.iter().filter(|it| it.identity.inode != own) {
-                let inode = namespace.identity.inode;
-                match namespace.run(|| (read_all(&self.in_namespaces), self.list(phase, inode))) {
-                    Ok(Some((read, listed))) => {
-                        read?;
+                match namespace.run(|| find_in(namespace.identity.inode)) {
+                    Ok(Some((listed, read))) => {
                         listed.unwrap_or_else(&mut missing);
+                        read?;
                     }
                     Ok(None) => {}
                     Err(error) => missing(error),
@@ -89,12 +104,8 @@ impl Existing {
     }
 
     /// Lists what is to be found in the calling thread's namespace, if that has to be.
-    fn list(&self, phase: u32, namespace: NamespaceInode) -> Result<(), Error> {
-        match &self.listed {
-            None => Ok(()),
-            Some(listed) if phase == LISTENERS => listed.tell_listeners(namespace),
-            Some(listed) => listed.tell_connections(),
-        }
+    fn list(&self, phase: Phase, namespace: NamespaceInode) -> Result<(), Error> {
+        self.listed.as_ref().map_or(Ok(()), |listed| listed.tell(phase, namespace))
     }
 }
 

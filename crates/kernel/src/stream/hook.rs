@@ -121,13 +121,12 @@ impl Feature {
             Self::Errors => "every attempt that fails counts as abandoned",
             Self::Resets => "they count as attempts that failed",
             Self::Existing => {
-                "those that no process of this pid namespace holds are listed instead: a \
-                 connection counts from when it is first used, or ends, and who listens is not \
-                 shown"
+                "those that no open file leads to are listed instead (sock_diag): a connection \
+                 counts from when it is first used, or ends, and who listens is not shown"
             }
             Self::Holders => {
-                "connections that were there before have a process only if it sends or receives in \
-                 the first interval"
+                "they are looked for in /proc/*/fd instead, once: what a process that may not be \
+                 read holds has one only if it sends or receives in the first interval"
             }
             Self::Datagrams => {
                 "UDP is not counted, and an accepted connection belongs to the process that listens"

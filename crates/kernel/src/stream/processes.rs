@@ -24,6 +24,8 @@ pub(crate) struct Processes {
     clock: BootClock,
     cache: ProcessCache,
     by_number: HashMap<NonZeroU32, Named, foldhash::fast::RandomState>,
+    /// How many of them the kernel programs did not tell of.
+    found: u32,
     capacity: usize,
     collection: u64,
 }
@@ -34,6 +36,7 @@ impl Processes {
             clock,
             cache: ProcessCache::new(clock),
             by_number: HashMap::default(),
+            found: 0,
             capacity: CAPACITY,
             collection: 0,
         }
@@ -59,10 +62,24 @@ impl Processes {
         };
         let told = self.told(&identity, record);
         let (process, found) = self.cache.get_told(&identity, told);
-        self.make_room();
-        let named = Named { process, used_in: self.collection };
-        self.by_number.insert(record.number, named);
+        self.remember(record.number, process);
         found
+    }
+
+    /// Remembers a process that the kernel programs are to know of. They count up from 1, so its
+    /// number is one of the last.
+    pub(super) fn find(&mut self, identity: &ProcessIdentity) -> NonZeroU32 {
+        let number = NonZeroU32::MAX.get().wrapping_sub(self.found);
+        let number = NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX);
+        self.found = self.found.wrapping_add(1);
+        let process = self.cache.get(identity);
+        self.remember(number, process);
+        number
+    }
+
+    fn remember(&mut self, number: NonZeroU32, process: Arc<Process>) {
+        self.make_room();
+        self.by_number.insert(number, Named { process, used_in: self.collection });
     }
 
     pub(crate) fn get(&mut self, number: NonZeroU32) -> Option<&Arc<Process>> {
@@ -142,6 +159,19 @@ mod tests {
         assert_eq!(process.exe.as_deref(), Some("/usr/bin/gone"));
         assert_eq!(process.cgroup.as_deref(), Some("/system.slice/gone.service"));
         assert_eq!(process.command_line.as_deref(), Some("gone --now"));
+    }
+
+    #[test]
+    fn those_that_are_found_have_numbers_of_their_own() {
+        let mut processes = processes(10);
+        let files = crate::process::directory(std::process::id()).unwrap();
+        let own = crate::process::identity(&files).unwrap();
+        let gone = ProcessIdentity { pid: u32::MAX, ..own };
+        processes.add(&record(1));
+        let numbers = [&own, &gone].map(|identity| processes.find(identity));
+        assert!(numbers[0] != numbers[1] && numbers.iter().all(|number| number.get() > 1 << 31));
+        let pids = numbers.map(|number| processes.get(number).unwrap().pid);
+        assert_eq!(pids, [std::process::id(), u32::MAX]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
     Sizes,
     existing::Existing,
     hook::{Attachment, Feature, HOOKS, Hook, OPENS_INSTEAD},
-    listed::Listed,
+    listed::{Holders, Listed, Name},
     record::{self, FlowKey, LISTENER_LENGTH, ListenerRecord},
 };
 use crate::{
@@ -64,6 +64,8 @@ pub(super) struct Programs {
     object: Object,
     epoch: u32,
     phase: u32,
+    /// Whether the programs are to look for sockets in a list.
+    has_list: bool,
     buffer: Vec<u8>,
 }
 
@@ -75,11 +77,13 @@ impl std::fmt::Debug for Programs {
 
 impl Programs {
     /// Loads and attaches what can be; what cannot is told to `degraded`. Sockets that are there
-    /// already are found before this returns.
+    /// already are found before this returns; `name` numbers those of their processes that the
+    /// programs cannot tell of.
     pub(super) fn start(
         namespace: Option<NamespaceInode>,
         sizes: Sizes,
         unavailable: &[&str],
+        name: &mut Name<'_>,
         degraded: &mut dyn FnMut(Degradation),
     ) -> Result<Self, Error> {
         let mut shortfall = Shortfall { features: BTreeSet::new(), degraded };
@@ -93,8 +97,13 @@ impl Programs {
             Starting { object: &object, living: Vec::new(), existing: Existing::default() };
         starting.attach_iterators(&loaded, &mut shortfall)?;
         let Starting { living, mut existing, .. } = starting;
-        if shortfall.features.contains(&Feature::Existing) {
-            existing.listed = Some(Listed::new(&object)?);
+        let holders = if shortfall.features.contains(&Feature::Holders) {
+            Some(Holders::read(sizes.connections, name, shortfall.degraded)?)
+        } else {
+            None
+        };
+        if holders.is_some() || shortfall.features.contains(&Feature::Existing) {
+            existing.listed = Some(Listed::new(&object, holders)?);
         }
         let records = Rc::default();
         let process_records = ring_buffer(&object, Rc::clone(&records))?;
@@ -106,6 +115,7 @@ impl Programs {
             object,
             epoch: 0,
             phase: 0,
+            has_list: existing.listed.is_some(),
             buffer: vec![0; BUFFER_LENGTH],
         };
         programs.begin(programs.epoch + 1)?;
@@ -146,7 +156,7 @@ impl Programs {
 
     fn set_phase(&mut self, phase: u32) -> Result<(), Error> {
         self.phase = phase;
-        set_control(&self.object, self.epoch, phase)
+        set_control(&self.object, self.epoch, phase, self.has_list)
     }
 
     /// Adds what living connections did to their flows, and visits those who listen; `None` stands
@@ -185,7 +195,7 @@ impl Programs {
     }
 
     fn begin(&mut self, epoch: u32) -> Result<(), Error> {
-        set_control(&self.object, epoch, self.phase)?;
+        set_control(&self.object, epoch, self.phase, self.has_list)?;
         self.epoch = epoch;
         let content = find_map(&self.object, "barrier_content")?;
         // Returns when all programs that began before have ended.
@@ -386,16 +396,18 @@ fn configure(
     for mut map in object.maps_mut() {
         match map.name().to_str() {
             Some("flows_even" | "flows_odd") => map.set_max_entries(sizes.flows)?,
-            Some("connections" | "listed_connections") => {
-                map.set_max_entries(sizes.connections)?;
-            }
+            Some("connections") => map.set_max_entries(sizes.connection_places())?,
+            Some("listed_sockets") => map.set_max_entries(sizes.connections)?,
             Some("conversations") => map.set_max_entries(sizes.conversations)?,
             Some("processes") => map.set_max_entries(Sizes::PROCESSES)?,
             Some("process_records") => map.set_max_entries(sizes.process_buffer())?,
-            // Of all that is read-only there, the wanted namespace is the first and only one.
+            // Of all that is read-only there, struct settings is the first and only one.
             Some(name) if name.ends_with(".rodata") => {
-                if let Some(value) = map.initial_value_mut().and_then(<[u8]>::first_chunk_mut) {
-                    *value = wanted.to_ne_bytes();
+                if let Some(value) = map.initial_value_mut().and_then(<[u8]>::first_chunk_mut::<8>)
+                {
+                    let mask = sizes.connection_places() - 1;
+                    let settings = [wanted.to_ne_bytes(), mask.to_ne_bytes()];
+                    value.copy_from_slice(settings.as_flattened());
                 }
             }
             _ => {}
@@ -424,8 +436,8 @@ fn ring_buffer(
     builder.build().map_err(|error| failure("read the processes of", reason(error)))
 }
 
-fn set_control(object: &Object, epoch: u32, phase: u32) -> Result<(), Error> {
-    let value = [epoch.to_ne_bytes(), phase.to_ne_bytes()].concat();
+fn set_control(object: &Object, epoch: u32, phase: u32, has_list: bool) -> Result<(), Error> {
+    let value = [epoch, phase, u32::from(has_list), 0].map(u32::to_ne_bytes).concat();
     find_map(object, "control")?
         .update(&0_u32.to_ne_bytes(), &value, MapFlags::ANY)
         .map_err(|error| failure("control", reason(error)))

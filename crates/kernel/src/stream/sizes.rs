@@ -5,8 +5,8 @@
 pub struct Sizes {
     /// Flows between two collections; there are two such tables, of 256 bytes for each flow.
     pub flows: u32,
-    /// TCP connections that live at the same time, 152 bytes for each; what is known of others hangs
-    /// on their sockets, which takes longer.
+    /// Places for TCP connections that live at the same time, 128 bytes for each, rounded up to a
+    /// power of two; what is known of others hangs on their sockets, which takes longer.
     pub connections: u32,
     /// Conversations of unconnected UDP sockets that are told apart.
     pub conversations: u32,
@@ -38,10 +38,15 @@ impl Sizes {
         Self {
             // At most a thousandth of the memory.
             flows: share(512 * 1024, 4096, 65_536),
-            connections: share(256 * 1024, 8192, 131_072),
+            connections: share(1024 * 1024, 8192, 131_072),
             conversations: share(256 * 1024, 8192, 131_072),
             process_buffer: share(4096, 512 * 1024, 4 * 1024 * 1024).next_power_of_two(),
         }
+    }
+
+    pub(super) fn connection_places(self) -> u32 {
+        const MOST: u32 = 1 << 24;
+        self.connections.clamp(1, MOST).next_power_of_two()
     }
 
     pub(super) fn process_buffer(self) -> u32 {

@@ -65,8 +65,8 @@ pub(crate) struct InputArguments {
 pub(crate) enum Engine {
     /// This program, which takes each packet from memory that it shares with the kernel
     Ring,
-    /// The kernel, with programs at the interfaces (tcx, Linux 6.6): less work, but no filter, no
-    /// packets to write, and nothing of what is inside of tunnels
+    /// The kernel, with programs at the interfaces (tcx, Linux 6.6): no packet leaves it, so
+    /// there is no filter, none to write, and nothing of what is inside of tunnels
     Kernel,
 }
 

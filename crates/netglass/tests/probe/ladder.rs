@@ -12,7 +12,7 @@ use netglass_testing::{Finished, Namespace, Running, Signal, copy_program, requi
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Database, clients, only_edge_to, server, wait_for};
+use crate::support::{Database, Probing, clients, load, only_edge_to, server, wait_for};
 
 /// A user who is not root.
 const NOBODY: u32 = 65_534;
@@ -24,6 +24,8 @@ enum Lacking {
     Types,
     /// The capabilities to load kernel programs.
     Capabilities,
+    /// Iterators over sockets and open files.
+    Iterators,
     /// Control groups of version 2.
     ControlGroups,
     /// Everything but what any user may do.
@@ -38,6 +40,15 @@ impl Lacking {
         let mounting = |script| [&UNSHARE[..], &[script, "sh"]].concat();
         match self {
             Self::Types => mounting("mount -t tmpfs none /sys/kernel/btf; exec \"$@\""),
+            // The kernel's types name each iterator that there is.
+            Self::Iterators => mounting(
+                "types=$(mktemp)
+                 sed 's/bpf_iter_\\(tcp\\|udp\\|task_file\\)\\x00/BPF_ITER_\\1\\x00/g' \\
+                     /sys/kernel/btf/vmlinux >$types
+                 mount --bind $types /sys/kernel/btf/vmlinux
+                 rm $types
+                 exec \"$@\"",
+            ),
             Self::ControlGroups => mounting(
                 "while read -r number parent device root place rest; do
                      case \"$rest\" in *' - cgroup2 '*) umount \"$place\";; esac
@@ -271,6 +282,50 @@ fn without_control_groups_streaming_goes_on_and_says_what_is_lost() {
 }
 
 #[test]
+fn without_iterators_older_sockets_are_listed() {
+    require!(root, ebpf, command("unshare"));
+    let lost =
+        ["connections older than the probe", "processes of connections older than the probe"];
+    for mode in ["auto", "streaming"] {
+        let host = Host::new(Lacking::Iterators);
+        let server = load(&host.namespace, "churn-server --listen 127.0.0.1:8080 --answer 1000");
+        let client = "hold-clients --to 127.0.0.1:8080 --connections 3 --send 500";
+        let client = load(&host.namespace, client);
+        let options = ["--interval", "10ms", "--flush-interval", "10ms"];
+        let probe = [&["probe", "--mode", mode, "--format", "json"], &options[..]].concat();
+        let probe = Probing::once_ready(Running::spawn(host.netglass(&probe)));
+        // What the server answers to their end is the first and last that goes over them since.
+        let (client_id, server_id) = (client.id(), server.id());
+        assert!(client.wait().status.success());
+        host.wait_until_known(&["--port", "8080"], |line| line["connections"] == 3);
+        let told = stderr(&probe.end(Signal::TERM));
+        for feature in lost {
+            let begin = format!("netglass: {feature}: ");
+            let lines: Vec<_> = told.lines().filter(|line| line.starts_with(&begin)).collect();
+            assert_eq!(lines.len(), 1, "{told}");
+        }
+        let edges = host.database.edges(&host.namespace, &["--port", "8080"]);
+        let edge = only_edge_to(&edges, 8080);
+        assert_eq!((edge.number("connections"), edge.number("failed")), (3, 0), "{edge:?}");
+        assert_eq!(edge.number("bytes_received"), 3000, "{edge:?}");
+        for (end, id) in [("client", client_id), ("server", server_id)] {
+            assert_eq!(edge.number(&format!("{end}/process/pid")), u64::from(id), "{edge:?}");
+        }
+        let doctor = host.doctor();
+        for key in ["existing_connections", "processes_of_existing_connections", "socket_owners"] {
+            doctor.assert_fails(key, "No such process", "BTF");
+        }
+        for key in ["kernel_types", "tcp_connections", "lasting_connections", "datagrams"] {
+            doctor.assert_works(key);
+        }
+        assert_eq!(doctor.mode(), "streaming");
+        for feature in lost {
+            assert!(doctor.lost().contains(&feature), "{doctor:#?}");
+        }
+    }
+}
+
+#[test]
 fn an_unprivileged_user_polls() {
     require!(root, command("setpriv"));
     let host = Host::new(Lacking::Root);
@@ -289,7 +344,7 @@ fn an_unprivileged_user_polls() {
 #[test]
 fn what_is_taken_away_is_taken_from_that_process_alone() {
     require!(root, ebpf, command("unshare"));
-    for lacking in [Lacking::Types, Lacking::ControlGroups] {
+    for lacking in [Lacking::Types, Lacking::Iterators, Lacking::ControlGroups] {
         drop(Host::new(lacking).netglass(&["--version"]).output().unwrap());
     }
     assert!(Path::new("/sys/kernel/btf/vmlinux").exists());

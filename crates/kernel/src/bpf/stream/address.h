@@ -107,20 +107,20 @@ static __always_inline int connects(struct bpf_sock_addr *ctx, const __u8 *peer)
 		return 1;
 	if (protocol == IPPROTO_TCP) {
 		struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(socket);
-		struct connection attempt = {
+		struct beginning attempt = {
 			.role = ROLE_ACTIVE,
 			.peer_port = bpf_ntohs(ctx->user_port),
 		};
 
 		if (!sk || !is_wanted(sk))
 			return 1;
-		attempt.state = bpf_get_socket_cookie(ctx) << CONNECTION_COOKIE_SHIFT;
+		attempt.cookie = bpf_get_socket_cookie(ctx);
 		attempt.process = current_process();
 		__builtin_memcpy(attempt.peer_address, peer, ADDRESS_LENGTH);
 		attempt_connection(sk, &attempt, true);
 		return 1;
 	}
-	if (wanted_namespace && namespace_of(socket) != wanted_namespace)
+	if (settings.wanted_namespace && namespace_of(socket) != settings.wanted_namespace)
 		return 1;
 	tracked = track(socket);
 	if (!tracked)
@@ -159,7 +159,7 @@ static __always_inline int bound(struct bpf_sock *ctx)
 	__u32 protocol = ctx->protocol;
 
 	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
-	    (wanted_namespace && namespace_of(ctx) != wanted_namespace))
+	    (settings.wanted_namespace && namespace_of(ctx) != settings.wanted_namespace))
 		return 1;
 	tracked = track(ctx);
 	if (!tracked)

@@ -10,7 +10,7 @@
  * connected before.
  */
 static __always_inline void connecting(struct tracked_socket *tracked,
-				       const struct connection *attempt)
+				       const struct beginning *attempt)
 {
 	__builtin_memset(tracked, 0, sizeof(*tracked));
 	tracked->process = attempt->process;
@@ -40,19 +40,19 @@ static __noinline void never_left(struct sock *sk, __u32 process, __u16 port, co
  * The same socket may try one address after the other. Where that is told by calls of connect(2),
  * an attempt of which nothing more was seen never left.
  */
-static __always_inline void attempt_connection(struct sock *sk, struct connection *attempt,
+static __always_inline void attempt_connection(struct sock *sk, const struct beginning *attempt,
 					       bool is_call)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	struct connection *before;
-	__u64 address = (__u64)sk;
+	struct tracked_socket *tracked;
 	long error;
 
+	tracked = tracked_of(sk);
 	if (!tracked) {
-		error = bpf_map_update_elem(&connections, &address, attempt, BPF_NOEXIST);
+		error = enter(sk, attempt);
 		if (!error)
 			return;
-		before = error == -EEXIST ? bpf_map_lookup_elem(&connections, &address) : 0;
+		before = error == -EEXIST ? connection_of(sk) : 0;
 		if (before) {
 			__u64 state = before->state;
 
@@ -60,10 +60,11 @@ static __always_inline void attempt_connection(struct sock *sk, struct connectio
 			    !(state & (CONNECTION_ENDED | CONNECTION_COUNTED)))
 				never_left(sk, before->process, before->peer_port,
 					   before->peer_address);
-			attempt->state |= (state + CONNECTION_ATTEMPT) & CONNECTION_ATTEMPTS;
-			if (!bpf_map_update_elem(&connections, &address, attempt, BPF_ANY))
-				return;
-			__sync_fetch_and_or(&before->state, CONNECTION_ENDED | CONNECTION_GONE);
+			state = (state + CONNECTION_ATTEMPT) & CONNECTION_ATTEMPTS;
+			state |= attempt->cookie << CONNECTION_COOKIE_SHIFT | CONNECTION_INCOMPLETE;
+			__sync_lock_test_and_set(&before->state, state);
+			complete(before, sk, attempt);
+			return;
 		}
 		tracked = track(sk);
 		if (!tracked)
@@ -81,7 +82,7 @@ static __always_inline void attempt_connection(struct sock *sk, struct connectio
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(observe_state, struct sock *sk, int before, int after)
 {
-	struct connection attempt = {};
+	struct beginning attempt = {};
 	struct tracked_socket *tracked;
 
 	if ((after != TCP_SYN_SENT && after != TCP_LISTEN) || sk->sk_protocol != IPPROTO_TCP ||
@@ -98,7 +99,7 @@ int BPF_PROG(observe_state, struct sock *sk, int before, int after)
 		return 0;
 	}
 	attempt.role = ROLE_ACTIVE;
-	attempt.state = bpf_get_socket_cookie(sk) << CONNECTION_COOKIE_SHIFT;
+	attempt.cookie = bpf_get_socket_cookie(sk);
 	attempt_connection(sk, &attempt, false);
 	return 0;
 }

@@ -29,7 +29,7 @@ static __always_inline void claim_tracked(struct sock *sk, struct tracked_socket
 
 static __always_inline void settle_claim(struct sock *sk)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct tracked_socket *tracked = tracked_of(sk);
 	struct connection *connection;
 
 	if (!tracked || !is_settled(tracked, EPOCH_BEFORE))
@@ -46,11 +46,11 @@ static __always_inline void settle_claim(struct sock *sk)
  */
 static __noinline void claim_unknown(struct sock *sk)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	struct connection accepted = {};
-	__u64 address = (__u64)sk;
+	struct tracked_socket *tracked = tracked_of(sk);
+	struct beginning accepted = {};
 	__u32 phase = current_phase();
 	const __u32 *listener;
+	long error;
 
 	if (!is_wanted(sk))
 		return;
@@ -73,13 +73,12 @@ static __noinline void claim_unknown(struct sock *sk)
 			accepted.role = ROLE_LISTENER;
 		}
 	}
-	accepted.state = bpf_get_socket_cookie(sk) << CONNECTION_COOKIE_SHIFT;
-	if (!bpf_map_update_elem(&connections, &address, &accepted, BPF_NOEXIST)) {
+	accepted.cookie = bpf_get_socket_cookie(sk);
+	error = enter(sk, &accepted);
+	if (!error)
 		settle_claim(sk);
-		return;
-	}
 	/* Another thread may have been faster. */
-	if (connection_of(sk))
+	if (!error || error == -EEXIST)
 		return;
 	tracked = track(sk);
 	if (tracked && tracked->role == ROLE_NONE && !tracked->counted_in) {

@@ -126,22 +126,22 @@ int look_at_connections(struct bpf_iter__bpf_map_elem *ctx)
 	struct connection *connection;
 	struct counted now = {};
 	struct flow_key key = {};
-	__u64 state, after, address;
-	__u64 *found = ctx->key;
+	__u32 *place = ctx->key;
+	__u64 state, after;
 	struct sock *sk;
+	__u32 index;
 
-	if (!found)
+	if (!place)
 		return 0;
-	address = *found;
-	connection = bpf_map_lookup_elem(&connections, &address);
-	if (!connection)
+	index = *place;
+	connection = bpf_map_lookup_elem(&connections, &index);
+	if (!connection || !connection->state)
 		return 0;
 	/* Nothing of what follows is read before. */
 	state = __sync_fetch_and_or(&connection->state, 0);
-	/* A new connection may be about to be written there: then it is in no list yet. */
-	if (state & CONNECTION_ENDED || bpf_map_lookup_elem(&connections, &address) != connection)
+	if (!state || state & (CONNECTION_ENDED | CONNECTION_INCOMPLETE))
 		return 0;
-	sk = (struct sock *)address;
+	sk = (struct sock *)connection->address;
 	if (!is_of(state, BPF_CORE_READ(sk, __sk_common.skc_cookie.counter)))
 		return 0;
 	if (!has_peer(BPF_CORE_READ(sk, __sk_common.skc_state)))

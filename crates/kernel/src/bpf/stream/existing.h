@@ -4,7 +4,8 @@
  * processes hold, and who these are; but it goes through the pid namespace of the reader alone.
  * What else there is, not yet accepted for one, the iterators over the sockets of one network
  * namespace find. They go by twice: first for those that listen, then for those with a peer, whose
- * direction the first ones tell.
+ * direction the first ones tell. Where the first iterator is missing, what /proc tells of holders
+ * was left in a list before (listed.h).
  */
 #ifndef NETGLASS_STREAM_EXISTING_H
 #define NETGLASS_STREAM_EXISTING_H
@@ -50,6 +51,8 @@ static __always_inline struct tracked_socket *existing(struct sock *sk, struct t
 	}
 	if (leader)
 		hold(tracked, leader);
+	else
+		hold_as_listed(tracked, listed_of(sk));
 	return tracked;
 }
 
@@ -86,8 +89,8 @@ static __always_inline void found(struct sock *sk, struct task_struct *leader)
 	struct tracked_socket *tracked;
 	__u32 phase = current_phase();
 
-	if (wanted_namespace &&
-	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != wanted_namespace)
+	if (settings.wanted_namespace &&
+	    BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != settings.wanted_namespace)
 		return;
 	if (is_listener != (phase == PHASE_LISTENERS) ||
 	    (!is_listener && !has_peer(state) && state != TCP_SYN_SENT))

@@ -7,7 +7,7 @@
 
 static __always_inline bool is_wanted(const struct sock *sk)
 {
-	return !wanted_namespace || sk->__sk_common.skc_net.net->ns.inum == wanted_namespace;
+	return !settings.wanted_namespace || sk->__sk_common.skc_net.net->ns.inum == settings.wanted_namespace;
 }
 
 static __always_inline void map_address(__u8 *to, __be32 address)
@@ -141,10 +141,12 @@ static __always_inline __u32 place_of(const struct flow_key *key)
 	const __u64 *words = (const __u64 *)key;
 	__u64 mixed = 0;
 
+	/* None of the products waits for another one. */
 	for (int word = 0; word < KEY_WORDS; word++)
-		/* The golden ratio's fraction, which spreads what is close together. */
-		mixed = (mixed ^ words[word]) * 0x9e3779b97f4a7c15ULL;
-	return mixed >> 58;
+		mixed += words[word] * (2 * word + 3);
+	mixed ^= mixed >> 32;
+	/* The golden ratio's fraction, which spreads what is close together. */
+	return mixed * 0x9e3779b97f4a7c15ULL >> 58;
 }
 
 _Static_assert(RECENT_FLOWS == 1 << (64 - 58), "place_of gives so many places");

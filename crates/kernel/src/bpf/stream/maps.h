@@ -5,8 +5,8 @@
 #ifndef NETGLASS_STREAM_MAPS_H
 #define NETGLASS_STREAM_MAPS_H
 
-/* Only sockets of this network namespace are followed; of all where it is 0. */
-const volatile __u32 wanted_namespace = 0;
+/* Set before the programs are loaded. */
+const volatile struct settings settings = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -121,16 +121,16 @@ struct {
 } sockets SEC(".maps");
 
 /*
- * By the cookie of the socket, those that no iterator could find. There are none as a rule, so their
- * room is not kept ready.
+ * By the cookie of the socket, what lists tell where an iterator is missing. There are none as a
+ * rule, so their room is not kept ready.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
 	__type(key, __u64);
-	__type(value, struct listed_connection);
-} listed_connections SEC(".maps");
+	__type(value, struct listed_socket);
+} listed_sockets SEC(".maps");
 
 /* What of a connection's traffic was counted, and in which epoch that was. */
 struct counted {
@@ -142,10 +142,15 @@ struct counted {
 	__u32 epoch;
 };
 
-/* What is known of a TCP connection that began while we watch. */
+/*
+ * What is known of a TCP connection that began while we watch. Of one that ends before it is looked
+ * at the first cache line is all that is used.
+ */
 struct connection {
-	/* As in connection.h. */
+	/* As in connection.h; 0 where there is no connection. */
 	__u64 state;
+	/* Of the socket. */
+	__u64 address;
 	/* As in struct process_record. */
 	__u32 process;
 	__u8 role;
@@ -153,14 +158,18 @@ struct connection {
 	/* To whom connect(2) was to connect it. */
 	__u16 peer_port;
 	__u8 peer_address[ADDRESS_LENGTH];
+	__u64 unused[3];
 	struct counted counted[2];
 };
 
-/* By the address of the socket. Those that find no room are tracked as other sockets are. */
+/*
+ * Each address of a socket has its place. Who finds somebody else there is tracked as other sockets
+ * are.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u64);
+	__type(key, __u32);
 	__type(value, struct connection);
 } connections SEC(".maps");
 
@@ -253,6 +262,20 @@ static __always_inline __u32 current_phase(void)
 	struct control *set = bpf_map_lookup_elem(&control, &first);
 
 	return set ? *(volatile __u32 *)&set->phase : 0;
+}
+
+static __always_inline bool has_list(void)
+{
+	__u32 first = 0;
+	struct control *set = bpf_map_lookup_elem(&control, &first);
+
+	return set && set->has_list;
+}
+
+/* What is known of a socket that is not in the table of connections; most have nothing. */
+static __always_inline struct tracked_socket *tracked_of(struct sock *sk)
+{
+	return sk->sk_bpf_storage ? bpf_sk_storage_get(&sockets, sk, 0, 0) : 0;
 }
 
 static __always_inline void count_many(__u32 epoch, enum count what, __u64 number)

@@ -181,6 +181,32 @@ static __always_inline __u32 process_of(struct task_struct *leader, __u32 tgid, 
 	return told.process;
 }
 
+/* A power of two. */
+#define RECENT_PROCESSES 64
+
+struct recent_process {
+	__u64 start_boottime;
+	__u64 exec_id;
+	__u32 tgid;
+	__u32 process;
+};
+
+/* Those that were at work on each processor of late, by the end of their ids. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RECENT_PROCESSES);
+	__type(key, __u32);
+	__type(value, struct recent_process);
+} recent_processes SEC(".maps");
+
+static __always_inline bool is_recent(struct recent_process *recent, __u32 tgid, __u64 start,
+				      __u64 exec_id)
+{
+	return *(volatile __u32 *)&recent->tgid == tgid &&
+	       *(volatile __u64 *)&recent->start_boottime == start &&
+	       *(volatile __u64 *)&recent->exec_id == exec_id;
+}
+
 /*
  * The process at work; 0 where it is the kernel. Not for use in a softirq. Not static: the verifier
  * looks at it once, and not on each way that leads here.
@@ -188,12 +214,37 @@ static __always_inline __u32 process_of(struct task_struct *leader, __u32 tgid, 
 __noinline __u32 current_process(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 tgid, process, place;
+	struct recent_process *recent;
 	struct task_struct *leader;
+	__u64 start, exec_id;
 
 	if (task->flags & PF_KTHREAD)
 		return 0;
+	tgid = task->tgid;
 	leader = task->group_leader;
-	return process_of(leader, task->tgid, leader->start_boottime, leader->self_exec_id, 1);
+	start = leader->start_boottime;
+	exec_id = leader->self_exec_id;
+	place = tgid & (RECENT_PROCESSES - 1);
+	recent = bpf_map_lookup_elem(&recent_processes, &place);
+	if (recent && is_recent(recent, tgid, start, exec_id)) {
+		process = *(volatile __u32 *)&recent->process;
+		barrier();
+		/* Another task may have been at it meanwhile, on the same processor. */
+		if (is_recent(recent, tgid, start, exec_id))
+			return process;
+	}
+	process = process_of(leader, tgid, start, exec_id, 1);
+	if (recent && process) {
+		*(volatile __u32 *)&recent->tgid = 0;
+		barrier();
+		recent->start_boottime = start;
+		recent->exec_id = exec_id;
+		recent->process = process;
+		barrier();
+		*(volatile __u32 *)&recent->tgid = tgid;
+	}
+	return process;
 }
 
 #endif

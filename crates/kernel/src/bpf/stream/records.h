@@ -29,14 +29,15 @@ struct flow_key {
 	__u32 reserved;
 };
 
-/* What a connection did before we watch: of struct tcp_info (linux/tcp.h). */
-struct listed_connection {
+/* A socket that was there before us: what it did until then, of struct tcp_info (linux/tcp.h). */
+struct listed_socket {
 	__u64 bytes_sent;
 	__u64 bytes_received;
 	__u32 segments_sent;
 	__u32 segments_received;
 	__u32 retransmits;
-	__u32 reserved;
+	/* Whoever holds it; 0 where that is not known. */
+	__u32 process;
 };
 
 enum failure {
@@ -145,12 +146,23 @@ struct process_record {
 	char arguments[ARGUMENTS_LENGTH];
 };
 
+/* What does not change while the programs run. */
+struct settings {
+	/* Only sockets of this network namespace are followed; of all where it is 0. */
+	__u32 wanted_namespace;
+	/* One less than there are places for connections, which is a power of two. */
+	__u32 connections_mask;
+};
+
 /* Set by the reader; read by every program. */
 struct control {
 	/* Counts collections; its lowest bit says which table of flows is in use. */
 	__u32 epoch;
 	/* What the iterator over existing sockets is to do, or how it went. */
 	__u32 phase;
+	/* Whether there is a list of sockets that were there before. */
+	__u32 has_list;
+	__u32 reserved;
 };
 
 enum phase {
@@ -167,6 +179,7 @@ _Static_assert(sizeof(struct flow_counters) == 128, "shared with Rust");
 _Static_assert(sizeof(struct recent_flow) == 184, "shared with Rust");
 _Static_assert(sizeof(struct listener_record) == 32, "shared with Rust");
 _Static_assert(sizeof(struct process_record) == 1088, "shared with Rust");
-_Static_assert(sizeof(struct control) == 8, "shared with Rust");
+_Static_assert(sizeof(struct settings) == 8, "shared with Rust");
+_Static_assert(sizeof(struct control) == 16, "shared with Rust");
 
 #endif

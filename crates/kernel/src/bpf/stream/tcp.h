@@ -218,7 +218,7 @@ static __always_inline struct tracked_socket *track_unclaimed(struct sock *sk,
 /* The same of what is not in the table of connections; returns whether anything is known of it. */
 static __noinline bool end_elsewhere(struct sock *sk, int error)
 {
-	struct tracked_socket *tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct tracked_socket *tracked = tracked_of(sk);
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	struct flow_counters more = { .sightings = 1 };
 	__u32 epoch = current_epoch();
@@ -245,6 +245,10 @@ static __noinline bool end_elsewhere(struct sock *sk, int error)
 				end_connection(sk, connection, error, CONNECTION_ENDED);
 			return true;
 		}
+		/* It may have been entered since it was looked for. */
+		connection = connection_of(sk);
+		if (connection)
+			__sync_fetch_and_or(&connection->state, CONNECTION_ENDED);
 		more.connections = 1;
 		more.opened = 1;
 	}
@@ -298,22 +302,21 @@ int BPF_PROG(observe_end, struct sock *sk)
 
 /*
  * What the first one leaves in the table tells that it was there. If it is this one that is kept
- * from its work, an element stays until its address is that of another connection.
+ * from its work, the place stays taken until its address is that of another connection.
  */
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(observe_end_again, struct sock *sk)
 {
-	__u64 address = (__u64)sk;
-	struct connection *connection = bpf_map_lookup_elem(&connections, &address);
+	struct connection *connection = place_of_socket(sk);
 
 	if (connection) {
-		__u64 state = connection->state;
+		__u64 state = *(volatile __u64 *)&connection->state;
 
 		if (is_of(state, sk->__sk_common.skc_cookie.counter)) {
 			if (!(state & CONNECTION_GONE))
 				end_connection(sk, connection, 0,
 					       CONNECTION_ENDED | CONNECTION_GONE);
-			bpf_map_delete_elem(&connections, &address);
+			*(volatile __u64 *)&connection->state = 0;
 			return 0;
 		}
 	}

@@ -122,7 +122,11 @@ static __noinline int count_datagram(struct sock *sk, int result, bool is_receiv
 		more.segments_sent = 1;
 		more.bytes_sent = result;
 	}
-	tracked = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	tracked = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!tracked)
+		tracked = take_over(sk);
+	if (!tracked)
+		tracked = track(sk);
 	if (!tracked) {
 		lose(COUNT_UNTRACKED);
 		return 0;

@@ -2,11 +2,17 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
 };
 
-use netglass_model::{Attribution, Direction, HostFlow, HostId, Observations, Port, Protocol};
+use netglass_model::{
+    Attribution, Direction, HostFlow, HostId, Listener, Observations, Port, Protocol,
+};
 use netglass_testing::{Namespace, require};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with},
+};
 
 use super::*;
 use crate::{
@@ -18,8 +24,8 @@ const HEADER: &str = include_str!("../../bpf/stream/records.h");
 
 #[test]
 fn the_phases_are_those_of_the_header() {
-    assert!(HEADER.contains(&format!("PHASE_LISTENERS = {LISTENERS},")));
-    assert!(HEADER.contains(&format!("PHASE_CONNECTIONS = {CONNECTIONS},")));
+    assert!(HEADER.contains(&format!("PHASE_LISTENERS = {},", Phase::Listeners.number())));
+    assert!(HEADER.contains(&format!("PHASE_CONNECTIONS = {},", Phase::Connections.number())));
     assert!(HEADER.contains(&format!("PHASE_FOUND_ALL = {FOUND_ALL},")));
     assert!(HEADER.contains(&format!("PHASE_FOUND_SOME = {FOUND_SOME},")));
 }
@@ -110,6 +116,10 @@ fn our_pid(flow: &HostFlow) -> bool {
     flow.process.as_ref().is_some_and(|process| process.pid == std::process::id())
 }
 
+fn is_ours(listener: &Listener) -> bool {
+    listener.process.as_ref().is_some_and(|process| process.pid == std::process::id())
+}
+
 const BOTH: [Direction; 2] = [Direction::Active, Direction::Passive];
 
 /// Over the sockets of namespaces.
@@ -119,7 +129,7 @@ const ITERATORS: [&str; 2] = ["find_tcp", "find_udp"];
 const ALL_ITERATORS: [&str; 3] = ["find_existing", ITERATORS[0], ITERATORS[1]];
 
 #[test]
-fn what_is_found_without_its_processes_is_counted_from_then_to_its_end() {
+fn what_is_found_without_open_files_is_counted_from_then_to_its_end() {
     require!(root, ebpf);
     inside("found", || {
         let (mut used, idle) = (Connection::new(), Connection::new());
@@ -130,17 +140,21 @@ fn what_is_found_without_its_processes_is_counted_from_then_to_its_end() {
             let flow = flow(&seen, used.port(), direction);
             assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
             assert_eq!(flow.counters.bytes_sent + flow.counters.bytes_received, 50);
-            assert!(our_pid(flow), "its process has worked with it: {flow:?}");
+            assert!(our_pid(flow), "{flow:?}");
             assert_eq!(flow.attribution, Attribution::Socket);
         }
         for direction in BOTH {
             let flow = flow(&seen, idle.port(), direction);
             assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
             assert_eq!(flow.counters.bytes_sent + flow.counters.bytes_received, 0);
-            assert_eq!((&flow.process, flow.attribution), (&None, Attribution::Namespace));
+            assert!(our_pid(flow), "/proc tells who holds it: {flow:?}");
+            assert_eq!(flow.attribution, Attribution::Socket);
         }
-        let listens = |port| seen.listeners.iter().any(|it| it.local.port == Port::Number(port));
-        assert!(listens(used.port()) && listens(idle.port()), "{seen:#?}");
+        for port in [used.port(), idle.port()] {
+            let listens = |it: &&Listener| it.local.port == Port::Number(port);
+            let listener = seen.listeners.iter().find(listens);
+            assert!(listener.is_some_and(is_ours), "{seen:#?}");
+        }
 
         let port = used.port();
         used.send(7);
@@ -188,9 +202,11 @@ fn udp_sockets_are_found_without_their_processes_too() {
         let flow = flow(&seen, port, Direction::Active);
         assert_eq!(flow.protocol, Protocol::Udp);
         assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
+        assert!(our_pid(flow), "{flow:?}");
         let listeners: Vec<_> =
             seen.listeners.iter().filter(|it| it.protocol == Protocol::Udp).collect();
         assert_eq!(listeners.len(), 1, "{listeners:?}");
+        assert!(is_ours(listeners[0]), "{listeners:?}");
         drop(client);
     });
 }
@@ -254,7 +270,7 @@ fn what_is_listed_is_counted_from_when_it_is_used_to_its_end() {
             let flow = flow(&seen, used.port(), direction);
             assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
             assert_eq!(flow.counters.bytes_sent + flow.counters.bytes_received, 50);
-            assert!(our_pid(flow), "its process has worked with it: {flow:?}");
+            assert!(our_pid(flow), "{flow:?}");
             assert_eq!(flow.attribution, Attribution::Socket);
         }
         for unused in [&ended, &idle] {
@@ -280,9 +296,76 @@ fn what_is_listed_is_counted_from_when_it_is_used_to_its_end() {
             let flow = flow(&seen, port, direction);
             assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
             assert_eq!(flow.counters.bytes_sent + flow.counters.bytes_received, 0);
-            assert_eq!((&flow.process, flow.attribution), (&None, Attribution::Namespace));
+            assert!(our_pid(flow), "nobody worked with it, but /proc tells who held it: {flow:?}");
+            assert_eq!(flow.attribution, Attribution::Socket);
         }
         assert!(collect(&mut streamer).flows.is_empty(), "they have ended");
+    });
+}
+
+#[test]
+fn who_is_not_accepted_yet_is_listed_as_the_listener_s() {
+    require!(root, ebpf);
+    inside("backlog", || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut streamer = start(&ALL_ITERATORS);
+        // The other way round it would be reset.
+        drop((client, listener));
+        let seen = collect(&mut streamer);
+        for direction in BOTH {
+            let flow = flow(&seen, port, direction);
+            assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
+            assert!(our_pid(flow), "{flow:?}");
+        }
+        assert_eq!(flow(&seen, port, Direction::Passive).attribution, Attribution::Listener);
+    });
+}
+
+#[test]
+fn a_listed_attempt_that_is_given_up_has_failed() {
+    require!(root, ebpf);
+    for unavailable in [&ALL_ITERATORS[..], &["find_existing"]] {
+        inside("attempt", || {
+            let kind = (AddressFamily::INET, SocketType::STREAM);
+            let new = |flags| socket_with(kind.0, kind.1, flags, None).unwrap();
+            let listener = new(SocketFlags::empty());
+            bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+            // There is room for one, so the next one gets no answer.
+            listen(&listener, 0).unwrap();
+            let listener = TcpListener::from(listener);
+            let address = listener.local_addr().unwrap();
+            let _first = TcpStream::connect(address).unwrap();
+            let attempt = new(SocketFlags::NONBLOCK);
+            assert_eq!(connect(&attempt, &address), Err(Errno::INPROGRESS));
+            let mut streamer = start(unavailable);
+            drop(attempt);
+            let seen = collect(&mut streamer);
+            let failed: Vec<_> =
+                seen.flows.iter().filter(|flow| flow.counters.failed.total() > 0).collect();
+            assert_eq!(failed.len(), 1, "{seen:#?}");
+            assert_eq!(failed[0].peer.port, Port::Number(address.port()));
+            assert!(our_pid(failed[0]), "{failed:?}");
+        });
+    }
+}
+
+#[test]
+fn datagrams_of_listed_sockets_are_of_conversations_from_before() {
+    require!(root, ebpf);
+    inside("udp", || {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(("127.0.0.1", port)).unwrap();
+        let mut streamer = start(&ALL_ITERATORS);
+        client.send(&[0; 70]).unwrap();
+        let seen = collect(&mut streamer);
+        let flow = flow(&seen, port, Direction::Active);
+        assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
+        assert_eq!((flow.counters.bytes_sent, flow.counters.segments_sent), (70, 1));
+        assert!(our_pid(flow), "{flow:?}");
     });
 }
 
