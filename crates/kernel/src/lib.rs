@@ -2,6 +2,8 @@
 //! that hold them, network namespaces and the kernel programs that see what those do not tell.
 
 mod address;
+#[cfg(feature = "ebpf")]
+pub mod calls;
 #[cfg(feature = "capture")]
 pub mod capture;
 mod cgroup_root;
