@@ -32,6 +32,8 @@ use crate::Error;
 
 /// For how long the order of calls is waited for.
 pub const ORDER_WINDOW: Duration = Duration::from_nanos(WINDOW_NS);
+/// How much of what is sent or received can be told of.
+pub const MOST_PAYLOAD: u32 = 4096;
 /// How often it is looked for calls that do not return.
 const PENDING_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -44,6 +46,8 @@ pub struct CallOptions {
     pub entries: bool,
     /// Whether calls are told of that have not returned for a second.
     pub pending: bool,
+    /// How many bytes of what is sent or received are told of, at most [`MOST_PAYLOAD`].
+    pub payload: u32,
     /// Bytes that the kernel keeps of what was not read yet; rounded up to a power of two.
     pub buffer_size: u32,
 }
@@ -87,8 +91,12 @@ impl CallWatcher {
     }
 
     /// Waits for calls for so long at most, and visits those that are old enough for their order to
-    /// be known. Many calls end the wait.
-    pub fn read(&mut self, wait: Duration, visit: &mut dyn FnMut(&Call)) -> Result<(), Error> {
+    /// be known, with the beginning of what they sent or received. Many calls end the wait.
+    pub fn read(
+        &mut self,
+        wait: Duration,
+        visit: &mut dyn FnMut(&Call, &[u8]),
+    ) -> Result<(), Error> {
         self.programs.read(wait)?;
         let until = monotonic_ns().saturating_sub(WINDOW_NS);
         if self.tells_pending && self.looked_at_pending.elapsed() >= PENDING_INTERVAL {
@@ -101,7 +109,7 @@ impl CallWatcher {
     }
 
     /// Stops to watch, and visits all calls that were told of until then.
-    pub fn finish(&mut self, visit: &mut dyn FnMut(&Call)) -> Result<(), Error> {
+    pub fn finish(&mut self, visit: &mut dyn FnMut(&Call, &[u8])) -> Result<(), Error> {
         self.programs.detach();
         self.programs.read(Duration::ZERO)?;
         self.pass_on(u64::MAX, visit);
@@ -120,12 +128,12 @@ impl CallWatcher {
         })
     }
 
-    fn pass_on(&mut self, until_ns: u64, visit: &mut dyn FnMut(&Call)) {
+    fn pass_on(&mut self, until_ns: u64, visit: &mut dyn FnMut(&Call, &[u8])) {
         let Self { order, clock, unknown, .. } = self;
         order.borrow_mut().take_until(
             until_ns,
             &mut |record: Record<'_>| match record.call(*clock) {
-                Some(call) => visit(&call),
+                Some(call) => visit(&call, record.payload()),
                 None => *unknown += 1,
             },
         );

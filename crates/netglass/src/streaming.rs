@@ -7,6 +7,7 @@ mod errno;
 mod fixtures;
 mod json;
 mod ledger;
+mod payload;
 mod selection;
 mod separated;
 mod sink;
@@ -42,6 +43,7 @@ pub(crate) fn run(
         selection: selection.selection()?,
         entries: writing.phases,
         pending: true,
+        payload: writing.payload,
         buffer_size: u32::try_from(writing.buffer_size).unwrap_or(u32::MAX),
     };
     // First of all, so that from the start no signal ends the program with something unwritten.
@@ -85,7 +87,7 @@ impl Streaming {
             // Looked at first, so that all that it has called is read then.
             let has_ended = self.traced.as_mut().is_some_and(Traced::has_ended);
             let Self { watcher, sink, .. } = self;
-            watcher.read(WAIT, &mut |call| sink.write(call))?;
+            watcher.read(WAIT, &mut |call, payload| sink.write(call, payload))?;
             self.tell_losses()?;
             self.sink.flush().context("writing calls")?;
             if has_ended || self.heed_signals()? {
@@ -139,7 +141,7 @@ impl Streaming {
     /// Writes what was called until now, and the ledger.
     fn finish(&mut self) -> anyhow::Result<()> {
         let Self { watcher, sink, .. } = self;
-        watcher.finish(&mut |call| sink.write(call))?;
+        watcher.finish(&mut |call, payload| sink.write(call, payload))?;
         self.tell_losses()?;
         self.sink.flush().context("writing calls")?;
         self.tell_ledger()

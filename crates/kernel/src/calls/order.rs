@@ -4,7 +4,9 @@
 //! quicker in between. So what is younger than [`WINDOW`] is kept back until it cannot be overtaken
 //! any more. What is even later is passed on all the same, and counted.
 
-use super::record::{LENGTH, Record};
+use std::ops::Range;
+
+use super::record::Record;
 
 /// For how long a record may be on its way into the ring buffer.
 pub(super) const WINDOW_NS: u64 = 10_000_000;
@@ -13,8 +15,9 @@ pub(super) const WINDOW_NS: u64 = 10_000_000;
 pub(super) struct Order {
     /// Records, one behind the other.
     bytes: Vec<u8>,
-    /// The time of each, and where it stands. Kept for its room, as is the next one.
-    sorted: Vec<(u64, usize)>,
+    /// The time of each, and where it stands.
+    places: Vec<(u64, Range<usize>)>,
+    /// Kept for their room.
     kept: Vec<u8>,
     last_ns: u64,
     /// Records that came after a younger one was passed on.
@@ -26,11 +29,13 @@ pub(super) struct Order {
 impl Order {
     /// Takes a record.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if bytes.len() == LENGTH {
-            self.bytes.extend_from_slice(bytes);
-        } else {
+        let Some(record) = Record::new(bytes) else {
             self.malformed += 1;
-        }
+            return;
+        };
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.places.push((record.time_ns(), begin..self.bytes.len()));
     }
 
     pub(super) fn malformed(&self) -> u64 {
@@ -39,7 +44,7 @@ impl Order {
 
     /// How many records are kept.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() / LENGTH
+        self.places.len()
     }
 
     pub(super) fn late(&self) -> u64 {
@@ -48,26 +53,21 @@ impl Order {
 
     /// Passes on what is not younger than `until_ns`, in order.
     pub(super) fn take_until(&mut self, until_ns: u64, visit: &mut dyn FnMut(Record<'_>)) {
-        let records = || self.bytes.chunks_exact(LENGTH).filter_map(Record::new);
-        self.sorted.clear();
-        self.sorted.extend(
-            records().enumerate().map(|(index, record)| (record.time_ns(), index * LENGTH)),
-        );
-        // Nearly in order already, which this sort is quick with.
-        self.sorted.sort_unstable();
-        let taken = self.sorted.partition_point(|&(time, _)| time <= until_ns);
-        for &(time, offset) in self.sorted.iter().take(taken) {
+        // Nearly in order already, which this sort is quick with; of equal times the first stays so.
+        self.places.sort_by_key(|&(time, _)| time);
+        let taken = self.places.partition_point(|&(time, _)| time <= until_ns);
+        for (time, place) in self.places.drain(..taken) {
             self.late += u64::from(time < self.last_ns);
             self.last_ns = self.last_ns.max(time);
-            let bytes = self.bytes.get(offset..offset + LENGTH);
-            if let Some(record) = bytes.and_then(Record::new) {
+            if let Some(record) = self.bytes.get(place).and_then(Record::new) {
                 visit(record);
             }
         }
         self.kept.clear();
-        for &(_, offset) in self.sorted.iter().skip(taken) {
-            let bytes = self.bytes.get(offset..offset + LENGTH).unwrap_or_default();
-            self.kept.extend_from_slice(bytes);
+        for (_, place) in &mut self.places {
+            let begin = self.kept.len();
+            self.kept.extend_from_slice(self.bytes.get(place.clone()).unwrap_or_default());
+            *place = begin..self.kept.len();
         }
         std::mem::swap(&mut self.bytes, &mut self.kept);
     }
@@ -75,7 +75,7 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::record::LENGTH, *};
     use proptest::{collection::vec, prelude::*};
 
     fn record(time: u64) -> [u8; LENGTH] {

@@ -9,7 +9,7 @@ use libbpf_rs::{
 };
 use rustix::thread::CapabilitySet;
 
-use super::{CallOptions, Children, descendants, order::Order, record};
+use super::{CallOptions, Children, MOST_PAYLOAD, descendants, order::Order, record};
 use crate::{
     Error,
     program::{self, Obstacle},
@@ -180,7 +180,8 @@ impl Programs {
 
 fn load(options: &CallOptions) -> Result<Object, Error> {
     let ring_size = ring_size(options.buffer_size);
-    let settings = options.selection.settings(options.entries, ring_size)?;
+    let payload = options.payload.min(MOST_PAYLOAD);
+    let settings = options.selection.settings(options.entries, payload, ring_size)?;
     program::attempt(NEEDED, || {
         let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
         configure(&mut object, options, ring_size, &settings)?;

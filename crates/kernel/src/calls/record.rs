@@ -13,6 +13,8 @@ use netglass_model::{
 use super::clock::Clock;
 
 pub(super) const LENGTH: usize = 184;
+/// How much of what is sent or received can stand behind it.
+pub(super) const MOST_PAYLOAD: usize = 4096;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -27,13 +29,22 @@ const HAS_LENGTH: u16 = 1 << 2;
 const HAS_TRANSFERRED: u16 = 1 << 3;
 const HAS_CONNECTION: u16 = 1 << 4;
 
-/// `struct call_record`.
+/// `struct call_record`, and what stands behind it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Record<'a>(&'a [u8; LENGTH]);
+pub(super) struct Record<'a>(&'a [u8; LENGTH], &'a [u8]);
 
 impl<'a> Record<'a> {
+    /// The record that is as long as all of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+        let (fields, payload) = bytes.split_first_chunk()?;
+        let record = Self(fields, payload);
+        let length = usize::try_from(record.word(40)).ok()?;
+        (length == payload.len() && length <= MOST_PAYLOAD).then_some(record)
+    }
+
+    /// The beginning of what was sent or received, where that is told.
+    pub(super) fn payload(self) -> &'a [u8] {
+        self.1
     }
 
     /// By `CLOCK_MONOTONIC`.
@@ -157,6 +168,7 @@ mod tests {
     #[test]
     fn records_are_those_of_the_header() {
         assert!(HEADER.contains(&format!("sizeof(struct call_record) == {LENGTH}, ")));
+        assert!(HEADER.contains(&format!("#define MAX_PAYLOAD {MOST_PAYLOAD}\n")));
         for (name, number) in
             [("RECORD_RETURN = 1", RETURN), ("RECORD_ENTRY", ENTRY), ("RECORD_PENDING", PENDING)]
         {
@@ -224,7 +236,7 @@ mod tests {
         #[test]
         fn any_bytes_are_taken_or_refused(bytes in vec(any::<u8>(), 0..2 * LENGTH)) {
             let call = Record::new(&bytes).and_then(|record| record.call(CLOCK));
-            prop_assert!(call.is_none() || bytes.len() == LENGTH);
+            prop_assert!(call.is_none() || bytes.len() >= LENGTH);
         }
 
         #[test]
@@ -233,9 +245,14 @@ mod tests {
             kind in RETURN..=PENDING,
             call in 1..=CallName::ALL.len(),
         ) {
+            bytes[40..44].fill(0);
             bytes[46] = kind;
             bytes[47] = u8::try_from(call).unwrap();
             prop_assert!(Record::new(&bytes).unwrap().call(CLOCK).is_some());
+            bytes[40] = 3;
+            prop_assert!(Record::new(&bytes).is_none());
+            bytes.extend_from_slice(b"abc");
+            prop_assert_eq!(Record::new(&bytes).unwrap().payload(), b"abc");
         }
     }
 }

@@ -116,8 +116,14 @@ pub struct CallSelection {
 }
 
 impl CallSelection {
-    /// `struct call_settings`, for programs that tell of entries, too, with `entries`.
-    pub(super) fn settings(&self, entries: bool, ring_size: u32) -> Result<[u8; LENGTH], Error> {
+    /// `struct call_settings`, for programs that tell of entries, too, with `entries`, and of so many
+    /// bytes of what is sent or received.
+    pub(super) fn settings(
+        &self,
+        entries: bool,
+        payload: u32,
+        ring_size: u32,
+    ) -> Result<[u8; LENGTH], Error> {
         for (what, count, most) in [
             ("network namespaces", self.namespaces.len(), MOST_NAMESPACES),
             ("control groups", self.cgroups.len(), MOST_CGROUPS),
@@ -133,7 +139,7 @@ impl CallSelection {
         writer.put(&u64::from(ring_size).to_ne_bytes());
         writer.put(&self.flags(entries).to_ne_bytes());
         writer.put(&std::process::id().to_ne_bytes());
-        writer.put(&[0; 4]);
+        writer.put(&payload.to_ne_bytes());
         for count in [self.networks.len(), self.namespaces.len(), self.cgroups.len()] {
             writer.put(&u32::try_from(count).unwrap_or_default().to_ne_bytes());
         }
@@ -258,7 +264,7 @@ mod tests {
             networks: vec![("10.1.2.3".parse().unwrap(), 8)],
             ..CallSelection::default()
         };
-        let settings = selection.settings(true, 4096).unwrap();
+        let settings = selection.settings(true, 0, 4096).unwrap();
         let word = |at: usize| u32::from_ne_bytes(*settings[at..].first_chunk().unwrap());
         assert_eq!((word(0), word(8), word(16)), (0b1010, 1 << 2 | 1 << 10, 4096));
         assert_eq!(word(24), flag::PIDS | flag::TELL_ENTRIES);
@@ -270,6 +276,6 @@ mod tests {
             networks: vec![("::1".parse().unwrap(), 128); MOST_PREFIXES + 1],
             ..CallSelection::default()
         };
-        assert!(many.settings(false, 4096).unwrap_err().to_string().contains("networks"));
+        assert!(many.settings(false, 0, 4096).unwrap_err().to_string().contains("networks"));
     }
 }

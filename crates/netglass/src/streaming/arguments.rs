@@ -3,6 +3,7 @@
 use std::{ffi::OsString, net::IpAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use netglass_kernel::calls::MOST_PAYLOAD;
 use netglass_model::CallName;
 
 use crate::bytes::parse_bytes;
@@ -101,6 +102,12 @@ pub(crate) struct WritingArguments {
     /// Write each call twice: when it begins, and when it returns
     #[arg(long, env = "NETGLASS_PHASES", value_parser = BoolishValueParser::new())]
     pub(super) phases: bool,
+
+    /// Write the first bytes of what is sent and received, too, as hexadecimal digits and as text. They
+    /// may be passwords, keys or other secrets: whoever reads what is written reads those
+    #[arg(long, env = "NETGLASS_PAYLOAD", value_name = "BYTES", default_value = "0")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_PAYLOAD)))]
+    pub(super) payload: u32,
 
     /// How much the kernel keeps for us of what is not written yet
     #[arg(long, env = "NETGLASS_BUFFER_SIZE", value_name = "SIZE", default_value = "32MiB")]

@@ -7,6 +7,7 @@ use netglass_model::{Call, CallConnection, CallPhase, Caller, CommandName};
 
 use super::{
     errno,
+    payload::{push_characters, push_hexadecimal},
     text::{plain_or_text, push_display, push_endpoint, push_integer},
     words::{family_of, protocol_name},
 };
@@ -53,7 +54,7 @@ impl Json {
     }
 
     /// Writes a call.
-    pub(super) fn write_call(&mut self, call: &Call, out: &mut Vec<u8>) {
+    pub(super) fn write_call(&mut self, call: &Call, payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(VERSION);
         out.extend_from_slice(call.name.name().as_bytes());
         out.extend_from_slice(b"\",\"return\":");
@@ -90,6 +91,13 @@ impl Json {
         {
             out.extend_from_slice(b",\"bytes\":");
             push_integer(out, bytes);
+        }
+        if !payload.is_empty() {
+            out.extend_from_slice(b",\"payload_hex\":\"");
+            push_hexadecimal(out, payload);
+            out.extend_from_slice(b"\",\"payload_text\":\"");
+            push_characters(out, payload);
+            out.push(b'"');
         }
         out.extend_from_slice(b"}\n");
     }
@@ -207,11 +215,11 @@ mod tests {
 
     fn written(call: &Call) -> String {
         let (mut json, mut out) = (Json::new(), Vec::new());
-        json.write_call(call, &mut out);
+        json.write_call(call, b"", &mut out);
         let text = String::from_utf8(out).unwrap();
         // As it is remembered.
         let mut again = Vec::new();
-        json.write_call(call, &mut again);
+        json.write_call(call, b"", &mut again);
         assert_eq!(text.as_bytes(), again);
         let _: serde_json::Value = serde_json::from_str(&text).unwrap();
         text.trim_end().to_owned()
@@ -231,6 +239,15 @@ mod tests {
         (call.length, call.transferred, call.family) = (None, None, Some(99));
         call.caller.comm = CommandName::new(b"a\"\x1b\xff");
         insta::assert_snapshot!(written(&call), @r#"{"version":1,"call":"socket","return":-97,"error":"EAFNOSUPPORT","time_ns":1700000000000700000,"duration_ns":null,"pid":18423,"tid":18424,"comm":"a\"\u001b\\xff","ppid":18422,"pcomm":"sudo","uid":1000,"fd":null,"family":"99","protocol":null,"local":null,"remote":null,"length":null}"#);
+    }
+
+    #[test]
+    fn what_was_sent_is_digits_and_text() {
+        let mut out = Vec::new();
+        Json::new().write_call(&call(), b"GET \"\\\n\xff", &mut out);
+        let object: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(object["payload_hex"], "47455420225c0aff");
+        assert_eq!(object["payload_text"], "GET ....");
     }
 
     #[test]

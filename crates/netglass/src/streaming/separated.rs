@@ -4,12 +4,13 @@ use netglass_model::{Call, CallPhase, CommandName};
 
 use super::{
     errno,
+    payload::{push_characters, push_hexadecimal},
     text::{plain_or_text, push_display, push_endpoint, push_integer},
     words::{family_of, protocol_name},
 };
 
 /// As the keys of the JSON objects.
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 24] = [
     "call",
     "phase",
     "return",
@@ -32,6 +33,8 @@ const COLUMNS: [&str; 22] = [
     "cookie",
     "length",
     "bytes",
+    "payload_hex",
+    "payload_text",
 ];
 
 /// What stands between two values.
@@ -67,7 +70,7 @@ impl Separator {
     }
 
     /// Writes a call; what is not known is empty.
-    pub(super) fn write_call(self, call: &Call, out: &mut Vec<u8>) {
+    pub(super) fn write_call(self, call: &Call, payload: &[u8], out: &mut Vec<u8>) {
         let next = |out: &mut Vec<u8>| out.push(self.byte());
         let caller = &call.caller;
         let connection = call.connection.as_ref();
@@ -128,6 +131,16 @@ impl Separator {
         optional(out, call.length);
         next(out);
         optional(out, call.transferred);
+        next(out);
+        push_hexadecimal(out, payload);
+        next(out);
+        if self == Self::Comma {
+            out.push(b'"');
+            push_characters(out, payload);
+            out.push(b'"');
+        } else {
+            push_characters(out, payload);
+        }
         out.extend_from_slice(self.line_end());
     }
 
@@ -156,11 +169,11 @@ mod tests {
     fn written(separator: Separator) -> String {
         let mut out = Vec::new();
         separator.write_heading(&mut out);
-        separator.write_call(&call(), &mut out);
+        separator.write_call(&call(), b"a,\t\"", &mut out);
         let mut strange = call();
         strange.caller.comm = CommandName::new(b"a,\t\"b\"\n");
         (strange.connection, strange.fd) = (None, None);
-        separator.write_call(&strange, &mut out);
+        separator.write_call(&strange, b"", &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -172,6 +185,7 @@ mod tests {
         assert_eq!(records[0], COLUMNS);
         assert_eq!((records[1][0].as_str(), records[1][15].as_str()), ("write", "127.0.0.1:57032"));
         assert_eq!(records[2][8], "a,\t\"b\"\n");
+        assert_eq!((records[1][22].as_str(), records[1][23].as_str()), ("612c0922", "a,.."));
     }
 
     #[test]

@@ -61,12 +61,12 @@ impl Sink {
         Ok(Self { printer, buffer, out, failure: None, written: 0 })
     }
 
-    /// Writes a call, soon.
-    pub(super) fn write(&mut self, call: &Call) {
+    /// Writes a call, and the beginning of what it sent or received, soon.
+    pub(super) fn write(&mut self, call: &Call, payload: &[u8]) {
         match &mut self.printer {
-            Printer::Table(table) => table.write_call(call, &mut self.buffer),
-            Printer::Json(json) => json.write_call(call, &mut self.buffer),
-            Printer::Separated(separator) => separator.write_call(call, &mut self.buffer),
+            Printer::Table(table) => table.write_call(call, payload, &mut self.buffer),
+            Printer::Json(json) => json.write_call(call, payload, &mut self.buffer),
+            Printer::Separated(separator) => separator.write_call(call, payload, &mut self.buffer),
         }
         self.written += 1;
         if self.buffer.len() >= CHUNK {

@@ -7,6 +7,7 @@ use netglass_model::{Call, CallName, CallPhase, CommandName, Timestamp, Transfer
 
 use super::{
     errno,
+    payload::push_dump,
     text::{plain_or_text, push_display, push_endpoint, push_integer},
     words::family_name,
 };
@@ -49,7 +50,7 @@ impl Table {
         out.push(b'\n');
     }
 
-    pub(super) fn write_call(&mut self, call: &Call, out: &mut Vec<u8>) {
+    pub(super) fn write_call(&mut self, call: &Call, payload: &[u8], out: &mut Vec<u8>) {
         let begin = *self.begin.get_or_insert(call.at);
         let since = call.at.as_nanoseconds().saturating_sub(begin.as_nanoseconds());
         let mut line = Line { out, column: 0 };
@@ -83,6 +84,7 @@ impl Table {
             out.pop();
         }
         out.push(b'\n');
+        push_dump(out, payload);
     }
 
     pub(super) fn write_loss(&self, reason: &str, count: u64, out: &mut Vec<u8>) {
@@ -296,7 +298,7 @@ mod tests {
         let mut write = |change: &dyn Fn(&mut Call)| {
             let mut call = call();
             change(&mut call);
-            table.write_call(&call, &mut out);
+            table.write_call(&call, b"", &mut out);
         };
         write(&|call| {
             (call.name, call.result, call.transferred) = (CallName::Socket, 3, None);
@@ -336,8 +338,8 @@ mod tests {
         let mut out = Vec::new();
         let mut entered = call();
         (entered.phase, entered.transferred, entered.duration) = (CallPhase::Entered, None, None);
-        table.write_call(&entered, &mut out);
-        table.write_call(&call(), &mut out);
+        table.write_call(&entered, b"", &mut out);
+        table.write_call(&call(), b"", &mut out);
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
         0.0000     write                18423   wget            18422   sudo            3               127.0.0.1:57032 -> 127.0.0.1:80  Sending 146 bytes
         0.0000     write_RETURN         18423   wget            18422   sudo            3      146      127.0.0.1:57032 -> 127.0.0.1:80  Sending 146 bytes  12us

@@ -124,3 +124,40 @@ fn phases_are_the_beginning_and_the_return_of_each_call() {
         text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(functions, ["socket", "socket_RETURN", "close", "close_RETURN"], "{text}");
 }
+
+#[test]
+fn what_is_sent_and_received_is_shown_when_it_is_asked_for() {
+    require!(root, ebpf, command("python3"));
+    let place = Place::new();
+    let script = "\
+import socket
+a, b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+b.bind(('127.0.0.1', 0))
+a.connect(b.getsockname())
+a.send(b'hello')
+b.recv(100)
+a.sendmsg([b'one', b'', b'two three'])
+b.recvmsg_into([bytearray(2), bytearray(100)])
+a.send(b'x' * 3000)
+b.recv(5000)
+a.send(b'')
+";
+    let arguments = ["python3", "-c", script];
+    let command = words(&arguments);
+    let streamed = place.follow(&["--payload", "10"], &command);
+    let shown: Vec<_> = streamed
+        .calls
+        .iter()
+        .filter(|call| call["length"].is_u64())
+        .map(|call| call["payload_text"].as_str())
+        .collect();
+    let x = "x".repeat(10);
+    let expected = ["hello", "hello", "onetwo thr", "onetwo thr", &x, &x];
+    let expected: Vec<_> = expected.into_iter().map(Some).chain([None]).collect();
+    assert_eq!(shown, expected, "{streamed:?}");
+    assert_eq!(streamed.find("sendto")["payload_hex"], "68656c6c6f");
+    assert_eq!(place.follow(&["--payload", "4096"], &command).ledger()[3], 0);
+
+    let streamed = place.follow(&[], &command);
+    assert!(streamed.calls.iter().all(|call| call["payload_hex"].is_null()));
+}

@@ -210,4 +210,85 @@ static __always_inline void read_arguments(struct work *work, struct pt_regs *re
 	}
 }
 
+/* Where the buffers of a call are: one, or several. */
+static __always_inline __u32 find_buffers(struct work *work, struct pt_regs *regs)
+{
+	struct call_record *record = &work->record;
+	__u64 second = SECOND_ARGUMENT(regs), third = THIRD_ARGUMENT(regs);
+	struct user_message message;
+	__u64 vectors, number;
+
+	/* Registers are read by offsets that the verifier has to know. */
+	barrier_var(second);
+	barrier_var(third);
+	switch (record->call) {
+	case CALL_READ:
+	case CALL_PREAD64:
+	case CALL_WRITE:
+	case CALL_PWRITE64:
+	case CALL_SENDTO:
+	case CALL_RECVFROM:
+		work->vectors[0].base = second;
+		work->vectors[0].length = third;
+		return 1;
+	case CALL_READV:
+	case CALL_PREADV:
+	case CALL_PREADV2:
+	case CALL_WRITEV:
+	case CALL_PWRITEV:
+	case CALL_PWRITEV2:
+		vectors = second;
+		number = third;
+		break;
+	case CALL_SENDMSG:
+	case CALL_RECVMSG:
+	case CALL_SENDMMSG:
+	case CALL_RECVMMSG:
+		/* Of several messages it is the first one. */
+		if (bpf_probe_read_user(&message, sizeof(message), (void *)second))
+			return 0;
+		vectors = message.vectors;
+		number = message.vector_count;
+		break;
+	default:
+		return 0;
+	}
+	if (number > MAX_VECTORS)
+		number = MAX_VECTORS;
+	if (bpf_probe_read_user(work->vectors, number * sizeof(work->vectors[0]), (void *)vectors))
+		return 0;
+	return number;
+}
+
+/* Copies the beginning of what a call that has returned sent or received; returns its length. */
+static __always_inline __u32 read_payload(struct work *work, struct pt_regs *regs)
+{
+	struct call_record *record = &work->record;
+	__u64 left = settings.payload;
+	__u32 number, length = 0;
+
+	if (record->kind != RECORD_RETURN || record->result <= 0)
+		return 0;
+	if (!(record->flags & RECORD_TRANSFERRED) && left > (__u64)record->result)
+		left = record->result;
+	number = find_buffers(work, regs);
+	for (__u32 i = 0; i < MAX_VECTORS; i++) {
+		__u64 piece;
+
+		if (i >= number || !left || length >= MAX_PAYLOAD)
+			break;
+		piece = work->vectors[i].length;
+		if (piece > left)
+			piece = left;
+		if (piece > MAX_PAYLOAD)
+			piece = MAX_PAYLOAD;
+		if (bpf_probe_read_user(work->payload + length, piece,
+					(void *)work->vectors[i].base))
+			break;
+		length += piece;
+		left -= piece;
+	}
+	return length > settings.payload ? settings.payload : length;
+}
+
 #endif

@@ -84,6 +84,8 @@ struct user_vector {
 /* What a program has no room for on its stack. Programs do not interrupt each other here. */
 struct work {
 	struct call_record record;
+	/* Behind the record. Twice as long, so that no piece that begins in it leads beyond it. */
+	__u8 payload[2 * MAX_PAYLOAD];
 	struct user_vector vectors[MAX_VECTORS];
 };
 

@@ -102,8 +102,9 @@ struct call_record {
 	__s64 result;
 	__u64 length;
 	__u64 transferred;
-	__u32 sequence;
-	__u16 processor;
+	/* How many bytes of what was sent or received stand behind the record. */
+	__u32 payload_length;
+	__u16 reserved;
 	__u8 kind;
 	__u8 call;
 	__u32 pid;
@@ -151,6 +152,7 @@ enum setting_flags {
 	TELL_ENTRIES = 1 << 9,
 };
 
+#define MAX_PAYLOAD 4096
 #define MAX_PREFIXES 32
 #define MAX_NAMESPACES 16
 #define MAX_CGROUPS 16
@@ -176,7 +178,8 @@ struct call_settings {
 	__u32 flags;
 	/* The process that reads, as it calls itself. */
 	__u32 reader;
-	__u32 reserved;
+	/* How many bytes of what is sent or received are told of, at most MAX_PAYLOAD. */
+	__u32 payload;
 	__u32 prefix_count;
 	__u32 namespace_count;
 	__u32 cgroup_count;

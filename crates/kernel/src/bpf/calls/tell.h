@@ -44,32 +44,43 @@ static __always_inline void describe_process(struct call_record *record, struct 
 	copy_comm(record->parent_comm, parent);
 }
 
-static __always_inline __u64 wakeup(__u32 sequence)
+static __always_inline __u64 wakeup(__u64 seen)
 {
-	if (sequence % WAKE_CHECK == 0 &&
+	if (seen % WAKE_CHECK == 0 &&
 	    bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > settings.ring_size / 4)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }
 
-/* The next number of this processor: who reads sees by it what is missing. */
-static __always_inline __u32 next_sequence(void)
+static __always_inline __u64 count_seen(void)
 {
 	__u32 key = COUNT_SEEN;
 	__u64 *seen = bpf_map_lookup_elem(&counts, &key);
 
-	return seen ? (__u32)++*seen : 0;
+	return seen ? ++*seen : 0;
 }
 
-static __always_inline void tell(struct call_record *record)
+static __always_inline void tell(struct work *work, struct pt_regs *regs)
 {
-	record->sequence = next_sequence();
-	record->processor = bpf_get_smp_processor_id();
+	struct call_record *record = &work->record;
+	__u64 flags = wakeup(count_seen());
+	long refused;
+
 	if (!is_record_selected(record)) {
 		count(COUNT_FILTERED);
 		return;
 	}
-	if (bpf_ringbuf_output(&records, record, sizeof(*record), wakeup(record->sequence)))
+	if (settings.payload) {
+		__u32 length = read_payload(work, regs);
+
+		if (length > MAX_PAYLOAD)
+			length = MAX_PAYLOAD;
+		record->payload_length = length;
+		refused = bpf_ringbuf_output(&records, record, sizeof(*record) + length, flags);
+	} else {
+		refused = bpf_ringbuf_output(&records, record, sizeof(*record), flags);
+	}
+	if (refused)
 		count(COUNT_RING_FULL);
 }
 
@@ -112,7 +123,7 @@ static __always_inline void tell_entry(struct task_struct *task, struct pt_regs 
 	}
 	read_arguments(work, regs);
 	describe_process(record, task);
-	tell(record);
+	tell(work, regs);
 }
 
 SEC("tp_btf/sys_enter")
@@ -237,7 +248,7 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 		return 0;
 	read_arguments(work, regs);
 	describe_process(record, task);
-	tell(record);
+	tell(work, regs);
 	return 0;
 }
 
