@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netglass_model::Call;
+use netglass_model::{Call, Degradation};
 
 pub use self::{
     programs::CallCounts,
@@ -77,6 +77,11 @@ impl CallWatcher {
             looked_at_pending: Instant::now(),
             unknown: 0,
         })
+    }
+
+    /// What does not work as well as it could and was not told of before.
+    pub fn take_degradation(&mut self) -> Option<Degradation> {
+        self.programs.take_degradation()
     }
 
     /// Whether the process that this one forks next is followed, from its very first call on.

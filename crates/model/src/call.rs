@@ -10,7 +10,7 @@ use crate::{NamespaceInode, Timestamp};
 
 macro_rules! call_names {
     ($($variant:ident $name:literal),+ $(,)?) => {
-        /// A system call that is followed; its name is the kernel's.
+        /// A system call that is followed, or an operation of `io_uring`; its name is the kernel's.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs, reason = "each is the system call of its name")]
         pub enum CallName {
@@ -73,6 +73,25 @@ call_names! {
     EpollWait "epoll_wait",
     EpollPwait "epoll_pwait",
     EpollPwait2 "epoll_pwait2",
+    UringReadv "io_uring:readv",
+    UringWritev "io_uring:writev",
+    UringReadFixed "io_uring:read_fixed",
+    UringWriteFixed "io_uring:write_fixed",
+    UringSendmsg "io_uring:sendmsg",
+    UringRecvmsg "io_uring:recvmsg",
+    UringAccept "io_uring:accept",
+    UringConnect "io_uring:connect",
+    UringRead "io_uring:read",
+    UringWrite "io_uring:write",
+    UringSend "io_uring:send",
+    UringRecv "io_uring:recv",
+    UringSplice "io_uring:splice",
+    UringShutdown "io_uring:shutdown",
+    UringSocket "io_uring:socket",
+    UringSendZc "io_uring:send_zc",
+    UringSendmsgZc "io_uring:sendmsg_zc",
+    UringBind "io_uring:bind",
+    UringListen "io_uring:listen",
 }
 
 /// Which way data goes.
@@ -112,6 +131,12 @@ impl CallName {
         )
     }
 
+    /// Whether it is an operation of `io_uring` rather than a system call.
+    #[must_use]
+    pub fn is_of_uring(self) -> bool {
+        self >= Self::UringReadv
+    }
+
     /// Which way data goes, where any does; of calls between two descriptors it depends on which of
     /// them is the socket.
     #[must_use]
@@ -124,7 +149,14 @@ impl CallName {
             | Self::Pwritev2
             | Self::Sendto
             | Self::Sendmsg
-            | Self::Sendmmsg => Some(Transfer::Send),
+            | Self::Sendmmsg
+            | Self::UringWritev
+            | Self::UringWriteFixed
+            | Self::UringSendmsg
+            | Self::UringWrite
+            | Self::UringSend
+            | Self::UringSendZc
+            | Self::UringSendmsgZc => Some(Transfer::Send),
             Self::Read
             | Self::Readv
             | Self::Pread64
@@ -132,7 +164,12 @@ impl CallName {
             | Self::Preadv2
             | Self::Recvfrom
             | Self::Recvmsg
-            | Self::Recvmmsg => Some(Transfer::Receive),
+            | Self::Recvmmsg
+            | Self::UringReadv
+            | Self::UringReadFixed
+            | Self::UringRecvmsg
+            | Self::UringRead
+            | Self::UringRecv => Some(Transfer::Receive),
             _ => None,
         }
     }
@@ -149,6 +186,8 @@ impl CallName {
                 | Self::Dup2
                 | Self::Dup3
                 | Self::Fcntl
+                | Self::UringAccept
+                | Self::UringSocket
         )
     }
 }
@@ -335,6 +374,7 @@ mod tests {
         }
         assert_eq!(CallName::from_name("send"), Some(CallName::Sendto));
         assert_eq!(CallName::from_name("open"), None);
+        assert!(CallName::ALL.iter().all(|it| it.is_of_uring() == it.name().contains(':')));
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub(crate) fn run(
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;
     let sink = Sink::open(writing)?;
-    let watcher = CallWatcher::new(&options).context("getting ready to follow system calls")?;
+    let mut watcher = CallWatcher::new(&options).context("getting ready to follow system calls")?;
+    tell(watcher.take_degradation().map(|it| it.to_string()).as_slice());
     // Before privileges are given up, which the command is to have.
     let traced = match Traced::start(&selection.command, &watcher)? {
         None => None,
@@ -133,6 +134,11 @@ impl Streaming {
         }
         if counts.not_followed > self.told.not_followed {
             tell(&["there are more children than can be followed at a time".to_owned()]);
+        }
+        if counts.not_remembered > self.told.not_remembered {
+            tell(&[
+                "there are more operations of io_uring than can be followed at a time".to_owned()
+            ]);
         }
         self.told = counts;
         Ok(())

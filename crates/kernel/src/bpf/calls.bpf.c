@@ -32,5 +32,7 @@
 
 #include "calls/pending.h"
 
+#include "calls/uring.h"
+
 /* Some helpers are for programs that declare themselves GPL compatible. */
 char _license[] SEC("license") = "Dual MIT/GPL";

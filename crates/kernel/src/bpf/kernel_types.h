@@ -265,6 +265,26 @@ struct task_struct {
 	char comm[16];
 };
 
+/* include/linux/io_uring_types.h */
+struct io_cqe {
+	int fd;
+};
+
+/* include/linux/io_uring_types.h */
+struct io_kiocb {
+	struct file *file;
+	__u8 opcode;
+	__u64 flags;
+	struct io_cqe cqe;
+};
+
+/* include/uapi/linux/io_uring.h */
+struct io_uring_cqe {
+	__u64 user_data;
+	__s32 res;
+	__u32 flags;
+};
+
 /* include/linux/bpf.h */
 struct bpf_iter_meta {
 	struct seq_file *seq;

@@ -7,6 +7,7 @@ use libbpf_rs::{
     Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenMapMut, OpenObject,
     ProgramMut, RingBuffer, RingBufferBuilder,
 };
+use netglass_model::Degradation;
 use rustix::thread::CapabilitySet;
 
 use super::{CallOptions, Children, MOST_PAYLOAD, descendants, order::Order, record};
@@ -24,6 +25,9 @@ const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 const PENDING: &str = "list_pending";
 /// Those that follow processes; needed only where that is asked for.
 const FOLLOWING: [&str; 2] = ["follow_child", "forget_process"];
+
+/// Those that follow operations of `io_uring`, which not every kernel tells of in this way.
+const URING: [&str; 2] = ["submit_operation", "complete_operation"];
 
 /// How many processes are followed at a time.
 const FOLLOWED: u32 = 65_536;
@@ -48,6 +52,8 @@ pub struct CallCounts {
     pub late: u64,
     /// Children that could not be followed, because there were too many.
     pub not_followed: u64,
+    /// Operations of `io_uring` that were not told of, because there were too many at a time.
+    pub not_remembered: u64,
 }
 
 /// The programs, running.
@@ -57,6 +63,8 @@ pub(super) struct Programs {
     pending: Link,
     ring: RingBuffer<'static>,
     object: Object,
+    /// What is missing.
+    degradation: Option<Degradation>,
 }
 
 impl std::fmt::Debug for Programs {
@@ -68,11 +76,19 @@ impl std::fmt::Debug for Programs {
 impl Programs {
     /// What they tell of goes to `order`.
     pub(super) fn start(options: &CallOptions, order: Rc<RefCell<Order>>) -> Result<Self, Error> {
-        let object = load(options)?;
+        let (object, degradation) = match load(options, true) {
+            Ok(object) => (object, None),
+            // What is wrong with all of them is told by those that are needed.
+            Err(obstacle) => {
+                let object =
+                    load(options, false).map_err(|obstacle| failure("load", obstacle.reason))?;
+                (object, Some(without_uring(obstacle.reason)))
+            }
+        };
         let ring = ring_buffer(&object, order)?;
         fill_sets(&object, options)?;
         let pending = attach(&object, PENDING)?;
-        let mut programs = Self { links: Vec::new(), pending, ring, object };
+        let mut programs = Self { links: Vec::new(), pending, ring, object, degradation };
         // Once, so that the programs know in whose pid namespace ids are read.
         programs.list_pending(&mut |_| {})?;
         let follows = options.selection.children != Children::Alone;
@@ -88,10 +104,22 @@ impl Programs {
                     .map_err(|error| failure("control", reason(&error)))?;
             }
         }
+        if programs.degradation.is_none() {
+            for name in URING {
+                match attach(&programs.object, name) {
+                    Ok(link) => programs.links.push(link),
+                    Err(error) => programs.degradation = Some(without_uring(error.to_string())),
+                }
+            }
+        }
         for name in ["leave_call", "enter_call"] {
             programs.links.push(attach(&programs.object, name)?);
         }
         Ok(programs)
+    }
+
+    pub(super) fn take_degradation(&mut self) -> Option<Degradation> {
+        self.degradation.take()
     }
 
     /// Nothing is told of any more.
@@ -173,21 +201,37 @@ impl Programs {
             filtered: read(1)?,
             ring_full: read(2)?,
             not_followed: read(3)?,
+            not_remembered: read(4)?,
             ..CallCounts::default()
         })
     }
 }
 
-fn load(options: &CallOptions) -> Result<Object, Error> {
+fn without_uring(reason: String) -> Degradation {
+    Degradation {
+        feature: "operations of io_uring".to_owned(),
+        reason,
+        consequence: "what programs do on sockets by io_uring is not shown".to_owned(),
+    }
+}
+
+fn load(options: &CallOptions, uring: bool) -> Result<Object, Obstacle> {
     let ring_size = ring_size(options.buffer_size);
     let payload = options.payload.min(MOST_PAYLOAD);
-    let settings = options.selection.settings(options.entries, payload, ring_size)?;
+    let settings = options
+        .selection
+        .settings(options.entries, payload, ring_size)
+        .map_err(|error| Obstacle::of_kernel(error.to_string()))?;
     program::attempt(NEEDED, || {
         let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
+        for mut program in object.progs_mut() {
+            if !uring && URING.iter().any(|name| program.name() == *name) {
+                program.set_autoload(false);
+            }
+        }
         configure(&mut object, options, ring_size, &settings)?;
         object.load()
     })
-    .map_err(|obstacle| failure("load", obstacle.reason))
 }
 
 fn configure(
@@ -199,8 +243,9 @@ fn configure(
     let selection = &options.selection;
     let follows = selection.children != Children::Alone;
     for mut program in object.progs_mut() {
-        let is_following = FOLLOWING.iter().any(|name| program.name() == *name);
-        program.set_autoload(follows || !is_following);
+        if !follows && FOLLOWING.iter().any(|name| program.name() == *name) {
+            program.set_autoload(false);
+        }
     }
     let set_size = |map: &mut OpenMapMut<'_>, count: usize| {
         map.set_max_entries(u32::try_from(count.max(1)).unwrap_or(u32::MAX))

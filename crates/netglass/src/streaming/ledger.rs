@@ -14,6 +14,7 @@ pub(super) struct CallLedger {
     pub(super) malformed: u64,
     pub(super) late: u64,
     pub(super) not_followed: u64,
+    pub(super) not_remembered: u64,
 }
 
 impl CallLedger {
@@ -26,6 +27,7 @@ impl CallLedger {
             malformed: counts.malformed,
             late: counts.late,
             not_followed: counts.not_followed,
+            not_remembered: counts.not_remembered,
         }
     }
 }
@@ -48,9 +50,29 @@ impl fmt::Display for CallLedger {
         if self.late > 0 {
             write!(f, "; {} out of order", self.late)?;
         }
+        if self.not_remembered > 0 {
+            write!(f, "; {} operations of io_uring not followed", self.not_remembered)?;
+        }
         if self.not_followed > 0 {
             write!(f, "; {} children not followed", self.not_followed)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_accounted_for() {
+        let counts = CallCounts { seen: 10, filtered: 2, ring_full: 3, ..CallCounts::default() };
+        let ledger = CallLedger::new(&counts, 5);
+        assert_eq!(ledger.to_string(), "10 calls = 5 written + 2 filtered + 3 lost (3 ring full)");
+        let counts = CallCounts { seen: 1, late: 1, not_followed: 4, ..CallCounts::default() };
+        assert_eq!(
+            CallLedger::new(&counts, 1).to_string(),
+            "1 call = 1 written + 0 filtered + 0 lost; 1 out of order; 4 children not followed"
+        );
     }
 }

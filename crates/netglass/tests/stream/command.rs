@@ -161,3 +161,30 @@ a.send(b'')
     let streamed = place.follow(&[], &command);
     assert!(streamed.calls.iter().all(|call| call["payload_hex"].is_null()));
 }
+
+#[test]
+fn what_there_was_no_room_for_is_counted_and_said_at_once() {
+    require!(root, ebpf, command("python3"));
+    let place = Place::new();
+    let script = "\
+import socket
+a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+a.bind(('127.0.0.1', 0))
+a.connect(a.getsockname())
+for _ in range(40000):
+    a.send(b'x')
+    a.recv(1)
+";
+    // Room for a few calls: more come while nobody reads.
+    let options = ["--buffer-size", "4KiB", "--call", "sendto,recvfrom"];
+    let streamed = place.follow(&options, &words(&["python3", "-c", script]));
+    assert_eq!(streamed.status, Some(0), "{}", streamed.stderr);
+    let (losses, calls): (Vec<_>, Vec<_>) =
+        streamed.calls.iter().partition(|call| call["lost"].is_u64());
+    let lost: u64 = losses.iter().filter_map(|loss| loss["lost"].as_u64()).sum();
+    assert!(losses.len() > 1 && losses.iter().all(|loss| loss["reason"] == "ring_full"));
+    let [seen, written, filtered, in_ledger] = streamed.ledger();
+    assert_eq!((seen, filtered, in_ledger), (80_000, 0, lost));
+    assert_eq!((written, seen), (u64::try_from(calls.len()).unwrap(), written + lost));
+    assert!(streamed.stderr.contains("calls were lost: the ring buffer was full"));
+}

@@ -12,3 +12,4 @@ mod command;
 mod selection;
 mod strace;
 mod support;
+mod uring;

@@ -54,6 +54,26 @@ enum call {
 	CALL_EPOLL_WAIT,
 	CALL_EPOLL_PWAIT,
 	CALL_EPOLL_PWAIT2,
+	/* Operations of io_uring. */
+	CALL_URING_READV,
+	CALL_URING_WRITEV,
+	CALL_URING_READ_FIXED,
+	CALL_URING_WRITE_FIXED,
+	CALL_URING_SENDMSG,
+	CALL_URING_RECVMSG,
+	CALL_URING_ACCEPT,
+	CALL_URING_CONNECT,
+	CALL_URING_READ,
+	CALL_URING_WRITE,
+	CALL_URING_SEND,
+	CALL_URING_RECV,
+	CALL_URING_SPLICE,
+	CALL_URING_SHUTDOWN,
+	CALL_URING_SOCKET,
+	CALL_URING_SEND_ZC,
+	CALL_URING_SENDMSG_ZC,
+	CALL_URING_BIND,
+	CALL_URING_LISTEN,
 	CALLS,
 };
 
@@ -133,6 +153,8 @@ enum call_count {
 	COUNT_RING_FULL,
 	/* Processes that could not be followed: there was no room for another one. */
 	COUNT_NOT_FOLLOWED,
+	/* Operations of io_uring that could not be remembered until they are complete. */
+	COUNT_NOT_REMEMBERED,
 	COUNTS,
 };
 

@@ -29,11 +29,22 @@
  */
 const void *socket_operations;
 
+static __always_inline bool is_socket(struct file *file)
+{
+	const void *operations = READ(file, f_op), *known = socket_operations;
+
+	if (operations == known)
+		return true;
+	if (known || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return false;
+	socket_operations = operations;
+	return true;
+}
+
 /* The open file behind a descriptor of a task, if it is a socket. */
 static __always_inline struct file *socket_file(struct task_struct *task, int fd)
 {
 	struct files_struct *files = task->files;
-	const void *operations, *known = socket_operations;
 	struct fdtable *table;
 	struct file *file;
 
@@ -44,13 +55,7 @@ static __always_inline struct file *socket_file(struct task_struct *task, int fd
 		return NULL;
 	if (bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd) || !file)
 		return NULL;
-	operations = READ(file, f_op);
-	if (operations == known)
-		return file;
-	if (known || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	socket_operations = operations;
-	return file;
+	return is_socket(file) ? file : NULL;
 }
 
 static __always_inline void map_address(__u8 *mapped, __be32 address)

@@ -131,7 +131,7 @@ static __always_inline bool makes_socket(__u32 call)
 /* Whether the call waits for several descriptors at once. */
 static __always_inline bool waits(__u32 call)
 {
-	return call >= CALL_POLL;
+	return call >= CALL_POLL && call <= CALL_EPOLL_PWAIT2;
 }
 
 #endif

@@ -70,7 +70,7 @@ static __always_inline void tell(struct work *work, struct pt_regs *regs)
 		count(COUNT_FILTERED);
 		return;
 	}
-	if (settings.payload) {
+	if (settings.payload && regs) {
 		__u32 length = read_payload(work, regs);
 
 		if (length > MAX_PAYLOAD)
