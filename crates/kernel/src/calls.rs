@@ -22,12 +22,14 @@ pub use self::{
     settings::{CallSelection, CgroupIdentity, Children},
 };
 
+pub(crate) use self::programs::try_programs;
 use self::{
     clock::{Clock, monotonic_ns},
     order::{Order, WINDOW_NS},
     programs::Programs,
     record::Record,
 };
+
 use crate::Error;
 
 /// For how long the order of calls is waited for.

@@ -10,7 +10,9 @@ use libbpf_rs::{
 use netglass_model::Degradation;
 use rustix::thread::CapabilitySet;
 
-use super::{CallOptions, Children, MOST_PAYLOAD, descendants, order::Order, record};
+use super::{
+    CallOptions, CallSelection, Children, MOST_PAYLOAD, descendants, order::Order, record,
+};
 use crate::{
     Error,
     program::{self, Obstacle},
@@ -24,7 +26,8 @@ const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 
 const PENDING: &str = "list_pending";
 /// Those that follow processes; needed only where that is asked for.
-const FOLLOWING: [&str; 2] = ["follow_child", "forget_process"];
+const FOLLOW: &str = "follow_child";
+const FORGET: &str = "forget_process";
 
 /// Those that follow operations of `io_uring`, which not every kernel tells of in this way.
 const URING: [&str; 2] = ["submit_operation", "complete_operation"];
@@ -91,9 +94,7 @@ impl Programs {
         let mut programs = Self { links: Vec::new(), pending, ring, object, degradation };
         // Once, so that the programs know in whose pid namespace ids are read.
         programs.list_pending(&mut |_| {})?;
-        let follows = options.selection.children != Children::Alone;
-        let following = FOLLOWING.into_iter().filter(|_| follows);
-        for name in following {
+        for name in following(options) {
             programs.links.push(attach(&programs.object, name)?);
         }
         if options.selection.children == Children::Followed {
@@ -207,6 +208,22 @@ impl Programs {
     }
 }
 
+/// Tries whether the programs can be loaded and attached, without following anything.
+pub(crate) fn try_programs() -> Result<(), Obstacle> {
+    let options = CallOptions {
+        selection: CallSelection::default(),
+        entries: false,
+        pending: false,
+        payload: 0,
+        buffer_size: 0,
+    };
+    let object = load(&options, false)?;
+    for name in [PENDING, "leave_call", "enter_call"] {
+        try_attach(&object, name).map(drop)?;
+    }
+    Ok(())
+}
+
 fn without_uring(reason: String) -> Degradation {
     Degradation {
         feature: "operations of io_uring".to_owned(),
@@ -243,7 +260,8 @@ fn configure(
     let selection = &options.selection;
     let follows = selection.children != Children::Alone;
     for mut program in object.progs_mut() {
-        if !follows && FOLLOWING.iter().any(|name| program.name() == *name) {
+        let is = |name: &str| program.name() == name;
+        if (is(FOLLOW) || is(FORGET)) && !following(options).any(is) {
             program.set_autoload(false);
         }
     }
@@ -269,6 +287,17 @@ fn configure(
         }
     }
     Ok(())
+}
+
+/// Which of the programs that follow processes are needed. Also what is selected by its id has to be
+/// forgotten at its end, since another one may get it.
+fn following(options: &CallOptions) -> impl Iterator<Item = &'static str> {
+    let follows = options.selection.children != Children::Alone;
+    let forgets = follows || !options.selection.pids.is_empty();
+    [(FOLLOW, follows), (FORGET, forgets)]
+        .into_iter()
+        .filter(|(_, is_needed)| *is_needed)
+        .map(|(name, _)| name)
 }
 
 /// Tells the programs what is selected by lists.
@@ -321,11 +350,17 @@ fn ring_buffer(object: &Object, order: Rc<RefCell<Order>>) -> Result<RingBuffer<
 }
 
 fn attach(object: &Object, name: &'static str) -> Result<Link, Error> {
-    let program = find_program(object, name)
-        .ok_or_else(|| Obstacle::of_kernel(format!("the object holds no program {name}")));
-    program.and_then(|program| program::attempt(NEEDED, || program.attach())).map_err(|obstacle| {
-        Error::Program { doing: "attach", program: name, reason: obstacle.reason }
+    try_attach(object, name).map_err(|obstacle| Error::Program {
+        doing: "attach",
+        program: name,
+        reason: obstacle.reason,
     })
+}
+
+fn try_attach(object: &Object, name: &str) -> Result<Link, Obstacle> {
+    let program = find_program(object, name)
+        .ok_or_else(|| Obstacle::of_kernel(format!("the object holds no program {name}")))?;
+    program::attempt(NEEDED, || program.attach())
 }
 
 fn find_program<'a>(object: &'a Object, name: &str) -> Option<ProgramMut<'a>> {

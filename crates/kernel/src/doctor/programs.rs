@@ -5,7 +5,7 @@ use rustix::thread::CapabilitySet;
 
 use super::Finding;
 use crate::{
-    owner,
+    calls, owner,
     program::{self, Cause, Obstacle},
     stream,
 };
@@ -20,6 +20,7 @@ pub(super) fn examine() -> Vec<Finding> {
         finding(feature.key(), feature.name(), tried, feature.lost(), own)
     }));
     findings.push(owners());
+    findings.push(calls());
     findings
 }
 
@@ -97,5 +98,14 @@ fn owners() -> Finding {
         owner::try_iterator(),
         "polling: time, as /proc/*/fd is read instead",
         "Linux 5.11 with BTF",
+    )
+}
+fn calls() -> Finding {
+    finding(
+        "system_calls",
+        "following system calls",
+        calls::try_programs(),
+        "`netglass stream`",
+        "a kernel built with CONFIG_FTRACE_SYSCALLS, Linux 5.12 or later",
     )
 }
