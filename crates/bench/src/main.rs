@@ -31,6 +31,7 @@ mod rate;
 mod report;
 mod row_by_row;
 mod socket_scan;
+mod stream_overhead;
 mod streaming_exact;
 mod streaming_memory;
 mod streaming_overhead;
@@ -68,6 +69,7 @@ fn main() -> Result<ExitCode> {
         streaming_overhead::benches,
         streaming_exact::benches,
         streaming_memory::benches,
+        stream_overhead::benches,
         fleet_flush::benches,
         fleet_look::benches,
         capture_reading::benches,

@@ -170,22 +170,27 @@ impl Ledger {
 
 /// A database in a folder of its own, without any configuration file.
 #[derive(Debug)]
-struct Database {
+pub(crate) struct Database {
     folder: TempDir,
 }
 
 impl Database {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let folder = tempfile::tempdir().context("a temporary folder for the database")?;
         fs::write(folder.path().join("empty.toml"), "").context("an empty configuration")?;
         Ok(Self { folder })
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("netglass.db")
+        self.file("netglass.db")
     }
 
-    fn netglass(&self, verb: &str) -> Command {
+    /// The path of a file beside it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn netglass(&self, verb: &str) -> Command {
         let mut command = Command::new(netglass_program());
         command
             .arg(verb)

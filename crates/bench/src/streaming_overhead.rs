@@ -42,20 +42,20 @@ pub(crate) fn benches(effort: Effort) -> Vec<Bench> {
 
 /// What becomes of a connection after the first answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Short,
     KeepAlive,
 }
 
 impl Kind {
-    fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Short => "short",
             Self::KeepAlive => "keepalive",
         }
     }
 
-    fn about(self) -> &'static str {
+    pub(crate) fn about(self) -> &'static str {
         match self {
             Self::Short => "a new connection for each request",
             Self::KeepAlive => "connections that are kept",
@@ -63,13 +63,33 @@ impl Kind {
     }
 }
 
-fn measure(kind: Kind, rounds: u32, seconds: u64) -> Result<Report> {
-    let (client, server) = (Namespace::new("wrk"), Namespace::new("nginx"));
-    link(&client, &format!("{CLIENT}/16"), &server, &format!("{SERVER}/16"));
-    for key in ["net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"] {
-        server.sysctl(key, "65535");
+/// A web server and its client, each in a namespace of its own.
+pub(crate) struct Web {
+    // Before the namespaces in which they are.
+    pub(crate) nginx: Nginx,
+    client: Namespace,
+    _server: Namespace,
+}
+
+impl Web {
+    pub(crate) fn start() -> Self {
+        let (client, server) = (Namespace::new("wrk"), Namespace::new("nginx"));
+        link(&client, &format!("{CLIENT}/16"), &server, &format!("{SERVER}/16"));
+        for key in ["net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"] {
+            server.sysctl(key, "65535");
+        }
+        let nginx = Nginx::new().listen(&format!("{SERVER}:80")).file("/page", 100).start(&server);
+        Self { nginx, client, _server: server }
     }
-    let _nginx = Nginx::new().listen(&format!("{SERVER}:80")).file("/page", 100).start(&server);
+
+    /// Lets wrk run for a while.
+    pub(crate) fn ask(&self, kind: Kind, seconds: u64) -> Result<Work> {
+        wrk(&self.client, kind, seconds)
+    }
+}
+
+fn measure(kind: Kind, rounds: u32, seconds: u64) -> Result<Report> {
+    let web = Web::start();
 
     let mut conditions = vec![probing(Mode::Streaming)];
     let mut notes = Vec::new();
@@ -82,7 +102,7 @@ fn measure(kind: Kind, rounds: u32, seconds: u64) -> Result<Report> {
     notes
         .push(format!("netglass writes each {FLUSH_INTERVAL}, more often than it does by default"));
 
-    let rates = Rates::measure(&conditions, rounds, || wrk(&client, kind, seconds))?;
+    let rates = Rates::measure(&conditions, rounds, || web.ask(kind, seconds))?;
     notes.extend(rates.notes());
     Ok(Report {
         table: rates.table("requests"),
@@ -142,7 +162,6 @@ impl Observer for Tracing {
     }
 }
 
-/// Lets wrk run for a while.
 fn wrk(client: &Namespace, kind: Kind, seconds: u64) -> Result<Work> {
     let mut command = client.command("wrk");
     command.args(["--threads", "1", "--connections", CONNECTIONS]);

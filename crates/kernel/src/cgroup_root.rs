@@ -18,9 +18,14 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 /// Opens the root of the version 2 hierarchy. It is not always at `/sys/fs/cgroup`: where both
 /// versions are in use, it is a directory below.
 pub(crate) fn open() -> Result<File, Error> {
-    let mounts = fs::read(MOUNTS).map_err(|source| Error::read(MOUNTS, source))?;
-    let path = find(&mounts).ok_or(Error::NoControlGroups)?;
+    let path = path()?;
     File::open(&path).map_err(|source| Error::read(path, source))
+}
+
+/// Where that root is.
+pub(crate) fn path() -> Result<PathBuf, Error> {
+    let mounts = fs::read(MOUNTS).map_err(|source| Error::read(MOUNTS, source))?;
+    find(&mounts).ok_or(Error::NoControlGroups)
 }
 
 /// The first mount of the type `cgroup2` (`proc_pid_mountinfo(5)`).

@@ -60,6 +60,16 @@ pub enum Error {
         /// Why it failed, as libbpf or the kernel said it.
         reason: String,
     },
+    /// More is selected than the kernel programs have room for.
+    #[error("cannot select by {count} {what}: at most {most} can be given")]
+    TooMany {
+        /// What is selected by.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there can be.
+        most: usize,
+    },
     /// Another thread could not be started.
     #[error("cannot start a thread to {doing}: {source}")]
     Thread {

@@ -4,6 +4,8 @@
 mod address;
 #[cfg(all(feature = "capture", feature = "ebpf"))]
 pub mod aggregate;
+#[cfg(feature = "ebpf")]
+pub mod calls;
 #[cfg(feature = "capture")]
 pub mod capture;
 mod cgroup_root;

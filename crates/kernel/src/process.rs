@@ -3,7 +3,7 @@
 
 pub mod cgroup;
 pub(crate) mod command_line;
-mod directory;
+pub(crate) mod directory;
 mod family;
 pub mod stat;
 

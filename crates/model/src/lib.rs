@@ -4,6 +4,7 @@
 //! protocol, endpoints) and, where it can be known, its process, so that any record can be joined
 //! to any other of the same connection or process, whatever made it.
 
+mod call;
 mod degradation;
 mod edge;
 mod endpoint;
@@ -21,6 +22,9 @@ mod text;
 mod timestamp;
 mod translation;
 
+pub use call::{
+    Call, CallConnection, CallName, CallPhase, Caller, CommandName, Transfer, unmapped_address,
+};
 pub use degradation::Degradation;
 pub use edge::{Edge, Node};
 pub use endpoint::{Endpoint, Port};

@@ -33,7 +33,8 @@ Examples:
   netglass probe --once                 take one look at the sockets of this host
   netglass look --depth 3               what this host depends on, and who depends on it
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
-  netglass capture -i eth0              who exchanges how much with whom, from when to when"
+  netglass capture -i eth0              who exchanges how much with whom, from when to when
+  netglass stream -- wget example.org   every network system call of a command"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -58,6 +59,8 @@ pub(crate) enum Verb {
     Look(verbs::look::Arguments),
     Diff(verbs::diff::Arguments),
     Capture(Box<verbs::capture::Arguments>),
+    #[cfg(feature = "ebpf")]
+    Stream(Box<verbs::stream::Arguments>),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -89,6 +92,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Up(arguments) => verbs::up::run(arguments, &cli.database)?,
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
+        #[cfg(feature = "ebpf")]
+        Verb::Stream(arguments) => return verbs::stream::run(arguments),
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
@@ -178,6 +183,7 @@ mod tests {
                     ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),
+                    ("stream", Some("format")) => Some("stream-format"),
                     (_, name) => name,
                 };
                 let expected =

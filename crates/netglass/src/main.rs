@@ -16,6 +16,8 @@ mod probing;
 mod query;
 mod screen;
 mod secrets;
+#[cfg(feature = "ebpf")]
+mod streaming;
 mod time;
 mod tree;
 mod usage;

@@ -9,4 +9,6 @@ pub(crate) mod look;
 pub(crate) mod man;
 pub(crate) mod probe;
 pub(crate) mod status;
+#[cfg(feature = "ebpf")]
+pub(crate) mod stream;
 pub(crate) mod up;

@@ -14,10 +14,11 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "probe",
     "up",
     "capture",
+    "stream",
     "look",
     "diff",
     "status",

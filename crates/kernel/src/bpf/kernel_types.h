@@ -25,6 +25,11 @@ typedef struct {
 	__s64 counter;
 } atomic64_t;
 
+/* include/linux/types.h */
+typedef struct {
+	int counter;
+} atomic_t;
+
 /* include/net/net_namespace.h */
 typedef struct {
 	struct net *net;
@@ -91,11 +96,13 @@ struct udp_sock {
 
 /* include/linux/net.h */
 struct socket {
+	short type;
 	struct sock *sk;
 };
 
 /* include/linux/fs.h */
 struct inode {
+	unsigned short i_mode;
 	unsigned long i_ino;
 };
 
@@ -130,8 +137,21 @@ struct path {
 
 /* include/linux/fs.h */
 struct file {
+	const void *f_op;
+	void *private_data;
 	struct path f_path;
 	struct inode *f_inode;
+};
+
+/* include/linux/fdtable.h */
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+/* include/linux/fdtable.h */
+struct files_struct {
+	struct fdtable *fdt;
 };
 
 /* include/linux/kernfs.h */
@@ -202,13 +222,41 @@ enum pid_type {
 
 /* include/linux/sched/signal.h */
 struct signal_struct {
+	atomic_t live;
 	struct pid *pids[PIDTYPE_MAX];
+};
+
+#if defined(__TARGET_ARCH_x86)
+/* arch/x86/include/asm/ptrace.h */
+struct pt_regs {
+	unsigned long r10;
+	unsigned long r8;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long orig_ax;
+};
+#elif defined(__TARGET_ARCH_arm64)
+/* arch/arm64/include/asm/ptrace.h */
+struct pt_regs {
+	__u64 regs[31];
+	__u64 orig_x0;
+	__s32 syscallno;
+};
+#endif
+
+/* arch/x86/include/asm/thread_info.h */
+struct thread_info {
+	__u32 status;
 };
 
 /* include/linux/sched.h */
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
+	int pid;
 	int tgid;
+	struct files_struct *files;
 	struct mm_struct *mm;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
@@ -221,6 +269,26 @@ struct task_struct {
 	char comm[16];
 };
 
+/* include/linux/io_uring_types.h */
+struct io_cqe {
+	int fd;
+};
+
+/* include/linux/io_uring_types.h */
+struct io_kiocb {
+	struct file *file;
+	__u8 opcode;
+	__u64 flags;
+	struct io_cqe cqe;
+};
+
+/* include/uapi/linux/io_uring.h */
+struct io_uring_cqe {
+	__u64 user_data;
+	__s32 res;
+	__u32 flags;
+};
+
 /* include/linux/bpf.h */
 struct bpf_iter_meta {
 	struct seq_file *seq;
@@ -229,17 +297,17 @@ struct bpf_iter_meta {
 };
 
 /* kernel/bpf/task_iter.c */
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+/* kernel/bpf/task_iter.c */
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
-};
-
-/* kernel/bpf/task_iter.c */
-struct bpf_iter__task {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
 };
 
 /* net/ipv4/tcp_ipv4.c */

@@ -20,7 +20,7 @@ static __u32 pid_number(struct pid *pid, __u32 level)
 }
 
 /* The level of the current task's pid namespace. */
-static __u32 reader_level(void)
+static __always_inline __u32 reader_level(void)
 {
 	struct task_struct *reader = (struct task_struct *)bpf_get_current_task();
 

@@ -5,7 +5,7 @@ use rustix::thread::CapabilitySet;
 
 use super::Finding;
 use crate::{
-    owner,
+    calls, owner,
     program::{self, Cause, Obstacle},
     stream,
 };
@@ -22,6 +22,7 @@ pub(super) fn examine() -> Vec<Finding> {
     findings.push(owners());
     #[cfg(feature = "capture")]
     findings.push(packets());
+    findings.push(calls());
     findings
 }
 
@@ -110,5 +111,15 @@ fn packets() -> Finding {
         crate::aggregate::try_to_count(),
         "capture --engine kernel; the other engine takes packets from a ring",
         "Linux 6.6 with BTF, which has tcx",
+    )
+}
+
+fn calls() -> Finding {
+    finding(
+        "system_calls",
+        "following system calls",
+        calls::try_programs(),
+        "`netglass stream`",
+        "a kernel built with CONFIG_FTRACE_SYSCALLS, Linux 5.12 or later",
     )
 }

@@ -46,7 +46,7 @@ pub fn parse(bytes: &[u8]) -> Cgroup {
 
 /// The container whose group the path names: 64 hexadecimal digits (Docker, containerd, CRI-O,
 /// Podman: alone, or as `RUNTIME-ID.scope`), else the name of an LXC or systemd-nspawn container.
-fn container(path: &str) -> Option<&str> {
+pub(crate) fn container(path: &str) -> Option<&str> {
     let groups = path.split('/').rev();
     groups.clone().find_map(runtime_id).or_else(|| {
         groups.clone().find_map(|group| {

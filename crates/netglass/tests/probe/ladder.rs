@@ -240,6 +240,7 @@ fn without_the_capabilities_sockets_are_polled() {
     doctor.assert_fails("kernel_programs", reason, "root, or CAP_BPF");
     doctor.assert_fails("lasting_connections", reason, "root, or CAP_BPF");
     doctor.assert_fails("namespaces_entered", "not permitted", "CAP_SYS_ADMIN");
+    doctor.assert_fails("system_calls", reason, "root, or CAP_BPF");
     assert_eq!(doctor.mode(), "polling");
 }
 

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What the programs that follow system calls remember. Sizes are set when they are loaded.
+ */
+#ifndef NETGLASS_CALLS_MAPS_H
+#define NETGLASS_CALLS_MAPS_H
+
+const volatile struct call_settings settings SEC(".rodata.settings");
+volatile struct call_control control SEC(".data.control");
+
+/* The level of the pid namespace of who reads. */
+__u32 level_of_reader;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+/* A call that a thread is in. */
+struct call_in_progress {
+	__u64 entered_ns;
+	/* The open file, if it is a socket: only compared, since it may be gone. */
+	__u64 file;
+	__u32 call;
+	/* It was told of as pending. */
+	__u32 is_told;
+	/* Of close(2), after which there is nothing to look at. */
+	struct call_connection connection;
+};
+
+/* Goes when the thread goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct call_in_progress);
+} calls_in_progress SEC(".maps");
+
+struct comm_key {
+	char comm[COMM_LENGTH];
+};
+
+/* Processes by their number as the reader knows them. */
+struct number_set {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u8);
+};
+
+struct comm_set {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct comm_key);
+	__type(value, __u8);
+};
+
+struct number_set selected_pids SEC(".maps");
+struct number_set other_pids SEC(".maps");
+struct number_set selected_uids SEC(".maps");
+struct number_set selected_ports SEC(".maps");
+struct comm_set selected_comms SEC(".maps");
+struct comm_set other_comms SEC(".maps");
+
+/* Descendants of selected processes, while they live. */
+struct number_set followed SEC(".maps");
+
+/* How many buffers of one call are added up; of more the sum is not known. */
+#define MAX_VECTORS 16
+
+/* include/uapi/linux/uio.h */
+struct user_vector {
+	__u64 base;
+	__u64 length;
+};
+
+/* What a program has no room for on its stack. Programs do not interrupt each other here. */
+struct work {
+	struct call_record record;
+	/* Behind the record. Twice as long, so that no piece that begins in it leads beyond it. */
+	__u8 payload[2 * MAX_PAYLOAD];
+	struct user_vector vectors[MAX_VECTORS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct work);
+} work SEC(".maps");
+
+static __always_inline struct work *begin_work(void)
+{
+	__u32 first = 0;
+	struct work *it = bpf_map_lookup_elem(&work, &first);
+
+	if (it)
+		__builtin_memset(&it->record, 0, sizeof(it->record));
+	return it;
+}
+
+static __always_inline void count(__u32 what)
+{
+	__u64 *counted = bpf_map_lookup_elem(&counts, &what);
+
+	if (counted)
+		(*counted)++;
+}
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What the kernel programs that follow system calls tell user space, and what they are told.
+ * Read by src/calls/record.rs and written by src/calls/settings.rs.
+ */
+#ifndef NETGLASS_CALLS_RECORDS_H
+#define NETGLASS_CALLS_RECORDS_H
+
+#include <linux/types.h>
+
+#define COMM_LENGTH 16
+#define ADDRESS_LENGTH 16
+
+/* In the order of netglass_model::CallName::ALL, which begins with 1 here. */
+enum call {
+	CALL_NONE,
+	CALL_SOCKET,
+	CALL_SOCKETPAIR,
+	CALL_BIND,
+	CALL_LISTEN,
+	CALL_CONNECT,
+	CALL_ACCEPT,
+	CALL_ACCEPT4,
+	CALL_GETSOCKOPT,
+	CALL_SHUTDOWN,
+	CALL_CLOSE,
+	CALL_READ,
+	CALL_READV,
+	CALL_PREAD64,
+	CALL_PREADV,
+	CALL_PREADV2,
+	CALL_WRITE,
+	CALL_WRITEV,
+	CALL_PWRITE64,
+	CALL_PWRITEV,
+	CALL_PWRITEV2,
+	CALL_SENDTO,
+	CALL_SENDMSG,
+	CALL_SENDMMSG,
+	CALL_RECVFROM,
+	CALL_RECVMSG,
+	CALL_RECVMMSG,
+	CALL_SENDFILE,
+	CALL_SPLICE,
+	CALL_TEE,
+	CALL_DUP,
+	CALL_DUP2,
+	CALL_DUP3,
+	CALL_FCNTL,
+	CALL_POLL,
+	CALL_PPOLL,
+	CALL_SELECT,
+	CALL_PSELECT6,
+	CALL_EPOLL_WAIT,
+	CALL_EPOLL_PWAIT,
+	CALL_EPOLL_PWAIT2,
+	/* Operations of io_uring. */
+	CALL_URING_READV,
+	CALL_URING_WRITEV,
+	CALL_URING_READ_FIXED,
+	CALL_URING_WRITE_FIXED,
+	CALL_URING_SENDMSG,
+	CALL_URING_RECVMSG,
+	CALL_URING_ACCEPT,
+	CALL_URING_CONNECT,
+	CALL_URING_READ,
+	CALL_URING_WRITE,
+	CALL_URING_SEND,
+	CALL_URING_RECV,
+	CALL_URING_SPLICE,
+	CALL_URING_SHUTDOWN,
+	CALL_URING_SOCKET,
+	CALL_URING_SEND_ZC,
+	CALL_URING_SENDMSG_ZC,
+	CALL_URING_BIND,
+	CALL_URING_LISTEN,
+	CALLS,
+};
+
+enum record_kind {
+	/* The call has returned. */
+	RECORD_RETURN = 1,
+	/* The call begins. */
+	RECORD_ENTRY,
+	/* The call began long ago and has not returned. */
+	RECORD_PENDING,
+};
+
+enum record_flags {
+	/* address and address_port are those that the call named, or that it was given. */
+	RECORD_ADDRESS = 1 << 0,
+	/* The call began before it was watched: its duration is not known. */
+	RECORD_BEGAN_BEFORE = 1 << 1,
+	/* length says how many bytes were asked for. */
+	RECORD_LENGTH = 1 << 2,
+	/* transferred says how many bytes went through. */
+	RECORD_TRANSFERRED = 1 << 3,
+	/* The connection is that of a socket; without, only its family is known, or nothing. */
+	RECORD_CONNECTION = 1 << 4,
+};
+
+/* A connection as its socket has it. Addresses of IPv4 are mapped into IPv6, in network order. */
+struct call_connection {
+	__u8 local_address[ADDRESS_LENGTH];
+	__u8 remote_address[ADDRESS_LENGTH];
+	__u64 socket_cookie;
+	__u32 network_namespace;
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 family;
+	__u16 protocol;
+	__u16 type;
+	__u8 state;
+	__u8 reserved;
+};
+_Static_assert(sizeof(struct call_connection) == 56, "src/calls/record.rs reads 56 bytes");
+
+struct call_record {
+	/* CLOCK_MONOTONIC, of the return or, where there is none, of now. */
+	__u64 time_ns;
+	__u64 duration_ns;
+	__s64 result;
+	__u64 length;
+	__u64 transferred;
+	/* How many bytes of what was sent or received stand behind the record. */
+	__u32 payload_length;
+	__u16 reserved;
+	__u8 kind;
+	__u8 call;
+	__u32 pid;
+	__u32 tid;
+	__u32 ppid;
+	__u32 uid;
+	__s32 fd;
+	/* What else the call was given; by call, see src/calls/record.rs. */
+	__u32 details[2];
+	__u16 flags;
+	__u16 address_port;
+	__u8 address[ADDRESS_LENGTH];
+	struct call_connection connection;
+	char comm[COMM_LENGTH];
+	char parent_comm[COMM_LENGTH];
+};
+_Static_assert(sizeof(struct call_record) == 184, "src/calls/record.rs reads 184 bytes");
+
+/* What is counted, for each processor. */
+enum call_count {
+	/* Calls of processes that are selected, on sockets. */
+	COUNT_SEEN,
+	/* Of those, calls that are not selected by their connection or result. */
+	COUNT_FILTERED,
+	/* There was no room in the ring buffer. */
+	COUNT_RING_FULL,
+	/* Processes that could not be followed: there was no room for another one. */
+	COUNT_NOT_FOLLOWED,
+	/* Operations of io_uring that could not be remembered until they are complete. */
+	COUNT_NOT_REMEMBERED,
+	COUNTS,
+};
+
+enum setting_flags {
+	/* Only processes that are in the map of pids. */
+	SELECT_PIDS = 1 << 0,
+	SELECT_NOT_PIDS = 1 << 1,
+	SELECT_COMMS = 1 << 2,
+	SELECT_NOT_COMMS = 1 << 3,
+	SELECT_UIDS = 1 << 4,
+	SELECT_PORTS = 1 << 5,
+	/* Only processes that are followed, whatever else is selected. */
+	SELECT_FOLLOWED = 1 << 6,
+	/* Children of what is selected, too. */
+	FOLLOW_CHILDREN = 1 << 7,
+	ONLY_ERRORS = 1 << 8,
+	TELL_ENTRIES = 1 << 9,
+};
+
+#define MAX_PAYLOAD 4096
+#define MAX_PREFIXES 32
+#define MAX_NAMESPACES 16
+#define MAX_CGROUPS 16
+
+struct address_prefix {
+	__u8 address[ADDRESS_LENGTH];
+	__u8 mask[ADDRESS_LENGTH];
+};
+
+struct selected_cgroup {
+	__u64 id;
+	__u32 level;
+	__u32 reserved;
+};
+
+/* Set before the programs are loaded. */
+struct call_settings {
+	/* By enum call. */
+	__u64 calls;
+	/* By address family. */
+	__u64 families;
+	__u64 ring_size;
+	__u32 flags;
+	/* The process that reads, as it calls itself. */
+	__u32 reader;
+	/* How many bytes of what is sent or received are told of, at most MAX_PAYLOAD. */
+	__u32 payload;
+	__u32 prefix_count;
+	__u32 namespace_count;
+	__u32 cgroup_count;
+	__u32 namespaces[MAX_NAMESPACES];
+	struct selected_cgroup cgroups[MAX_CGROUPS];
+	struct address_prefix prefixes[MAX_PREFIXES];
+};
+_Static_assert(sizeof(struct call_settings) == 1392, "src/calls/settings.rs writes 1392 bytes");
+
+/* Changed while the programs run. */
+struct call_control {
+	/* The next process that the reader forks is to be followed. */
+	__u32 follow_next_child;
+	__u32 reserved;
+};
+
+#endif

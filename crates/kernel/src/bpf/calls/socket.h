@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * From a descriptor to its socket.
+ */
+#ifndef NETGLASS_CALLS_SOCKET_H
+#define NETGLASS_CALLS_SOCKET_H
+
+/*
+ * Reads a member of what a pointer from nowhere in particular points to. Since Linux 6.2 that takes
+ * one instruction, before a call.
+ */
+#define READ(pointer, member)                                                                      \
+	({                                                                                         \
+		typeof((pointer)->member) it;                                                      \
+		if (bpf_ksym_exists(bpf_rdonly_cast))                                              \
+			it = bpf_core_cast(pointer, typeof(*(pointer)))->member;                   \
+		else                                                                               \
+			it = BPF_CORE_READ(pointer, member);                                       \
+		it;                                                                                \
+	})
+
+/* include/uapi/linux/stat.h */
+#define S_IFMT 00170000
+#define S_IFSOCK 0140000
+
+/*
+ * The operations of sockets' files, once one was seen: from then on one look tells whether a file is
+ * a socket.
+ */
+const void *socket_operations;
+
+static __always_inline bool is_socket(struct file *file)
+{
+	const void *operations = READ(file, f_op), *known = socket_operations;
+
+	if (operations == known)
+		return true;
+	if (known || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return false;
+	socket_operations = operations;
+	return true;
+}
+
+/* The open file behind a descriptor of a task, if it is a socket. */
+static __always_inline struct file *socket_file(struct task_struct *task, int fd)
+{
+	struct files_struct *files = task->files;
+	struct fdtable *table;
+	struct file *file;
+
+	if (!files || fd < 0)
+		return NULL;
+	table = files->fdt;
+	if ((__u32)fd >= table->max_fds)
+		return NULL;
+	if (bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd) || !file)
+		return NULL;
+	return is_socket(file) ? file : NULL;
+}
+
+static __always_inline void map_address(__u8 *mapped, __be32 address)
+{
+	__u32 *words = (__u32 *)mapped;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+}
+
+static __always_inline void read_address_v6(__u8 *bytes, struct sock *sk, bool remote)
+{
+	__u32 *words = (__u32 *)bytes;
+
+	for (int i = 0; i < 4; i++)
+		words[i] = remote ? READ(sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]) :
+				    READ(sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
+}
+
+/* Reads what a socket knows of its connection. */
+static __always_inline void read_connection(struct file *file, struct call_connection *connection)
+{
+	struct socket *socket = READ(file, private_data);
+	struct sock *sk;
+	struct net *net;
+	__u16 family;
+
+	sk = READ(socket, sk);
+	family = READ(sk, __sk_common.skc_family);
+	net = READ(sk, __sk_common.skc_net.net);
+	connection->family = family;
+	connection->type = READ(socket, type);
+	connection->protocol = READ(sk, sk_protocol);
+	connection->state = READ(sk, __sk_common.skc_state);
+	connection->socket_cookie = READ(sk, __sk_common.skc_cookie.counter);
+	connection->network_namespace = READ(net, ns.inum);
+	if (family == AF_INET) {
+		map_address(connection->local_address, READ(sk, __sk_common.skc_rcv_saddr));
+		map_address(connection->remote_address, READ(sk, __sk_common.skc_daddr));
+	} else if (family == AF_INET6) {
+		read_address_v6(connection->local_address, sk, false);
+		read_address_v6(connection->remote_address, sk, true);
+	} else {
+		return;
+	}
+	connection->local_port = READ(sk, __sk_common.skc_num);
+	connection->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
+}
+
+#endif

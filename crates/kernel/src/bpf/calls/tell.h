@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * From a call to its record.
+ */
+#ifndef NETGLASS_CALLS_TELL_H
+#define NETGLASS_CALLS_TELL_H
+
+/* How often it is looked whether the reader should be woken: once in so many records. */
+#define WAKE_CHECK 64
+
+static __always_inline int socket_descriptor(struct task_struct *task, __u32 call,
+					     struct pt_regs *regs, struct file **file)
+{
+	int fd = FIRST_ARGUMENT(regs);
+
+	*file = socket_file(task, fd);
+	if (*file || (call != CALL_SENDFILE && call != CALL_SPLICE && call != CALL_TEE))
+		return fd;
+	/* The other one of two descriptors. */
+	fd = call == CALL_SPLICE ? THIRD_ARGUMENT(regs) : SECOND_ARGUMENT(regs);
+	*file = socket_file(task, fd);
+	return fd;
+}
+
+static __always_inline void copy_comm(char *comm, struct task_struct *leader)
+{
+	__u64 *words = (__u64 *)comm;
+
+	words[0] = *(__u64 *)&leader->comm[0];
+	words[1] = *(__u64 *)&leader->comm[8];
+}
+
+static __always_inline void describe_process(struct call_record *record, struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+	struct task_struct *parent = leader->real_parent->group_leader;
+	__u32 level = level_of_reader;
+
+	record->pid = number_of(leader);
+	record->tid = level ? pid_number(task->thread_pid, level) : (__u32)task->pid;
+	record->ppid = number_of(parent);
+	record->uid = task->real_cred->uid.val;
+	copy_comm(record->comm, leader);
+	copy_comm(record->parent_comm, parent);
+}
+
+static __always_inline __u64 wakeup(__u64 seen)
+{
+	if (seen % WAKE_CHECK == 0 &&
+	    bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > settings.ring_size / 4)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline __u64 count_seen(void)
+{
+	__u32 key = COUNT_SEEN;
+	__u64 *seen = bpf_map_lookup_elem(&counts, &key);
+
+	return seen ? ++*seen : 0;
+}
+
+static __always_inline void tell(struct work *work, struct pt_regs *regs)
+{
+	struct call_record *record = &work->record;
+	__u64 flags = wakeup(count_seen());
+	long refused;
+
+	if (!is_record_selected(record)) {
+		count(COUNT_FILTERED);
+		return;
+	}
+	if (settings.payload && regs) {
+		__u32 length = read_payload(work, regs);
+
+		if (length > MAX_PAYLOAD)
+			length = MAX_PAYLOAD;
+		record->payload_length = length;
+		refused = bpf_ringbuf_output(&records, record, sizeof(*record) + length, flags);
+	} else {
+		refused = bpf_ringbuf_output(&records, record, sizeof(*record), flags);
+	}
+	if (refused)
+		count(COUNT_RING_FULL);
+}
+
+/* After the call: which socket a successful call has made, or accepted. */
+static __always_inline struct file *made_socket(struct task_struct *task, struct call_record *record,
+						struct pt_regs *regs)
+{
+	int fds[2];
+
+	if (record->result < 0)
+		return NULL;
+	if (record->call == CALL_SOCKETPAIR) {
+		if (bpf_probe_read_user(fds, sizeof(fds), (void *)FOURTH_ARGUMENT(regs)))
+			return NULL;
+		record->fd = fds[0];
+	} else if (record->call == CALL_SOCKET) {
+		record->fd = record->result;
+	}
+	return socket_file(task, record->call == CALL_SOCKETPAIR ? fds[0] : (int)record->result);
+}
+
+static __always_inline void tell_entry(struct task_struct *task, struct pt_regs *regs, __u32 call,
+				       __u64 now, int fd, struct file *file)
+{
+	struct work *work = begin_work();
+	struct call_record *record;
+
+	if (!work)
+		return;
+	record = &work->record;
+	record->kind = RECORD_ENTRY;
+	record->call = call;
+	record->time_ns = now;
+	record->fd = fd;
+	if (file) {
+		read_connection(file, &record->connection);
+		record->flags |= RECORD_CONNECTION;
+	} else if (makes_socket(call)) {
+		record->connection.family = FIRST_ARGUMENT(regs);
+	}
+	read_arguments(work, regs);
+	describe_process(record, task);
+	tell(work, regs);
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(enter_call, struct pt_regs *regs, long number)
+{
+	__u32 call = wanted_call(number);
+	struct call_in_progress *progress;
+	struct task_struct *task;
+	struct file *file = NULL;
+	int fd = -1;
+	__u64 now;
+
+	if (!call)
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (is_reader(task->group_leader) || is_of_other_table(task) ||
+	    !is_selected(task->group_leader) || !is_about_sockets(call, regs))
+		return 0;
+	if (waits(call)) {
+		if (call >= CALL_EPOLL_WAIT)
+			fd = FIRST_ARGUMENT(regs);
+	} else if (!makes_socket(call)) {
+		fd = socket_descriptor(task, call, regs, &file);
+		if (!file)
+			return 0;
+	}
+	progress = bpf_task_storage_get(&calls_in_progress, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!progress)
+		return 0;
+	now = bpf_ktime_get_ns();
+	progress->entered_ns = now;
+	progress->file = (__u64)file;
+	progress->call = call;
+	progress->is_told = 0;
+	if (call == CALL_CLOSE)
+		read_connection(file, &progress->connection);
+	if (settings.flags & TELL_ENTRIES)
+		tell_entry(task, regs, call, now, fd, file);
+	return 0;
+}
+
+/* Fills in which connection a call was about. Returns whether it was about one that is followed. */
+static __always_inline bool describe_connection(struct task_struct *task, struct pt_regs *regs,
+						struct call_record *record,
+						struct call_in_progress *progress)
+{
+	__u32 call = record->call;
+	struct file *file = NULL;
+
+	record->fd = -1;
+	if (waits(call)) {
+		if (call >= CALL_EPOLL_WAIT)
+			record->fd = FIRST_ARGUMENT(regs);
+		return true;
+	}
+	if (call == CALL_CLOSE) {
+		/* Of what was closed before we saw it, nothing can be told. */
+		if (!progress)
+			return false;
+		record->fd = FIRST_ARGUMENT(regs);
+		record->connection = progress->connection;
+		record->flags |= RECORD_CONNECTION;
+		return true;
+	}
+	if (makes_socket(call)) {
+		file = made_socket(task, record, regs);
+		if (!file)
+			record->connection.family = FIRST_ARGUMENT(regs);
+	} else {
+		record->fd = socket_descriptor(task, call, regs, &file);
+		if (!progress && !file)
+			return false;
+		/* Another thread may have closed it meanwhile, and opened another one. */
+		if (progress && (__u64)file != progress->file)
+			file = NULL;
+		if (record->result >= 0 && (call == CALL_ACCEPT || call == CALL_ACCEPT4))
+			file = made_socket(task, record, regs);
+	}
+	if (file) {
+		read_connection(file, &record->connection);
+		record->flags |= RECORD_CONNECTION;
+	}
+	return true;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(leave_call, struct pt_regs *regs, long result)
+{
+	__u32 call = wanted_call(SYSCALL_NUMBER(regs));
+	struct call_in_progress *progress;
+	struct call_record *record;
+	struct task_struct *task;
+	struct work *work;
+
+	if (!call)
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (is_reader(task->group_leader) || is_of_other_table(task))
+		return 0;
+	progress = bpf_task_storage_get(&calls_in_progress, task, 0, 0);
+	if (progress) {
+		if (progress->call != call)
+			return 0;
+		progress->call = CALL_NONE;
+	} else if (!is_selected(task->group_leader) || !is_about_sockets(call, regs)) {
+		return 0;
+	}
+	work = begin_work();
+	if (!work)
+		return 0;
+	record = &work->record;
+	record->kind = RECORD_RETURN;
+	record->call = call;
+	record->result = result;
+	record->time_ns = bpf_ktime_get_ns();
+	/* It may have begun before it was watched. */
+	if (progress)
+		record->duration_ns = record->time_ns - progress->entered_ns;
+	else
+		record->flags |= RECORD_BEGAN_BEFORE;
+	if (!describe_connection(task, regs, record, progress))
+		return 0;
+	read_arguments(work, regs);
+	describe_process(record, task);
+	tell(work, regs);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,148 @@
+//! Every system call on a socket, one by one: the kernel programs of `bpf/calls.bpf.c` tell of
+//! those that are selected when they return, and what they told is read here in the order of its
+//! times.
+
+mod clock;
+mod descendants;
+mod order;
+mod programs;
+mod record;
+mod settings;
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use netglass_model::{Call, Degradation};
+
+pub use self::{
+    programs::CallCounts,
+    settings::{CallSelection, CgroupIdentity, Children},
+};
+
+pub(crate) use self::programs::try_programs;
+use self::{
+    clock::{Clock, monotonic_ns},
+    order::{Order, WINDOW_NS},
+    programs::Programs,
+    record::Record,
+};
+
+use crate::Error;
+
+/// For how long the order of calls is waited for.
+pub const ORDER_WINDOW: Duration = Duration::from_nanos(WINDOW_NS);
+/// How much of what is sent or received can be told of.
+pub const MOST_PAYLOAD: u32 = 4096;
+/// How often it is looked for calls that do not return.
+const PENDING_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What is watched, and how much of it the kernel keeps until it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallOptions {
+    /// Which calls.
+    pub selection: CallSelection,
+    /// Whether calls are told of when they begin, too.
+    pub entries: bool,
+    /// Whether calls are told of that have not returned for a second.
+    pub pending: bool,
+    /// How many bytes of what is sent or received are told of, at most [`MOST_PAYLOAD`].
+    pub payload: u32,
+    /// Bytes that the kernel keeps of what was not read yet; rounded up to a power of two.
+    pub buffer_size: u32,
+}
+
+/// Watches system calls.
+#[derive(Debug)]
+pub struct CallWatcher {
+    programs: Programs,
+    /// What was read and is not passed on yet.
+    order: Rc<RefCell<Order>>,
+    clock: Clock,
+    tells_pending: bool,
+    looked_at_pending: Instant,
+    /// Records that are of no known kind.
+    unknown: u64,
+}
+
+impl CallWatcher {
+    /// Starts to watch: whatever is called once this returns is told of.
+    pub fn new(options: &CallOptions) -> Result<Self, Error> {
+        let order = Rc::default();
+        Ok(Self {
+            programs: Programs::start(options, Rc::clone(&order))?,
+            order,
+            clock: Clock::read(),
+            tells_pending: options.pending,
+            looked_at_pending: Instant::now(),
+            unknown: 0,
+        })
+    }
+
+    /// What does not work as well as it could and was not told of before.
+    pub fn take_degradation(&mut self) -> Option<Degradation> {
+        self.programs.take_degradation()
+    }
+
+    /// Whether the process that this one forks next is followed, from its very first call on.
+    pub fn follow_next_child(&self, follow: bool) -> Result<(), Error> {
+        self.programs.follow_next_child(follow)
+    }
+
+    /// Tries whether the thread that calls it may read what the kernel programs tell: what
+    /// [`drop_to`](crate::drop_to) asks.
+    pub fn trial(&self) -> impl FnOnce() -> bool + Send + '_ {
+        self.programs.trial()
+    }
+
+    /// Waits for calls for so long at most, and visits those that are old enough for their order to
+    /// be known, with the beginning of what they sent or received. Many calls end the wait.
+    pub fn read(
+        &mut self,
+        wait: Duration,
+        visit: &mut dyn FnMut(&Call, &[u8]),
+    ) -> Result<(), Error> {
+        self.programs.read(wait)?;
+        let until = monotonic_ns().saturating_sub(WINDOW_NS);
+        if self.tells_pending && self.looked_at_pending.elapsed() >= PENDING_INTERVAL {
+            self.looked_at_pending = Instant::now();
+            let mut order = self.order.borrow_mut();
+            self.programs.list_pending(&mut |bytes| order.push(bytes))?;
+        }
+        self.pass_on(until, visit);
+        Ok(())
+    }
+
+    /// Stops to watch, and visits all calls that were told of until then.
+    pub fn finish(&mut self, visit: &mut dyn FnMut(&Call, &[u8])) -> Result<(), Error> {
+        self.programs.detach();
+        self.programs.read(Duration::ZERO)?;
+        self.pass_on(u64::MAX, visit);
+        Ok(())
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Result<CallCounts, Error> {
+        let counts = self.programs.counts()?;
+        let order = self.order.borrow();
+        Ok(CallCounts {
+            malformed: self.unknown + order.malformed(),
+            waiting: u64::try_from(order.len()).unwrap_or(u64::MAX),
+            late: order.late(),
+            ..counts
+        })
+    }
+
+    fn pass_on(&mut self, until_ns: u64, visit: &mut dyn FnMut(&Call, &[u8])) {
+        let Self { order, clock, unknown, .. } = self;
+        order.borrow_mut().take_until(
+            until_ns,
+            &mut |record: Record<'_>| match record.call(*clock) {
+                Some(call) => visit(&call, record.payload()),
+                None => *unknown += 1,
+            },
+        );
+    }
+}

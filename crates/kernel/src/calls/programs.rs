@@ -1,0 +1,381 @@
+//! The kernel programs that tell of system calls (`bpf/calls.bpf.c`): loading, attaching and reading
+//! them.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use libbpf_rs::{
+    Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenMapMut, OpenObject,
+    ProgramMut, RingBuffer, RingBufferBuilder,
+};
+use netglass_model::Degradation;
+use rustix::thread::CapabilitySet;
+
+use super::{
+    CallOptions, CallSelection, Children, MOST_PAYLOAD, descendants, order::Order, record,
+};
+use crate::{
+    Error,
+    program::{self, Obstacle},
+};
+
+const PROGRAM: &str = "calls";
+static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/calls.bpf.o"));
+
+/// What it takes to load and attach them.
+const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
+
+const PENDING: &str = "list_pending";
+/// Those that follow processes; needed only where that is asked for.
+const FOLLOW: &str = "follow_child";
+const FORGET: &str = "forget_process";
+
+/// Those that follow operations of `io_uring`, which not every kernel tells of in this way.
+const URING: [&str; 2] = ["submit_operation", "complete_operation"];
+
+/// How many processes are followed at a time.
+const FOLLOWED: u32 = 65_536;
+/// The kernel hands out at most 8 pages at a time.
+const BUFFER_LENGTH: usize = 32 * 1024;
+
+/// What was counted: calls that were seen = passed on + waiting + filtered + lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// Calls on sockets by processes that are selected; where calls are told of when they begin,
+    /// too, each counts twice.
+    pub seen: u64,
+    /// Those of them that are not selected by their connection or result.
+    pub filtered: u64,
+    /// Those for which there was no room until they are read.
+    pub ring_full: u64,
+    /// Those that could not be understood.
+    pub malformed: u64,
+    /// Those that wait for their order to be known.
+    pub waiting: u64,
+    /// Those that were passed on after one that was later.
+    pub late: u64,
+    /// Children that could not be followed, because there were too many.
+    pub not_followed: u64,
+    /// Operations of `io_uring` that were not told of, because there were too many at a time.
+    pub not_remembered: u64,
+}
+
+/// The programs, running.
+pub(super) struct Programs {
+    // Before the object, whose maps they read.
+    links: Vec<Link>,
+    pending: Link,
+    ring: RingBuffer<'static>,
+    object: Object,
+    /// What is missing.
+    degradation: Option<Degradation>,
+}
+
+impl std::fmt::Debug for Programs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Programs").finish_non_exhaustive()
+    }
+}
+
+impl Programs {
+    /// What they tell of goes to `order`.
+    pub(super) fn start(options: &CallOptions, order: Rc<RefCell<Order>>) -> Result<Self, Error> {
+        let (object, degradation) = match load(options, true) {
+            Ok(object) => (object, None),
+            // What is wrong with all of them is told by those that are needed.
+            Err(obstacle) => {
+                let object =
+                    load(options, false).map_err(|obstacle| failure("load", obstacle.reason))?;
+                (object, Some(without_uring(obstacle.reason)))
+            }
+        };
+        let ring = ring_buffer(&object, order)?;
+        fill_sets(&object, options)?;
+        let pending = attach(&object, PENDING)?;
+        let mut programs = Self { links: Vec::new(), pending, ring, object, degradation };
+        // Once, so that the programs know in whose pid namespace ids are read.
+        programs.list_pending(&mut |_| {})?;
+        for name in following(options) {
+            programs.links.push(attach(&programs.object, name)?);
+        }
+        if options.selection.children == Children::Followed {
+            // After new ones are followed, so that none comes in between.
+            for pid in descendants::find(&options.selection)? {
+                find_map(&programs.object, "followed")?
+                    .update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
+                    .map_err(|error| failure("control", reason(&error)))?;
+            }
+        }
+        if programs.degradation.is_none() {
+            for name in URING {
+                match attach(&programs.object, name) {
+                    Ok(link) => programs.links.push(link),
+                    Err(error) => programs.degradation = Some(without_uring(error.to_string())),
+                }
+            }
+        }
+        for name in ["leave_call", "enter_call"] {
+            programs.links.push(attach(&programs.object, name)?);
+        }
+        Ok(programs)
+    }
+
+    pub(super) fn take_degradation(&mut self) -> Option<Degradation> {
+        self.degradation.take()
+    }
+
+    /// Nothing is told of any more.
+    pub(super) fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    pub(super) fn follow_next_child(&self, follow: bool) -> Result<(), Error> {
+        let value = [u32::from(follow).to_ne_bytes(), [0; 4]].concat();
+        find_map(&self.object, ".data.control")?
+            .update(&0_u32.to_ne_bytes(), &value, MapFlags::ANY)
+            .map_err(|error| failure("control", reason(&error)))
+    }
+
+    pub(super) fn trial(&self) -> impl FnOnce() -> bool + Send + '_ {
+        let counts = find_map(&self.object, "counts").map(|map| MapHandle::try_from(&map));
+        let pending = &self.pending;
+        move || {
+            let reads = matches!(counts, Ok(Ok(map))
+                if map.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY).is_ok());
+            reads && Iter::new(pending).is_ok()
+        }
+    }
+
+    /// Waits until much is there to be read, for so long at most, and reads what there is.
+    pub(super) fn read(&self, wait: Duration) -> Result<(), Error> {
+        let polled = self.ring.poll_raw(wait);
+        let is_interrupted = polled == -rustix::io::Errno::INTR.raw_os_error();
+        if polled < 0 && !is_interrupted {
+            let error = std::io::Error::from_raw_os_error(-polled);
+            return Err(failure("read", error.to_string()));
+        }
+        // Nobody is woken for a few, which are there all the same.
+        self.ring.consume().map_err(|error| failure("read", reason(&error)))
+    }
+
+    /// Visits a record of each call that does not return.
+    pub(super) fn list_pending(&self, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        use std::io::Read as _;
+
+        let mut iterator =
+            Iter::new(&self.pending).map_err(|error| failure("read", reason(&error)))?;
+        let mut buffer = vec![0; BUFFER_LENGTH];
+        let mut kept = 0;
+        loop {
+            let length = match iterator.read(buffer.get_mut(kept..).unwrap_or_default()) {
+                Ok(0) => return Ok(()),
+                Ok(length) => kept + length,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::Interrupted | std::io::ErrorKind::WouldBlock
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(failure("read", error.to_string())),
+            };
+            let records = buffer.get(..length).unwrap_or_default().chunks_exact(record::LENGTH);
+            let left = records.remainder().len();
+            records.for_each(&mut *visit);
+            buffer.copy_within(length - left..length, 0);
+            kept = left;
+        }
+    }
+
+    pub(super) fn counts(&self) -> Result<CallCounts, Error> {
+        let map = find_map(&self.object, "counts")?;
+        let read = |index: u32| -> Result<u64, Error> {
+            let processors = map
+                .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|error| failure("read the counts of", reason(&error)))?
+                .unwrap_or_default();
+            let number = |bytes: &Vec<u8>| bytes.first_chunk().map(|it| u64::from_ne_bytes(*it));
+            Ok(processors.iter().filter_map(number).sum())
+        };
+        Ok(CallCounts {
+            seen: read(0)?,
+            filtered: read(1)?,
+            ring_full: read(2)?,
+            not_followed: read(3)?,
+            not_remembered: read(4)?,
+            ..CallCounts::default()
+        })
+    }
+}
+
+/// Tries whether the programs can be loaded and attached, without following anything.
+pub(crate) fn try_programs() -> Result<(), Obstacle> {
+    let options = CallOptions {
+        selection: CallSelection::default(),
+        entries: false,
+        pending: false,
+        payload: 0,
+        buffer_size: 0,
+    };
+    let object = load(&options, false)?;
+    for name in [PENDING, "leave_call", "enter_call"] {
+        try_attach(&object, name).map(drop)?;
+    }
+    Ok(())
+}
+
+fn without_uring(reason: String) -> Degradation {
+    Degradation {
+        feature: "operations of io_uring".to_owned(),
+        reason,
+        consequence: "what programs do on sockets by io_uring is not shown".to_owned(),
+    }
+}
+
+fn load(options: &CallOptions, uring: bool) -> Result<Object, Obstacle> {
+    let ring_size = ring_size(options.buffer_size);
+    let payload = options.payload.min(MOST_PAYLOAD);
+    let settings = options
+        .selection
+        .settings(options.entries, payload, ring_size)
+        .map_err(|error| Obstacle::of_kernel(error.to_string()))?;
+    program::attempt(NEEDED, || {
+        let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
+        for mut program in object.progs_mut() {
+            if !uring && URING.iter().any(|name| program.name() == *name) {
+                program.set_autoload(false);
+            }
+        }
+        configure(&mut object, options, ring_size, &settings)?;
+        object.load()
+    })
+}
+
+fn configure(
+    object: &mut OpenObject,
+    options: &CallOptions,
+    ring_size: u32,
+    settings: &[u8],
+) -> Result<(), libbpf_rs::Error> {
+    let selection = &options.selection;
+    let follows = selection.children != Children::Alone;
+    for mut program in object.progs_mut() {
+        let is = |name: &str| program.name() == name;
+        if (is(FOLLOW) || is(FORGET)) && !following(options).any(is) {
+            program.set_autoload(false);
+        }
+    }
+    let set_size = |map: &mut OpenMapMut<'_>, count: usize| {
+        map.set_max_entries(u32::try_from(count.max(1)).unwrap_or(u32::MAX))
+    };
+    for mut map in object.maps_mut() {
+        match map.name().to_str() {
+            Some("records") => map.set_max_entries(ring_size)?,
+            Some("selected_pids") => set_size(&mut map, selection.pids.len())?,
+            Some("other_pids") => set_size(&mut map, selection.not_pids.len())?,
+            Some("selected_uids") => set_size(&mut map, selection.uids.len())?,
+            Some("selected_ports") => set_size(&mut map, selection.ports.len())?,
+            Some("selected_comms") => set_size(&mut map, selection.comms.len())?,
+            Some("other_comms") => set_size(&mut map, selection.not_comms.len())?,
+            Some("followed") if follows => map.set_max_entries(FOLLOWED)?,
+            Some(".rodata.settings") => {
+                if let Some(value) = map.initial_value_mut() {
+                    value.iter_mut().zip(settings).for_each(|(place, &byte)| *place = byte);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Which of the programs that follow processes are needed. Also what is selected by its id has to be
+/// forgotten at its end, since another one may get it.
+fn following(options: &CallOptions) -> impl Iterator<Item = &'static str> {
+    let follows = options.selection.children != Children::Alone;
+    let forgets = follows || !options.selection.pids.is_empty();
+    [(FOLLOW, follows), (FORGET, forgets)]
+        .into_iter()
+        .filter(|(_, is_needed)| *is_needed)
+        .map(|(name, _)| name)
+}
+
+/// Tells the programs what is selected by lists.
+fn fill_sets(object: &Object, options: &CallOptions) -> Result<(), Error> {
+    let selection = &options.selection;
+    let ports: Vec<u32> = selection.ports.iter().copied().map(u32::from).collect();
+    let numbers = [
+        ("selected_pids", &selection.pids),
+        ("other_pids", &selection.not_pids),
+        ("selected_uids", &selection.uids),
+        ("selected_ports", &ports),
+    ];
+    let add = |name: &'static str, key: &[u8]| {
+        find_map(object, name)?
+            .update(key, &[1], MapFlags::ANY)
+            .map_err(|error| failure("control", reason(&error)))
+    };
+    for (name, numbers) in numbers {
+        numbers.iter().try_for_each(|number| add(name, &number.to_ne_bytes()))?;
+    }
+    for (name, comms) in
+        [("selected_comms", &selection.comms), ("other_comms", &selection.not_comms)]
+    {
+        comms.iter().try_for_each(|comm| add(name, comm.padded()))?;
+    }
+    Ok(())
+}
+
+/// What the kernel takes: a power of two of at least a page.
+fn ring_size(bytes: u32) -> u32 {
+    const PAGE: u32 = 4096;
+    const MOST: u32 = 1 << 30;
+    let page = u32::try_from(rustix::param::page_size()).unwrap_or(PAGE);
+    bytes.clamp(page, MOST).next_power_of_two()
+}
+
+fn ring_buffer(object: &Object, order: Rc<RefCell<Order>>) -> Result<RingBuffer<'static>, Error> {
+    let map = find_map(object, "records")?;
+    let mut builder = RingBufferBuilder::new();
+    builder
+        .add(&map, move |bytes| {
+            // Nobody else is there while records are read.
+            if let Ok(mut order) = order.try_borrow_mut() {
+                order.push(bytes);
+            }
+            0
+        })
+        .map_err(|error| failure("read", reason(&error)))?;
+    builder.build().map_err(|error| failure("read", reason(&error)))
+}
+
+fn attach(object: &Object, name: &'static str) -> Result<Link, Error> {
+    try_attach(object, name).map_err(|obstacle| Error::Program {
+        doing: "attach",
+        program: name,
+        reason: obstacle.reason,
+    })
+}
+
+fn try_attach(object: &Object, name: &str) -> Result<Link, Obstacle> {
+    let program = find_program(object, name)
+        .ok_or_else(|| Obstacle::of_kernel(format!("the object holds no program {name}")))?;
+    program::attempt(NEEDED, || program.attach())
+}
+
+fn find_program<'a>(object: &'a Object, name: &str) -> Option<ProgramMut<'a>> {
+    object.progs_mut().find(|program| program.name() == name)
+}
+
+fn find_map<'a>(object: &'a Object, name: &'static str) -> Result<Map<'a>, Error> {
+    let found = object.maps().find(|map| map.name() == name);
+    found.ok_or_else(|| failure("find", format!("the object holds no map {name}")))
+}
+
+fn failure(doing: &'static str, reason: String) -> Error {
+    Error::Program { doing, program: PROGRAM, reason }
+}
+
+fn reason(error: &libbpf_rs::Error) -> String {
+    format!("{error:#}")
+}

@@ -1,0 +1,161 @@
+//! Streaming: system calls about sockets, one by one, as they return.
+
+mod arguments;
+mod command;
+mod errno;
+#[cfg(test)]
+mod fixtures;
+mod json;
+mod ledger;
+mod payload;
+mod selection;
+mod separated;
+mod sink;
+mod table;
+mod text;
+mod words;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use netglass_kernel::{
+    Needs,
+    calls::{CallCounts, CallOptions, CallWatcher},
+};
+
+pub(crate) use self::arguments::{SelectionArguments, WritingArguments};
+use self::{
+    command::{NoCommand, Traced},
+    ledger::CallLedger,
+    sink::Sink,
+};
+use crate::probing::{Event, RegisteredSignals, Signals, drop_privileges, tell};
+
+/// For how long calls are waited for before something else is looked at.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// Streams calls until it is told to end, or until the command has ended, whose status is passed on.
+pub(crate) fn run(
+    selection: &SelectionArguments,
+    writing: &WritingArguments,
+) -> anyhow::Result<ExitCode> {
+    let options = CallOptions {
+        selection: selection.selection()?,
+        entries: writing.phases,
+        pending: true,
+        payload: writing.payload,
+        buffer_size: u32::try_from(writing.buffer_size).unwrap_or(u32::MAX),
+    };
+    // First of all, so that from the start no signal ends the program with something unwritten.
+    let signals = RegisteredSignals::new()?;
+    let sink = Sink::open(writing)?;
+    let mut watcher = CallWatcher::new(&options).context("getting ready to follow system calls")?;
+    tell(watcher.take_degradation().map(|it| it.to_string()).as_slice());
+    // Before privileges are given up, which the command is to have.
+    let traced = match Traced::start(&selection.command, &watcher)? {
+        None => None,
+        Some(Ok(traced)) => Some(traced),
+        Some(Err(NoCommand { reason, status })) => {
+            tell(&[reason]);
+            return Ok(status);
+        }
+    };
+    let kept = drop_privileges(Needs::default(), watcher.trial(), || true);
+    tell(kept.as_slice());
+    let signals = signals.listen()?;
+    let mut streaming =
+        Streaming { watcher, sink, traced, signals, told: CallCounts::default(), is_ending: false };
+    let streamed = streaming.run();
+    let finished = streaming.finish();
+    streamed.and(finished)?;
+    Ok(streaming.traced.map_or(ExitCode::SUCCESS, |traced| traced.status()))
+}
+
+struct Streaming {
+    watcher: CallWatcher,
+    sink: Sink,
+    traced: Option<Traced>,
+    signals: Signals,
+    /// What was told of as lost.
+    told: CallCounts,
+    /// A signal has asked for the end.
+    is_ending: bool,
+}
+
+impl Streaming {
+    fn run(&mut self) -> anyhow::Result<()> {
+        loop {
+            // Looked at first, so that all that it has called is read then.
+            let has_ended = self.traced.as_mut().is_some_and(Traced::has_ended);
+            let Self { watcher, sink, .. } = self;
+            watcher.read(WAIT, &mut |call, payload| sink.write(call, payload))?;
+            self.tell_losses()?;
+            self.sink.flush().context("writing calls")?;
+            if has_ended || self.heed_signals()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether a signal asks for the end. A command is asked to end first.
+    fn heed_signals(&mut self) -> anyhow::Result<bool> {
+        while let Some(event) = self.signals.pending() {
+            match event {
+                Event::Report => self.tell_ledger()?,
+                Event::End | Event::HangUp => {
+                    let Some(traced) = self.traced.as_ref().filter(|_| !self.is_ending) else {
+                        return Ok(true);
+                    };
+                    traced.terminate();
+                    self.is_ending = true;
+                }
+                Event::Scan | Event::Flush => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Says at once that calls were lost.
+    fn tell_losses(&mut self) -> anyhow::Result<()> {
+        let counts = self.watcher.counts()?;
+        let lost = |now: u64, before: u64| now.saturating_sub(before);
+        for (reason, words, count) in [
+            (
+                "ring_full",
+                "the ring buffer was full (--buffer-size makes it larger)",
+                lost(counts.ring_full, self.told.ring_full),
+            ),
+            ("malformed", "not understood", lost(counts.malformed, self.told.malformed)),
+        ] {
+            if count > 0 {
+                self.sink.write_loss(reason, words, count);
+                tell(&[format!("{count} calls were lost: {words}")]);
+            }
+        }
+        if counts.not_followed > self.told.not_followed {
+            tell(&["there are more children than can be followed at a time".to_owned()]);
+        }
+        if counts.not_remembered > self.told.not_remembered {
+            tell(&[
+                "there are more operations of io_uring than can be followed at a time".to_owned()
+            ]);
+        }
+        self.told = counts;
+        Ok(())
+    }
+
+    /// Writes what was called until now, and the ledger.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        let Self { watcher, sink, .. } = self;
+        watcher.finish(&mut |call, payload| sink.write(call, payload))?;
+        self.tell_losses()?;
+        self.sink.flush().context("writing calls")?;
+        self.tell_ledger()
+    }
+
+    fn tell_ledger(&self) -> anyhow::Result<()> {
+        let ledger = CallLedger::new(&self.watcher.counts()?, self.sink.written());
+        tell(&[format!("ledger: {ledger}")]);
+        Ok(())
+    }
+}
