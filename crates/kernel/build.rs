@@ -13,7 +13,7 @@ mod programs {
 
     use libbpf_cargo::SkeletonBuilder;
 
-    const PROGRAMS: [&str; 2] = ["socket_owner", "stream"];
+    const PROGRAMS: [&str; 3] = ["perf_event_test", "socket_owner", "stream"];
 
     pub(super) fn compile() -> Result<(), Box<dyn Error>> {
         let output = PathBuf::from(env::var("OUT_DIR")?);
