@@ -156,6 +156,7 @@ impl Chain {
     fn decode<'a>(
         &mut self,
         library: Library,
+        keeps_layers: bool,
         first: Kind,
         data: &'a [u8],
     ) -> Option<Tunneled<'a>> {
@@ -173,11 +174,11 @@ impl Chain {
                 }
             };
             self.decoded.push(kind);
-            if library == Library::Own {
+            if keeps_layers {
                 self.layers.push(self.objects.layer(kind));
-                if self.layers.len() == MOST_LAYERS {
-                    break;
-                }
+            }
+            if library == Library::Own && self.decoded.len() == MOST_LAYERS {
+                break;
             }
             if kind == Kind::Udp {
                 tunneled = Some(Tunneled { payload: next.payload });
@@ -276,6 +277,7 @@ const fn by_protocol(number: u8, library: Library) -> Option<Kind> {
 #[derive(Debug, Clone)]
 pub(crate) struct Dissector {
     library: Library,
+    keeps_layers: bool,
     /// The packet.
     pub(crate) packet: Chain,
     /// What goes through a tunnel.
@@ -296,11 +298,17 @@ impl Dissector {
         };
         Self {
             library,
+            keeps_layers: library == Library::Own,
             packet: Chain::default(),
             overlay: Chain::default(),
             tunnel: None,
             last_payload: Vec::new(),
         }
+    }
+
+    /// From now on layers are not kept each by itself, which costs time.
+    pub(crate) fn forget_layers(&mut self) {
+        self.keeps_layers = false;
     }
 
     /// Takes a packet apart.
@@ -318,7 +326,7 @@ impl Dissector {
             PacketFlags { layer3_device: true, .. } => Kind::Ipv4,
             _ => Kind::Ethernet,
         };
-        let tunneled = self.packet.decode(self.library, first, data);
+        let tunneled = self.packet.decode(self.library, self.keeps_layers, first, data);
         match self.library {
             Library::V1_1 => {}
             Library::V1_6 => {
@@ -330,7 +338,7 @@ impl Dissector {
                     && self.packet.malformed.is_none()
                 {
                     self.tunnel = Some(kind);
-                    self.overlay.decode(self.library, kind, &self.last_payload);
+                    self.overlay.decode(self.library, self.keeps_layers, kind, &self.last_payload);
                 }
             }
             Library::Own => {
@@ -339,7 +347,7 @@ impl Dissector {
                 {
                     self.tunnel = Some(kind);
                     self.overlay.objects = Objects::default();
-                    self.overlay.decode(self.library, kind, tunneled.payload);
+                    self.overlay.decode(self.library, self.keeps_layers, kind, tunneled.payload);
                 }
             }
         }

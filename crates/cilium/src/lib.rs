@@ -31,5 +31,7 @@ pub use notification::{
     PolicyVerdictNotify, RecorderCapture, TraceNotify, TraceSockNotify,
 };
 pub use release::Release;
-pub use render::{InterfaceNames, Level, Options, Outcome, Renderer, connection_summary};
-pub use style::Style;
+pub use render::{
+    InterfaceNames, Level, Options, Outcome, Renderer, Summarizer, connection_summary,
+};
+pub use style::{Style, drop_reasons};

@@ -22,7 +22,7 @@ mod verdict;
 
 use std::collections::HashMap;
 
-pub use self::connection::connection_summary;
+pub use self::connection::{Summarizer, connection_summary};
 use crate::{
     decode::{DecodeError, decode},
     dissect::Dissector,
@@ -96,12 +96,11 @@ impl Renderer {
     /// With nothing left of an earlier packet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self {
-            options,
-            interfaces: InterfaceNames::default(),
-            dissector: Dissector::new(options.style),
-            clock: Clock::default(),
+        let mut dissector = Dissector::new(options.style);
+        if matches!(options.level, Level::Info | Level::Debug) {
+            dissector.forget_layers();
         }
+        Self { options, interfaces: InterfaceNames::default(), dissector, clock: Clock::default() }
     }
 
     /// From now on interfaces have these names.

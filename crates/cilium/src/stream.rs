@@ -94,9 +94,14 @@ impl Pending {
 
     /// Fails if there is something left at the end of a stream.
     fn finish(&self) -> Result<(), StreamError> {
-        match self.rest() {
-            [] => Ok(()),
-            rest => Err(StreamError::Incomplete { length: rest.len() as u64 }),
-        }
+        finish(self.rest())
     }
+}
+
+/// Fails if there is something left at the end of a stream.
+fn finish(rest: &[u8]) -> Result<(), StreamError> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+    Err(StreamError::Incomplete { length: rest.len() as u64 })
 }

@@ -60,3 +60,14 @@ impl Style {
         if is_old { drop_reasons::until_1_6(reason) } else { drop_reasons::since_1_7(reason) }
     }
 }
+
+/// The numbers of the drop reasons that some release words so, whatever the case.
+#[must_use]
+pub fn drop_reasons(words: &str) -> Vec<u8> {
+    let is_it = |text: Option<&str>| text.is_some_and(|text| text.eq_ignore_ascii_case(words));
+    (0..=u8::MAX)
+        .filter(|number| {
+            is_it(drop_reasons::until_1_6(*number)) || is_it(drop_reasons::since_1_7(*number))
+        })
+        .collect()
+}

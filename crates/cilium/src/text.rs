@@ -114,8 +114,17 @@ pub(crate) fn put_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
     if out[start..].iter().any(|byte| needs_escape(*byte)) {
-        let raw = out.split_off(start);
-        escape(out, &raw);
+        let length = out.len() - start;
+        // Nearly all that is escaped is short, and then nothing is allocated for it.
+        let mut short = [0; 256];
+        if let Some(raw) = short.get_mut(..length) {
+            raw.copy_from_slice(&out[start..]);
+            out.truncate(start);
+            escape(out, raw);
+        } else {
+            let raw = out.split_off(start);
+            escape(out, &raw);
+        }
     }
     out.push(b'"');
 }

@@ -22,6 +22,7 @@ pub(crate) use self::{
     arguments::{FlowArguments, InputArguments, ReportArguments},
     outputs::OutputArguments,
     packet_file::PacketFileArguments,
+    stream::Stream,
 };
 use self::{conversations::Conversations, files::Files, packet_file::PacketFile, report::Reporter};
 use crate::{

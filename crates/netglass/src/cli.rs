@@ -33,7 +33,8 @@ Examples:
   netglass probe --once                 take one look at the sockets of this host
   netglass look --depth 3               what this host depends on, and who depends on it
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
-  netglass capture -i eth0              who exchanges how much with whom, from when to when"
+  netglass capture -i eth0              who exchanges how much with whom, from when to when
+  netglass monitor -t drop              why Cilium's datapath drops packets"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -58,6 +59,7 @@ pub(crate) enum Verb {
     Look(verbs::look::Arguments),
     Diff(verbs::diff::Arguments),
     Capture(Box<verbs::capture::Arguments>),
+    Monitor(Box<verbs::monitor::Arguments>),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -89,6 +91,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Up(arguments) => verbs::up::run(arguments, &cli.database)?,
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
+        Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
@@ -175,6 +178,10 @@ mod tests {
                     // Its values are others than those of the answer's format.
                     ("probe", Some("format")) => Some("ledger-format"),
                     ("capture", Some("format")) => Some("capture-format"),
+                    // Endpoints, not moments, and a list.
+                    ("monitor", Some("from")) => Some("monitor-from"),
+                    ("monitor", Some("to")) => Some("monitor-to"),
+                    ("monitor", Some("port")) => Some("monitor-port"),
                     ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),

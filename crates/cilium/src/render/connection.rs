@@ -1,9 +1,10 @@
 //! Who a packet is from and for, on one line.
 
+use super::drop::put_reason;
 use super::layers::{igmp_type, put_ethernet_type, put_icmpv4_name, put_icmpv6_name, vrrp_type};
 use crate::{
     dissect::{Chain, Dissector, Kind, Objects},
-    notification::PacketFlags,
+    notification::{Captured, DropNotify, PacketFlags},
     style::Style,
     text::{mapped_ipv4, put, put_ipv4, put_ipv6, put_mac, put_number},
 };
@@ -39,14 +40,45 @@ impl Found {
     }
 }
 
+/// Puts into words what drops are counted by.
+#[derive(Debug)]
+pub struct Summarizer {
+    dissector: Dissector,
+    style: Style,
+}
+
+impl Summarizer {
+    /// In the words of this style.
+    #[must_use]
+    pub fn new(style: Style) -> Self {
+        Self { dissector: Dissector::new(style), style }
+    }
+
+    /// Who a packet is from and for.
+    pub fn connection(&mut self, captured: &Captured<'_>) -> String {
+        self.dissector.decode(captured.packet(), captured.flags);
+        text(|out| put_connection(out, &self.dissector, self.style))
+    }
+
+    /// Why a packet was dropped.
+    #[must_use]
+    pub fn reason(&self, drop: &DropNotify<'_>) -> String {
+        text(|out| put_reason(out, drop, self.style))
+    }
+}
+
+fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// The summary of a packet: who it is from and for.
 #[must_use]
 pub fn connection_summary(packet: &[u8], style: Style) -> String {
     let mut dissector = Dissector::new(style);
     dissector.decode(packet, PacketFlags::default());
-    let mut out = Vec::new();
-    put_connection(&mut out, &dissector, style);
-    String::from_utf8_lossy(&out).into_owned()
+    text(|out| put_connection(out, &dissector, style))
 }
 
 /// Appends the summary of a packet that was taken apart.

@@ -99,7 +99,7 @@ impl StreamReader {
     pub fn end(&mut self) {
         self.detect(true);
         if let Reader::JsonLines(it) = &mut self.reader {
-            it.finish();
+            it.end();
         }
     }
 
@@ -125,7 +125,8 @@ impl StreamReader {
     /// Fails if the stream ends in the middle of an event.
     pub fn finish(&self) -> Result<(), StreamError> {
         match &self.reader {
-            Reader::Unknown(_) | Reader::JsonLines(_) => Ok(()),
+            Reader::Unknown(start) => super::finish(start),
+            Reader::JsonLines(it) => it.finish(),
             Reader::Gob(it) => it.finish(),
             Reader::Meta(it) => it.finish(),
             Reader::Recording(it) => it.finish(),

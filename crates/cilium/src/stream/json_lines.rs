@@ -47,10 +47,15 @@ impl JsonLines {
     }
 
     /// Takes what is left as the last line, which needs no end.
-    pub fn finish(&mut self) {
+    pub fn end(&mut self) {
         if !self.pending.rest().is_empty() {
             self.pending.push(b"\n");
         }
+    }
+
+    /// Fails if there are bytes of a line that is not taken.
+    pub fn finish(&self) -> Result<(), StreamError> {
+        self.pending.finish()
     }
 }
 
