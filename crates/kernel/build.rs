@@ -13,7 +13,8 @@ mod programs {
 
     use libbpf_cargo::SkeletonBuilder;
 
-    const PROGRAMS: [&str; 5] = ["aggregate", "calls", "flow_owner", "socket_owner", "stream"];
+    const PROGRAMS: [&str; 6] =
+        ["aggregate", "calls", "flow_owner", "perf_event_test", "socket_owner", "stream"];
 
     pub(super) fn compile() -> Result<(), Box<dyn Error>> {
         let output = PathBuf::from(env::var("OUT_DIR")?);

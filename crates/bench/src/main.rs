@@ -25,6 +25,7 @@ mod fleet_flush;
 mod fleet_look;
 mod goal;
 mod measurement;
+mod monitor_rendering;
 mod netglass;
 mod race;
 mod rate;
@@ -74,6 +75,7 @@ fn main() -> Result<ExitCode> {
         fleet_look::benches,
         capture_reading::benches,
         capture_live::benches,
+        monitor_rendering::benches,
     ];
     let benches: Vec<Bench> = all
         .into_iter()

@@ -70,6 +70,17 @@ pub enum Error {
         /// How many there can be.
         most: usize,
     },
+    /// A perf event array could not be read.
+    #[error(
+        "cannot read the perf event array {}: {reason}; name the pin of one, with the capabilities \
+         CAP_BPF and CAP_PERFMON", path.display()
+    )]
+    PerfEvents {
+        /// Where it is pinned.
+        path: PathBuf,
+        /// Why not, as libbpf or the kernel said it.
+        reason: String,
+    },
     /// Another thread could not be started.
     #[error("cannot start a thread to {doing}: {source}")]
     Thread {

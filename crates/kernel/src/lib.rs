@@ -18,6 +18,8 @@ mod flow_owners;
 mod namespace;
 pub mod netlink;
 mod owner;
+#[cfg(feature = "ebpf")]
+mod perf_events;
 mod privileges;
 pub mod process;
 #[cfg(feature = "ebpf")]
@@ -34,6 +36,8 @@ pub use conntrack::Translations;
 pub use error::Error;
 pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners};
 pub use owner::OwnerSource;
+#[cfg(feature = "ebpf")]
+pub use perf_events::{PerfEvent, PerfEvents};
 pub use privileges::{Needs, drop_to};
 pub use scan::{ScanOptions, Scanner, Sightings, SocketSource};
 pub use selection::Selection;

@@ -28,6 +28,7 @@ pub(crate) use self::{
     arguments::{FlowArguments, InputArguments, ReportArguments},
     outputs::OutputArguments,
     packet_file::PacketFileArguments,
+    stream::Stream,
 };
 use crate::{
     database::DatabaseArguments,

@@ -34,7 +34,8 @@ Examples:
   netglass look --depth 3               what this host depends on, and who depends on it
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
   netglass capture -i eth0              who exchanges how much with whom, from when to when
-  netglass stream -- wget example.org   every network system call of a command"
+  netglass stream -- wget example.org   every network system call of a command
+  netglass monitor -t drop              why Cilium's datapath drops packets"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -61,6 +62,7 @@ pub(crate) enum Verb {
     Capture(Box<verbs::capture::Arguments>),
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
+    Monitor(Box<verbs::monitor::Arguments>),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -94,6 +96,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
         #[cfg(feature = "ebpf")]
         Verb::Stream(arguments) => return verbs::stream::run(arguments),
+        Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
@@ -180,6 +183,10 @@ mod tests {
                     // Its values are others than those of the answer's format.
                     ("probe", Some("format")) => Some("ledger-format"),
                     ("capture", Some("format")) => Some("capture-format"),
+                    // Endpoints, not moments, and a list.
+                    ("monitor", Some("from")) => Some("monitor-from"),
+                    ("monitor", Some("to")) => Some("monitor-to"),
+                    ("monitor", Some("port")) => Some("monitor-port"),
                     ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),

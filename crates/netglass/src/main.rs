@@ -11,6 +11,7 @@ mod fixtures;
 mod fleet;
 mod graph;
 mod host;
+mod monitoring;
 mod output;
 mod probing;
 mod query;

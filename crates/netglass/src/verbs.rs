@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod look;
 pub(crate) mod man;
+pub(crate) mod monitor;
 pub(crate) mod probe;
 pub(crate) mod status;
 #[cfg(feature = "ebpf")]

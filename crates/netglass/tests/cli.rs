@@ -14,11 +14,12 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "probe",
     "up",
     "capture",
     "stream",
+    "monitor",
     "look",
     "diff",
     "status",
@@ -101,11 +102,25 @@ fn help_says_everything() {
 
 #[test]
 fn every_option_of_capture_is_documented() {
-    let documents =
-        [include_str!("../../../docs/capture.md"), include_str!("../../../docs/bigquery.md")];
-    let help = Place::new().run(&["capture", "--help"]).stdout;
+    assert_documented(
+        "capture",
+        &[include_str!("../../../docs/capture.md"), include_str!("../../../docs/bigquery.md")],
+    );
+}
+
+#[test]
+fn every_option_of_monitor_is_documented() {
+    assert_documented("monitor", &[include_str!("../../../docs/monitor.md")]);
+}
+
+#[track_caller]
+fn assert_documented(verb: &str, documents: &[&str]) {
+    let help = Place::new().run(&[verb, "--help"]).stdout;
     let (own, _) = help.split_once("Options of every verb:").unwrap();
-    let words = || own.split([' ', ',', '=', ']', '\n']);
+    let words = || {
+        let words = own.split([' ', ',', '=', ']', '[', '\n']);
+        words.map(|word| word.trim_end_matches('.'))
+    };
     let options: Vec<_> =
         words().filter(|word| word.starts_with("--") && *word != "--help").collect();
     let variables: Vec<_> = words()

@@ -21,11 +21,11 @@ const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What others write to while it is read. It says [`io::ErrorKind::WouldBlock`] when nothing comes for
 /// a while.
-pub(super) struct Stream(File);
+pub(crate) struct Stream(File);
 
 impl Stream {
     /// What `path` names, `-` being standard input; none if that is no stream.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
         if path.as_os_str() == "-" {
             let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
             let is_stream = !file.metadata()?.is_file();

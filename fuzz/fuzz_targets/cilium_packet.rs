@@ -1,0 +1,47 @@
+//! Packets in notifications of Cilium: any bytes have layers or none, on their own, in a tunnel, and
+//! behind other packets that leave their state.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netglass_cilium::{Event, Filter, Level, Options, Renderer, Style};
+use netglass_fuzz::splice;
+
+/// What a trace of version 1 begins with, its flags at the place of [`FLAGS`].
+const HEADER: [u8; 48] =
+    *b"\x04\x01\xfe\x03\x73\xed\x5c\xbe\xff\0\0\0\xff\0\x01\0\x9f\xbf\0\0\x66\x4b\0\0\xfe\x03\
+                            \x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const FLAGS: usize = 27;
+
+/// TCP with options in IPv4 with options, VXLAN with a frame, SCTP in IPv6 with an extension.
+const SAMPLES: [&[u8]; 3] = [
+    b"\x02\x02\x02\x02\x02\x02\x04\x04\x04\x04\x04\x04\x08\x00\
+      \x46\x00\x00\x2e\x00\x07\x40\x00\x40\x06\x00\x00\xc0\x00\x02\x01\xc6\x33\x64\x02\x94\x04\x00\x00\
+      \x01\xbb\xc3\x50\x01\x02\x03\x04\x05\x06\x07\x08\x60\x18\x04\x00\x00\x00\x00\x00\x02\x04\x05\xb4ab",
+    b"\x02\x02\x02\x02\x02\x02\x04\x04\x04\x04\x04\x04\x08\x00\
+      \x45\x00\x00\x4e\x00\x07\x00\x00\x40\x11\x00\x00\xc0\x00\x02\x01\xc6\x33\x64\x02\
+      \xc0\x01\x21\x18\x00\x3a\x00\x00\x08\x00\x00\x00\x00\x00\x2a\x00\
+      \x02\x02\x02\x02\x02\x02\x04\x04\x04\x04\x04\x04\x08\x00\
+      \x45\x00\x00\x1c\x00\x07\x00\x00\x40\x01\x00\x00\x0a\x00\x00\x01\x0a\x00\x00\x02\x08\x00\x00\x00\x00\x01\x00\x01",
+    b"\x02\x02\x02\x02\x02\x02\x04\x04\x04\x04\x04\x04\x86\xdd\
+      \x60\x00\x00\x00\x00\x14\x00\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\
+      \x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x84\x00\x01\x04\x00\x00\x00\x00\
+      \x0b\x59\x0b\x5a\x00\x00\x00\x01\x00\x00\x00\x00",
+];
+
+fuzz_target!(|data: &[u8]| {
+    let [flags, data @ ..] = data else { return };
+    for style in [Style::V1_5, Style::V1_20, Style::Netglass(None)] {
+        let options = Options { style, level: Level::Verbose, hex: false, numeric: false };
+        let mut renderer = Renderer::new(options);
+        let mut out = Vec::new();
+        for sample in SAMPLES {
+            let spliced = splice(sample, data);
+            for packet in [data, &spliced, sample] {
+                let mut bytes = [&HEADER[..], packet].concat();
+                bytes[FLAGS] = *flags;
+                renderer.render(&Event::sample(0, &bytes), &mut Filter::default(), &mut out);
+            }
+        }
+        assert!(!out.is_empty());
+    }
+});
