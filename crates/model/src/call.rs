@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{NamespaceInode, Timestamp};
+use crate::{IpProtocol, NamespaceInode, Timestamp};
 
 macro_rules! call_names {
     ($($variant:ident $name:literal),+ $(,)?) => {
@@ -350,7 +350,13 @@ impl Call {
     /// The remote end: the socket's, or, where it has none, what the call named.
     #[must_use]
     pub fn remote(&self) -> Option<SocketAddr> {
-        self.connection.and_then(|connection| connection.remote).or(match self.name {
+        // An attempt that failed leaves the address behind, without its port.
+        let is_one = |connection: &CallConnection| {
+            connection.protocol != u16::from(IpProtocol::TCP.0)
+                || connection.remote.is_some_and(|remote| remote.port() != 0)
+        };
+        let connected = self.connection.filter(is_one).and_then(|connection| connection.remote);
+        connected.or(match self.name {
             CallName::Bind => None,
             _ => self.address,
         })

@@ -308,6 +308,14 @@ mod tests {
             (call.name, call.result) = (CallName::Connect, 0);
             (call.length, call.transferred) = (None, None);
         });
+        write(&|call| {
+            (call.name, call.result) = (CallName::Connect, -111);
+            (call.length, call.transferred) = (None, None);
+            call.address = Some(([127, 0, 0, 1], 80).into());
+            if let Some(connection) = &mut call.connection {
+                connection.remote = Some(([127, 0, 0, 1], 0).into());
+            }
+        });
         write(&|_| {});
         write(&|call| {
             (call.name, call.result) = (CallName::Recvfrom, -11);
@@ -324,6 +332,7 @@ mod tests {
         TIME(s)    FUNC                 PID     COMM            PPID    PCOMM           SOCKFD LEN      Notes
         0.0000     socket               18423   wget            18422   sudo            3               family:AF_INET, flags:0001  12us
         0.0000     connect              18423   wget            18422   sudo            3               127.0.0.1:57032 -> 127.0.0.1:80  12us
+        0.0000     connect              18423   wget            18422   sudo            3      ECONNREFUSED 127.0.0.1:57032 -> 127.0.0.1:80  12us
         0.0000     write                18423   wget            18422   sudo            3      146      127.0.0.1:57032 -> 127.0.0.1:80  Sending 146 bytes  12us
         0.0000     recvfrom             18423   wget            18422   sudo            3      EAGAIN   127.0.0.1:57032 -> 127.0.0.1:80  Receiving <= 511 bytes...  12us
         0.0000     read                 18423   wget            18422   sudo            3      311      127.0.0.1:57032 -> 127.0.0.1:80  311 bytes received  12us
