@@ -118,7 +118,7 @@ impl InKernel {
         let counted = self.count_until_the_end(work);
         self.aggregator.stop();
         let collected = self.collect(&mut work.conversations);
-        let caught_up = self.owners.catch_up();
+        let caught_up = self.owners.catch_up(&work.reporter);
         counted.and(collected).and(caught_up).and(work.conversations.finish(&Known(&self.owners)))
     }
 

@@ -41,7 +41,11 @@ pub(super) struct Live {
 }
 
 /// Knows who is at the ends of conversations by the sockets of this host.
-pub(super) struct Owners(FlowOwners);
+pub(super) struct Owners {
+    flow_owners: FlowOwners,
+    /// How many sockets were told of that are left out.
+    told: u64,
+}
 
 impl Complete for Owners {
     fn complete(&self, record: &mut FlowRecord) {
@@ -53,7 +57,7 @@ impl Complete for Owners {
             first_seen,
             last_seen,
         };
-        (record.source_owner, record.destination_owner) = self.0.find(&ends);
+        (record.source_owner, record.destination_owner) = self.flow_owners.find(&ends);
     }
 }
 
@@ -61,38 +65,56 @@ impl Owners {
     /// Looks for the first time. Conversations are asked about for as long as `timeout` after they
     /// end.
     pub(super) fn open(input: &InputArguments, timeout: Duration) -> anyhow::Result<Self> {
-        Ok(Self(FlowOwners::new(FlowOwnerOptions {
+        let flow_owners = FlowOwners::new(FlowOwnerOptions {
             all_namespaces: input.all_namespaces,
             owners: OwnerSource::Auto,
             keep: timeout + MARGIN,
-        })?))
+        })?;
+        Ok(Self { flow_owners, told: 0 })
     }
 
     #[cfg(feature = "ebpf")]
     pub(super) fn get(&self) -> &FlowOwners {
-        &self.0
+        &self.flow_owners
     }
 
     /// Looks at the sockets that there are, if that is due, and tells what does not work.
     pub(super) fn look_if_due(&mut self, reporter: &Reporter) -> anyhow::Result<()> {
-        self.0.look_if_due()?;
+        self.flow_owners.look_if_due()?;
         self.tell_degradations(reporter);
+        // That it begins; how many there were is told at the end.
+        if self.told == 0 {
+            self.tell_left_out(reporter);
+        }
         Ok(())
     }
 
     /// Learns of sockets what can still be learned, at the end.
-    pub(super) fn catch_up(&mut self) -> anyhow::Result<()> {
-        Ok(self.0.catch_up()?)
+    pub(super) fn catch_up(&mut self, reporter: &Reporter) -> anyhow::Result<()> {
+        self.flow_owners.catch_up()?;
+        self.tell_left_out(reporter);
+        Ok(())
+    }
+
+    fn tell_left_out(&mut self, reporter: &Reporter) {
+        let left_out = self.flow_owners.refused();
+        if left_out > self.told {
+            self.told = left_out;
+            reporter.tell(&format!(
+                "owners: there was no room for sockets {left_out} times; their conversations may be \
+                 without a process"
+            ));
+        }
     }
 
     fn tell_degradations(&mut self, reporter: &Reporter) {
-        for degradation in self.0.take_degradations() {
+        for degradation in self.flow_owners.take_degradations() {
             reporter.tell(&degradation.to_string());
         }
     }
 
     fn of(&self, packet: &Packet<'_>, headers: &Headers) -> [Option<Owner>; 2] {
-        let (source, destination) = self.0.find(&FlowEnds {
+        let (source, destination) = self.flow_owners.find(&FlowEnds {
             protocol: headers.protocol,
             source: SocketAddr::new(headers.source, headers.source_port),
             destination: SocketAddr::new(headers.destination, headers.destination_port),
@@ -135,7 +157,7 @@ impl Live {
             attaching: false,
             foreign_files,
         };
-        drop_privileges(needs, self.owners.0.trial(), || true)
+        drop_privileges(needs, self.owners.flow_owners.trial(), || true)
     }
 
     /// Captures until it is told to end.
@@ -148,7 +170,7 @@ impl Live {
             take(&packet, owners, &known, conversations, packets.as_mut(), reporter);
         });
         self.count(conversations);
-        let captured = captured.and(self.owners.catch_up());
+        let captured = captured.and(self.owners.catch_up(reporter));
         let captured = captured.and(conversations.finish(&self.owners));
         let interfaces = self.capture.interfaces();
         for interface in &interfaces {
