@@ -13,8 +13,15 @@ mod programs {
 
     use libbpf_cargo::SkeletonBuilder;
 
-    const PROGRAMS: [&str; 6] =
-        ["aggregate", "calls", "flow_owner", "perf_event_test", "socket_owner", "stream"];
+    const PROGRAMS: [&str; 7] = [
+        "aggregate",
+        "calls",
+        "datapath",
+        "flow_owner",
+        "perf_event_test",
+        "socket_owner",
+        "stream",
+    ];
 
     pub(super) fn compile() -> Result<(), Box<dyn Error>> {
         let output = PathBuf::from(env::var("OUT_DIR")?);

@@ -16,6 +16,9 @@ use crate::{Error, program::attempt};
 /// How many pages each processor has, of which the kernel overwrites none that was not read.
 const PAGES: usize = 64;
 
+/// The capabilities that it takes.
+const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
+
 /// What a perf event array tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerfEvent<'a> {
@@ -67,18 +70,27 @@ impl PerfEvents {
     /// Makes rings for all processors and puts them into the map that is pinned there. Whoever had rings in
     /// it before gets nothing any more.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |reason: String| Error::PerfEvents { path: path.to_owned(), reason };
-        let needed = CapabilitySet::BPF | CapabilitySet::PERFMON;
-        let map = attempt(needed, || MapHandle::from_pinned_path(path))
-            .map_err(|obstacle| failed(obstacle.reason))?;
+        let map = attempt(NEEDED, || MapHandle::from_pinned_path(path))
+            .map_err(|obstacle| failure(path, obstacle.reason))?;
         if map.map_type() != MapType::PerfEventArray {
-            return Err(failed(format!("it is no perf event array, but {:?}", map.map_type())));
+            let reason = format!("it is no perf event array, but {:?}", map.map_type());
+            return Err(failure(path, reason));
         }
+        Self::read(map, path, PAGES)
+    }
+
+    /// The same of an array of our own, with so many pages for each processor: a power of two.
+    #[cfg(feature = "capture")]
+    pub(crate) fn of(map: MapHandle, pages: usize) -> Result<Self, Error> {
+        Self::read(map, Path::new("of the datapath"), pages)
+    }
+
+    fn read(map: MapHandle, path: &Path, pages: usize) -> Result<Self, Error> {
         let taken = Rc::new(RefCell::new(Taken::default()));
         let (samples, losses) = (Rc::clone(&taken), Rc::clone(&taken));
-        let buffer = attempt(needed, || {
+        let buffer = attempt(NEEDED, || {
             PerfBufferBuilder::new(&map)
-                .pages(PAGES)
+                .pages(pages)
                 .sample_cb(move |cpu, data: &[u8]| {
                     let taken = &mut *samples.borrow_mut();
                     taken.data.extend_from_slice(data);
@@ -89,7 +101,7 @@ impl PerfEvents {
                 })
                 .build()
         })
-        .map_err(|obstacle| failed(obstacle.reason))?;
+        .map_err(|obstacle| failure(path, obstacle.reason))?;
         Ok(Self { path: path.to_owned(), buffer, _map: map, taken })
     }
 
@@ -104,8 +116,7 @@ impl PerfEvents {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                let reason = format!("{error:#}");
-                return Err(Error::PerfEvents { path: self.path.clone(), reason });
+                return Err(failure(&self.path, format!("{error:#}")));
             }
         }
         let taken = &mut *self.taken.borrow_mut();
@@ -123,6 +134,10 @@ impl PerfEvents {
         taken.data.clear();
         Ok(())
     }
+}
+
+fn failure(path: &Path, reason: String) -> Error {
+    Error::PerfEvents { path: path.to_owned(), reason }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ Examples:
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
   netglass capture -i eth0              who exchanges how much with whom, from when to when
   netglass stream -- wget example.org   every network system call of a command
-  netglass monitor -t drop              why Cilium's datapath drops packets"
+  netglass monitor --kernel             why packets are dropped, and whose"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -187,6 +187,9 @@ mod tests {
                     ("monitor", Some("from")) => Some("monitor-from"),
                     ("monitor", Some("to")) => Some("monitor-to"),
                     ("monitor", Some("port")) => Some("monitor-port"),
+                    // They go with --kernel alone.
+                    ("monitor", Some("interface")) => Some("monitor-interface"),
+                    ("monitor", Some("netns")) => Some("monitor-netns"),
                     ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),

@@ -106,6 +106,11 @@ impl History {
         self.previous = std::mem::replace(&mut self.now, now);
     }
 
+    /// When the last look began.
+    pub(super) fn last_look(&self) -> Timestamp {
+        self.now
+    }
+
     /// A socket was seen in this look, and is held by `process`.
     pub(super) fn hold(&mut self, key: Key, process: &Arc<Process>) {
         if self.holdings.len() >= self.capacity && !self.holdings.contains_key(&key) {

@@ -9,6 +9,7 @@
 )]
 
 mod files;
+mod kernel;
 mod sockets;
 mod support;
 mod usage;

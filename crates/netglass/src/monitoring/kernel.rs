@@ -1,0 +1,216 @@
+//! Events of our own datapath: packets of any host, with their processes.
+
+mod names;
+mod order;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use netglass_cilium::{AddressPrefix, Criteria, Event, MessageType};
+use netglass_kernel::{
+    Needs, PerfEvent,
+    datapath::{BootTime, Datapath, DatapathCounts, DatapathOptions},
+};
+
+use netglass_model::Timestamp;
+
+use self::{names::Names, order::Order};
+use super::{
+    arguments::{FilterArguments, KernelArguments},
+    sink::{self, Sink},
+};
+use crate::{probing::drop_privileges, usage::UsageError};
+
+/// How long is waited for the first event.
+const WAIT: Duration = Duration::from_millis(100);
+/// After the first event others are waited for so long, so that many are read at once.
+const GATHER: Duration = Duration::from_millis(10);
+/// How often namespaces and counts are looked at.
+const OFTEN: Duration = Duration::from_millis(100);
+
+/// Our own datapath.
+pub(super) struct Kernel {
+    datapath: Datapath,
+    names: Names,
+    order: Order,
+    /// How many the rings told to have lost.
+    lost: u64,
+    /// What is being named.
+    event: Vec<u8>,
+    next_look: Instant,
+}
+
+impl Kernel {
+    pub(super) fn open(
+        arguments: &KernelArguments,
+        filter: &FilterArguments,
+    ) -> anyhow::Result<Self> {
+        let criteria = filter.criteria(sink::now());
+        let options = options(arguments, &criteria);
+        if !options.traces && !options.drops {
+            return Err(UsageError(
+                "the kernel tells of drops, and with -i of packets that come by (trace): what \
+                 --type asks for it does not have"
+                    .to_owned(),
+            )
+            .into());
+        }
+        let names = Names::open().context("finding the processes of packets")?;
+        let datapath = Datapath::open(&options)?;
+        for name in &criteria.kernel_reasons {
+            let is_number = name.parse::<u32>().is_ok();
+            if !is_number && !datapath.has_reason(name) {
+                return Err(UsageError(format!(
+                    "this kernel has no drop reason {name}: see enum skb_drop_reason, without its \
+                     prefix SKB_DROP_REASON_"
+                ))
+                .into());
+            }
+        }
+        Ok(Self {
+            datapath,
+            names,
+            order: Order::default(),
+            lost: 0,
+            event: Vec::new(),
+            next_look: Instant::now(),
+        })
+    }
+
+    /// Gives up privileges that are not needed any more. What could not be given up is returned.
+    pub(super) fn drop_privileges(&self, foreign_files: bool) -> Option<String> {
+        let needs = Needs {
+            processes: true,
+            all_namespaces: true,
+            attaching: true,
+            foreign_files,
+            ..Needs::default()
+        };
+        let (knows, reads) = (self.names.trial(), self.datapath.trial());
+        drop_privileges(needs, || knows() && reads(), || true)
+    }
+
+    /// Shows what is told until it is told to end.
+    pub(super) fn run(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
+        let shown = self.show_until_the_end(sink);
+        self.datapath.stop();
+        let last = self.finish(sink);
+        shown.and(last)
+    }
+
+    fn show_until_the_end(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
+        let mut goes_on = sink.begin()?;
+        let places = self.datapath.places();
+        sink::tell(&format!("the kernel tells of packets in {places} network namespaces"));
+        while goes_on {
+            let before = self.order.taken();
+            self.read(WAIT, sink)?;
+            if self.order.taken() > before {
+                std::thread::sleep(GATHER);
+                self.read(Duration::ZERO, sink)?;
+            }
+            self.names.look_if_due()?;
+            if self.order.is_overdue(BootTime::read(), sink::now()) {
+                self.names.look()?;
+            }
+            self.look(sink)?;
+            goes_on = self.release(sink, Some(self.names.known_until()))? && sink.idle()?;
+        }
+        Ok(())
+    }
+
+    /// What was told before the end is shown, too.
+    fn finish(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
+        self.read(Duration::ZERO, sink)?;
+        self.names.look()?;
+        self.release(sink, None)?;
+        let counts = self.datapath.counts()?;
+        sink.ledger.kernel = Some(counts);
+        // Of what was lost last the rings tell only with what comes next.
+        let untold = counts.lost.saturating_sub(self.lost);
+        if untold > 0 {
+            sink.take(&Event { at: Some(sink::now()), ..Event::lost(0, untold) })?;
+        }
+        Ok(())
+    }
+
+    /// Takes what there is.
+    fn read(&mut self, wait: Duration, sink: &mut Sink) -> anyhow::Result<()> {
+        let Self { datapath, order, lost, .. } = self;
+        let mut result = Ok(true);
+        datapath.poll(wait, |event| match event {
+            PerfEvent::Sample { cpu, data } => order.push(cpu, data),
+            PerfEvent::Lost { cpu, count } => {
+                *lost = lost.saturating_add(count);
+                if result.is_ok() {
+                    let event = Event::lost(cpu.into(), count);
+                    result = sink.take(&Event { at: Some(sink::now()), ..event });
+                }
+            }
+        })?;
+        result.map(drop)
+    }
+
+    /// Keeps up with namespaces and counts, if it is time to.
+    fn look(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
+        let now = Instant::now();
+        if now < self.next_look {
+            return Ok(());
+        }
+        self.next_look = now + OFTEN;
+        self.datapath.keep_up()?;
+        for news in self.datapath.take_news().into_iter().chain(self.names.take_news()) {
+            sink::tell(&news);
+        }
+        sink.ledger.kernel = Some(self.datapath.counts()?);
+        Ok(())
+    }
+
+    /// Shows what is due, in the order of its time. Returns whether it should go on.
+    fn release(&mut self, sink: &mut Sink, known_until: Option<Timestamp>) -> anyhow::Result<bool> {
+        let clock = BootTime::read();
+        let now = sink::now();
+        let Self { datapath, names, order, event, .. } = self;
+        while let Some(taken) = order.next_due(clock, now, known_until) {
+            event.clear();
+            names.put(datapath, taken.at, &taken.data, event);
+            let sample = Event::sample(taken.cpu.into(), event);
+            if !sink.take(&Event { at: Some(taken.at), ..sample })? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What the kernel is asked for. It looks at the outer packet of a tunnel alone.
+fn options(arguments: &KernelArguments, criteria: &Criteria) -> DatapathOptions {
+    let wants = |kind| criteria.types.is_empty() || criteria.types.contains(&kind);
+    let protocols = |number: &u8| criteria.protocols.iter().any(|protocol| protocol.has(*number));
+    let asks_for_reasons = !criteria.drop_reasons.is_empty() || !criteria.kernel_reasons.is_empty();
+    DatapathOptions {
+        traces: !arguments.interfaces.is_empty() && wants(MessageType::Trace) && !asks_for_reasons,
+        drops: wants(MessageType::Drop),
+        interfaces: arguments.interfaces.clone(),
+        namespaces: arguments.namespaces.clone(),
+        networks: criteria.addresses.iter().map(AddressPrefix::network).collect(),
+        ports: criteria.ports.clone(),
+        protocols: (0..=u8::MAX).filter(protocols).collect(),
+        capture_length: arguments.capture_length,
+    }
+}
+
+/// What became of packets in the kernel.
+pub(super) fn account(counts: &DatapathCounts) -> String {
+    let DatapathCounts { seen, dropped, filtered, lost, no_packets, nested } = *counts;
+    let told = counts.told();
+    let nested = if nested > 0 {
+        format!("; {nested} drops while another one was told of")
+    } else {
+        String::new()
+    };
+    format!(
+        "in the kernel: {seen} seen + {dropped} dropped = {told} told + {filtered} filtered out + \
+         {no_packets} no packets + {lost} lost{nested}"
+    )
+}
