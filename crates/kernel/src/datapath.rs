@@ -47,6 +47,13 @@ pub struct DatapathOptions {
     pub capture_length: u32,
 }
 
+impl DatapathOptions {
+    /// Whether drops are told of at some interfaces alone.
+    fn selects_interfaces(&self) -> bool {
+        !self.interfaces.is_empty() && !self.interfaces.iter().any(|name| name == interfaces::ANY)
+    }
+}
+
 /// How many bytes of a packet can be told.
 pub const MOST_CAPTURE: u32 = 9216;
 

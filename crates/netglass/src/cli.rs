@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
     Monitor(Box<verbs::monitor::Arguments>),
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    Explain(verbs::explain::Arguments),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -97,6 +99,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "ebpf")]
         Verb::Stream(arguments) => return verbs::stream::run(arguments),
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
+        #[cfg(all(feature = "capture", feature = "ebpf"))]
+        Verb::Explain(arguments) => verbs::explain::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,

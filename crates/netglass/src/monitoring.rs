@@ -5,7 +5,7 @@ mod arguments;
 mod file;
 mod interfaces;
 #[cfg(all(feature = "capture", feature = "ebpf"))]
-mod kernel;
+pub(crate) mod kernel;
 mod ledger;
 #[cfg(feature = "ebpf")]
 mod map;
@@ -109,7 +109,7 @@ impl Source {
     fn drop_privileges(&self) -> Option<String> {
         #[cfg(all(feature = "capture", feature = "ebpf"))]
         if let Self::Kernel(kernel) = self {
-            return kernel.drop_privileges(false);
+            return kernel.drop_privileges();
         }
         // A socket of others may have to be opened again.
         let foreign_files = matches!(self, Self::Socket(_));

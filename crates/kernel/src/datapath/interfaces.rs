@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Stands for all interfaces.
-const ANY: &str = "any";
+pub(super) const ANY: &str = "any";
 /// How often is looked for namespaces that are new.
 const OFTEN: Duration = Duration::from_secs(1);
 /// In how many namespaces interfaces are known.

@@ -75,6 +75,7 @@ pub(super) struct Programs {
     object: Object,
     has_drops: bool,
     traces: bool,
+    selects_interfaces: bool,
 }
 
 impl fmt::Debug for Programs {
@@ -98,8 +99,13 @@ impl Programs {
         let object = load(options, &with)
             .or_else(|_| load(options, &without))
             .map_err(|obstacle| failure("load", obstacle.reason))?;
-        let programs =
-            Self { drops: None, object, has_drops: options.drops, traces: options.traces };
+        let programs = Self {
+            drops: None,
+            object,
+            has_drops: options.drops,
+            traces: options.traces,
+            selects_interfaces: options.selects_interfaces(),
+        };
         let ports = programs.map("ports")?;
         for port in &options.ports {
             ports
@@ -173,6 +179,9 @@ impl Programs {
         index: u32,
         is_selected: bool,
     ) -> Result<(), Error> {
+        if !self.selects_interfaces {
+            return Ok(());
+        }
         let namespace = u32::try_from(namespace.0).unwrap_or_default();
         let key = [namespace.to_ne_bytes(), index.to_ne_bytes()].concat();
         let interfaces = self.map("interfaces")?;
@@ -251,7 +260,7 @@ fn configure(
                 let count = u32::try_from(options.ports.len().max(1)).unwrap_or(u32::MAX);
                 map.set_max_entries(count)?;
             }
-            Some("interfaces") if !options.interfaces.is_empty() => {
+            Some("interfaces") if options.selects_interfaces() => {
                 map.set_max_entries(MOST_INTERFACES)?;
             }
             Some(".rodata.settings") => {

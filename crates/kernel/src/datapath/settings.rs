@@ -46,7 +46,7 @@ pub(super) fn settings(
         (flag::PORTS, !options.ports.is_empty()),
         (flag::PROTOCOLS, !options.protocols.is_empty()),
         (flag::NAMESPACES, !namespaces.is_empty()),
-        (flag::INTERFACES, !options.interfaces.is_empty()),
+        (flag::INTERFACES, options.selects_interfaces()),
         (flag::RECEIVER, has_receiver),
     ];
     let flags: u32 = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum();

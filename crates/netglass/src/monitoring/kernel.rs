@@ -28,17 +28,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// How often namespaces and counts are looked at.
 const OFTEN: Duration = Duration::from_millis(100);
 
-/// Our own datapath.
-pub(super) struct Kernel {
-    datapath: Datapath,
-    names: Names,
-    order: Order,
-    /// How many the rings told to have lost.
-    lost: u64,
-    /// What is being named.
-    event: Vec<u8>,
-    next_look: Instant,
-}
+/// Our own datapath, whose events become lines.
+pub(super) struct Kernel(KernelSource);
 
 impl Kernel {
     pub(super) fn open(
@@ -55,11 +46,10 @@ impl Kernel {
             )
             .into());
         }
-        let names = Names::open().context("finding the processes of packets")?;
-        let datapath = Datapath::open(&options)?;
+        let source = KernelSource::open(&options)?;
         for name in &criteria.kernel_reasons {
             let is_number = name.parse::<u32>().is_ok();
-            if !is_number && !datapath.has_reason(name) {
+            if !is_number && !source.datapath.has_reason(name) {
                 return Err(UsageError(format!(
                     "this kernel has no drop reason {name}: see enum skb_drop_reason, without its \
                      prefix SKB_DROP_REASON_"
@@ -67,75 +57,122 @@ impl Kernel {
                 .into());
             }
         }
+        Ok(Self(source))
+    }
+
+    /// Gives up privileges that are not needed any more. What could not be given up is returned.
+    pub(super) fn drop_privileges(&self) -> Option<String> {
+        self.0.drop_privileges(|| true)
+    }
+
+    /// Shows what is told until it is told to end.
+    pub(super) fn run(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
+        let shown = self.show_until_the_end(sink);
+        let last = self.0.finish(&mut |event| sink.take(event));
+        sink.ledger.kernel = Some(self.0.counts());
+        shown.and(last)
+    }
+
+    fn show_until_the_end(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
+        let mut goes_on = sink.begin()?;
+        self.0.begin();
+        while goes_on {
+            self.0.read(&mut |event| sink.take(event))?;
+            goes_on = self.0.release(&mut |event| sink.take(event))?;
+            sink.ledger.kernel = Some(self.0.counts());
+            goes_on &= sink.idle()?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands out an event; returns whether it should go on.
+pub(crate) type Take<'a> = dyn FnMut(&Event<'_>) -> anyhow::Result<bool> + 'a;
+
+/// Our own datapath: events in the order of their times, with their names.
+pub(crate) struct KernelSource {
+    datapath: Datapath,
+    names: Names,
+    order: Order,
+    counts: DatapathCounts,
+    /// How many the rings told to have lost.
+    lost: u64,
+    /// What is being named.
+    event: Vec<u8>,
+    next_look: Instant,
+}
+
+impl KernelSource {
+    pub(crate) fn open(options: &DatapathOptions) -> anyhow::Result<Self> {
+        let names = Names::open().context("finding the processes of packets")?;
         Ok(Self {
-            datapath,
+            datapath: Datapath::open(options)?,
             names,
             order: Order::default(),
+            counts: DatapathCounts::default(),
             lost: 0,
             event: Vec::new(),
             next_look: Instant::now(),
         })
     }
 
-    /// Gives up privileges that are not needed any more. What could not be given up is returned.
-    pub(super) fn drop_privileges(&self, foreign_files: bool) -> Option<String> {
-        let needs = Needs {
-            processes: true,
-            all_namespaces: true,
-            attaching: true,
-            foreign_files,
-            ..Needs::default()
-        };
+    /// Gives up privileges that are not needed any more, where `others` works with what is left, too. What
+    /// could not be given up is returned.
+    pub(crate) fn drop_privileges(&self, others: impl FnOnce() -> bool + Send) -> Option<String> {
+        let needs =
+            Needs { processes: true, all_namespaces: true, attaching: true, ..Needs::default() };
         let (knows, reads) = (self.names.trial(), self.datapath.trial());
-        drop_privileges(needs, || knows() && reads(), || true)
+        drop_privileges(needs, || knows() && reads(), others)
     }
 
-    /// Shows what is told until it is told to end.
-    pub(super) fn run(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
-        let shown = self.show_until_the_end(sink);
-        self.datapath.stop();
-        let last = self.finish(sink);
-        shown.and(last)
-    }
-
-    fn show_until_the_end(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
-        let mut goes_on = sink.begin()?;
+    /// Tells the user that packets are told of from now on.
+    pub(crate) fn begin(&self) {
         let places = self.datapath.places();
         sink::tell(&format!("the kernel tells of packets in {places} network namespaces"));
-        while goes_on {
-            let before = self.order.taken();
-            self.read(WAIT, sink)?;
-            if self.order.taken() > before {
-                std::thread::sleep(GATHER);
-                self.read(Duration::ZERO, sink)?;
-            }
-            self.names.look_if_due()?;
-            if self.order.is_overdue(BootTime::read(), sink::now()) {
-                self.names.look()?;
-            }
-            self.look(sink)?;
-            goes_on = self.release(sink, Some(self.names.known_until()))? && sink.idle()?;
-        }
-        Ok(())
     }
 
-    /// What was told before the end is shown, too.
-    fn finish(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
-        self.read(Duration::ZERO, sink)?;
+    /// What became of packets, as it was when that was last looked at.
+    pub(crate) fn counts(&self) -> DatapathCounts {
+        self.counts
+    }
+
+    /// Waits for a moment, takes what there is, and learns whose it is. What was lost is handed out.
+    pub(crate) fn read(&mut self, take: &mut Take<'_>) -> anyhow::Result<()> {
+        let before = self.order.taken();
+        self.read_rings(WAIT, take)?;
+        if self.order.taken() > before {
+            std::thread::sleep(GATHER);
+            self.read_rings(Duration::ZERO, take)?;
+        }
+        self.names.look_if_due()?;
+        if self.order.is_overdue(BootTime::read(), sink::now()) {
+            self.names.look()?;
+        }
+        self.look()
+    }
+
+    /// Hands out what is due. Returns whether it should go on.
+    pub(crate) fn release(&mut self, take: &mut Take<'_>) -> anyhow::Result<bool> {
+        self.release_until(Some(self.names.known_until()), take)
+    }
+
+    /// Ends it: what was told before is handed out, too.
+    pub(crate) fn finish(&mut self, take: &mut Take<'_>) -> anyhow::Result<()> {
+        self.datapath.stop();
+        self.read_rings(Duration::ZERO, take)?;
         self.names.look()?;
-        self.release(sink, None)?;
-        let counts = self.datapath.counts()?;
-        sink.ledger.kernel = Some(counts);
+        self.release_until(None, take)?;
+        self.counts = self.datapath.counts()?;
         // Of what was lost last the rings tell only with what comes next.
-        let untold = counts.lost.saturating_sub(self.lost);
+        let untold = self.counts.lost.saturating_sub(self.lost);
         if untold > 0 {
-            sink.take(&Event { at: Some(sink::now()), ..Event::lost(0, untold) })?;
+            take(&Event { at: Some(sink::now()), ..Event::lost(0, untold) })?;
         }
         Ok(())
     }
 
     /// Takes what there is.
-    fn read(&mut self, wait: Duration, sink: &mut Sink) -> anyhow::Result<()> {
+    fn read_rings(&mut self, wait: Duration, take: &mut Take<'_>) -> anyhow::Result<()> {
         let Self { datapath, order, lost, .. } = self;
         let mut result = Ok(true);
         datapath.poll(wait, |event| match event {
@@ -144,7 +181,7 @@ impl Kernel {
                 *lost = lost.saturating_add(count);
                 if result.is_ok() {
                     let event = Event::lost(cpu.into(), count);
-                    result = sink.take(&Event { at: Some(sink::now()), ..event });
+                    result = take(&Event { at: Some(sink::now()), ..event });
                 }
             }
         })?;
@@ -152,7 +189,7 @@ impl Kernel {
     }
 
     /// Keeps up with namespaces and counts, if it is time to.
-    fn look(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
+    fn look(&mut self) -> anyhow::Result<()> {
         let now = Instant::now();
         if now < self.next_look {
             return Ok(());
@@ -162,12 +199,16 @@ impl Kernel {
         for news in self.datapath.take_news().into_iter().chain(self.names.take_news()) {
             sink::tell(&news);
         }
-        sink.ledger.kernel = Some(self.datapath.counts()?);
+        self.counts = self.datapath.counts()?;
         Ok(())
     }
 
-    /// Shows what is due, in the order of its time. Returns whether it should go on.
-    fn release(&mut self, sink: &mut Sink, known_until: Option<Timestamp>) -> anyhow::Result<bool> {
+    /// Hands out what is due, in the order of its time. Returns whether it should go on.
+    fn release_until(
+        &mut self,
+        known_until: Option<Timestamp>,
+        take: &mut Take<'_>,
+    ) -> anyhow::Result<bool> {
         let clock = BootTime::read();
         let now = sink::now();
         let Self { datapath, names, order, event, .. } = self;
@@ -175,7 +216,7 @@ impl Kernel {
             event.clear();
             names.put(datapath, taken.at, &taken.data, event);
             let sample = Event::sample(taken.cpu.into(), event);
-            if !sink.take(&Event { at: Some(taken.at), ..sample })? {
+            if !take(&Event { at: Some(taken.at), ..sample })? {
                 return Ok(false);
             }
         }
@@ -201,7 +242,7 @@ fn options(arguments: &KernelArguments, criteria: &Criteria) -> DatapathOptions 
 }
 
 /// What became of packets in the kernel.
-pub(super) fn account(counts: &DatapathCounts) -> String {
+pub(crate) fn account(counts: &DatapathCounts) -> String {
     let DatapathCounts { seen, dropped, filtered, lost, no_packets, nested } = *counts;
     let told = counts.told();
     let nested = if nested > 0 {

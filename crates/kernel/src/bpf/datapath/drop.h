@@ -61,7 +61,7 @@ static __always_inline struct net_device *device_of(struct sk_buff *skb)
 static __always_inline __u32 interface_of(struct sk_buff *skb, struct net_device *device)
 {
 	/* What is in a queue of a socket has no device any more. */
-	if (skb->skb_iif && device != skb->dev)
+	if (skb->skb_iif && (!device || device != skb->dev))
 		return skb->skb_iif;
 	return device ? BPF_CORE_READ(device, ifindex) : 0;
 }
