@@ -24,6 +24,7 @@ const MOST_FUNCTIONS: usize = 4096;
 /// The memory for what was not read yet, of all processors together, and of each at most.
 const RING_MEMORY: usize = 64 << 20;
 const MOST_RING_MEMORY: usize = 16 << 20;
+const LEAST_RING_MEMORY: usize = 256 << 10;
 
 /// What is told of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Datapath {
         let interfaces = Interfaces::find(options)?;
         let namespaces = interfaces.selected_namespaces();
         let programs = Programs::load(options, &namespaces, reasons.benign())?;
-        let events = PerfEvents::of(programs.events()?, ring_pages())?;
+        let events = PerfEvents::of(programs.events()?, ring_room())?;
         let mut datapath =
             Self { interfaces, programs, events, reasons, symbols, functions: HashMap::new() };
         datapath.interfaces.begin(&datapath.programs)?;
@@ -87,8 +88,8 @@ impl Datapath {
 
     /// Waits for notifications, for so long at most, and hands out those that there are, of each
     /// processor in their order.
-    pub fn poll(&mut self, wait: Duration, take: impl FnMut(PerfEvent<'_>)) -> Result<(), Error> {
-        self.events.poll(wait, take)
+    pub fn poll(&mut self, wait: Duration, take: impl FnMut(PerfEvent<'_>)) {
+        self.events.poll(wait, take);
     }
 
     /// Keeps to the namespaces and interfaces that there are.
@@ -176,11 +177,10 @@ impl BootTime {
     }
 }
 
-/// How many pages each processor's ring has.
-fn ring_pages() -> usize {
+/// How many bytes each processor's ring has.
+fn ring_room() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let bytes = (RING_MEMORY / processors).min(MOST_RING_MEMORY);
-    let pages = bytes / rustix::param::page_size();
+    let bytes = (RING_MEMORY / processors).clamp(LEAST_RING_MEMORY, MOST_RING_MEMORY);
     // A power of two, not more.
-    1 << pages.max(64).ilog2()
+    1 << bytes.ilog2()
 }

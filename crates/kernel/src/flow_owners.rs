@@ -309,10 +309,11 @@ impl FlowOwners {
         self.look
     }
 
-    /// When sockets were looked at for the last time.
+    /// Since when sockets were looked at twice: a socket that goes while the first look lasts is known with
+    /// the second one.
     #[must_use]
-    pub fn last_look(&self) -> Timestamp {
-        self.history.last_look()
+    pub fn known_until(&self) -> Timestamp {
+        self.history.look_before_last()
     }
 
     fn has_address(&self, namespace: NamespaceInode, address: IpAddr) -> bool {

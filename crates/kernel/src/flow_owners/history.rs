@@ -106,9 +106,9 @@ impl History {
         self.previous = std::mem::replace(&mut self.now, now);
     }
 
-    /// When the last look began.
-    pub(super) fn last_look(&self) -> Timestamp {
-        self.now
+    /// When the look before the last one began.
+    pub(super) fn look_before_last(&self) -> Timestamp {
+        self.previous
     }
 
     /// A socket was seen in this look, and is held by `process`.

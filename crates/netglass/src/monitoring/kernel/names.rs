@@ -54,7 +54,7 @@ impl Names {
 
     /// Until when it is known who had which socket.
     pub(super) fn known_until(&self) -> Timestamp {
-        self.owners.last_look()
+        self.owners.known_until()
     }
 
     /// What does not work as well as it could.

@@ -76,11 +76,6 @@ impl Order {
         self.taken += 1;
     }
 
-    /// How many were taken so far.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken
-    }
-
     /// Whether the oldest one has waited for long.
     pub(super) fn is_overdue(&self, clock: BootTime, now: Timestamp) -> bool {
         self.kept.peek().is_some_and(|Reverse(first)| {
@@ -139,7 +134,7 @@ mod tests {
         // Nobody looked, but it was waited for long enough.
         let late = clock.at(5_100_000_000);
         assert_eq!(order.next_due(clock, late, known).unwrap().at, clock.at(3_000_000_000));
-        assert_eq!((order.bytes, order.taken()), (0, 3));
+        assert_eq!((order.bytes, order.taken), (0, 3));
     }
 
     #[test]
