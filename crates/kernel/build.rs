@@ -25,6 +25,7 @@ mod programs {
 
     pub(super) fn compile() -> Result<(), Box<dyn Error>> {
         let output = PathBuf::from(env::var("OUT_DIR")?);
+        println!("cargo::metadata=programs={}", output.display());
         // clang for the bpf target does not look into Debian's directory of the machine's own
         // headers, where <asm/types.h> is.
         let machine = env::var("CARGO_CFG_TARGET_ARCH")?;

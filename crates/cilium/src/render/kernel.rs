@@ -14,7 +14,7 @@ use crate::{
 /// Appends the kernel's drop reason: its name, or its number.
 pub(super) fn put_reason(out: &mut Vec<u8>, facts: &KernelFacts<'_>) {
     match facts.names().reason {
-        Some(reason) => put(out, reason),
+        Some(reason) => put_plain(out, reason),
         None => put_number(out, facts.reason),
     }
 }
@@ -25,13 +25,13 @@ pub(super) fn put_place(out: &mut Vec<u8>, facts: &KernelFacts<'_>, interface: u
     if facts.reason > 0 {
         put(out, " in ");
         match names.function_name() {
-            Some(function) => put(out, function),
+            Some(function) => put_plain(out, function),
             None => put(out, "unknown"),
         }
     }
     put(out, " ifindex ");
     match names.interface {
-        Some(name) => put(out, name),
+        Some(name) => put_plain(out, name),
         None => put_number(out, interface),
     }
     put(out, " netns ");
@@ -44,19 +44,27 @@ pub(super) fn put_place(out: &mut Vec<u8>, facts: &KernelFacts<'_>, interface: u
 
 fn put_namespace(out: &mut Vec<u8>, facts: &KernelFacts<'_>, names: &KernelNames<'_>) {
     match names.network_namespace {
-        Some(name) => put(out, name),
+        Some(name) => put_plain(out, name),
         None => put_number(out, facts.network_namespace),
     }
 }
 
-/// Appends `curl[812]`. Names are what processes call themselves: what could end or colour a line is shown
-/// as `?`.
+/// Appends a name. Those of processes are what they call themselves, and a recording may hold anything: what
+/// could end or colour a line is shown as `?`.
+fn put_plain(out: &mut Vec<u8>, name: &str) {
+    for character in name.chars() {
+        let shown = if character.is_control() { '?' } else { character };
+        put(out, shown.encode_utf8(&mut [0; 4]));
+    }
+}
+
+/// Appends `curl[812]`.
 fn put_process(out: &mut Vec<u8>, process: Option<PacketProcess<'_>>) {
     let Some(process) = process else {
         put(out, "unknown");
         return;
     };
-    out.extend(process.comm.bytes().map(|byte| if byte.is_ascii_control() { b'?' } else { byte }));
+    put_plain(out, process.comm);
     out.push(b'[');
     put_number(out, process.pid);
     out.push(b']');

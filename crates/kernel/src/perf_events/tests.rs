@@ -13,7 +13,7 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/perf_event_test
 /// Where maps can be pinned.
 const PINS: &str = "/sys/fs/bpf";
 /// How long an event of the program is, and what the kernel rounds it up by.
-const EVENT: usize = 64;
+const EVENT: usize = 96;
 const PADDING: usize = 4;
 
 /// A program that writes to a map that is pinned.

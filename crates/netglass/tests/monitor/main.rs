@@ -10,6 +10,8 @@
 
 mod files;
 mod kernel;
+#[cfg(feature = "ebpf")]
+mod map;
 mod sockets;
 mod support;
 mod usage;
