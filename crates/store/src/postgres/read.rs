@@ -200,8 +200,11 @@ struct Table<T> {
     columns: &'static [&'static str],
     /// Which of the columns is the process.
     process: Option<usize>,
-    read: fn(&Dimensions, &Row) -> Result<(Arc<HostId>, T), Fault>,
+    read: Read<T>,
 }
+
+/// What a row tells, and of which host.
+type Read<T> = fn(&Dimensions, &Row) -> Result<(Arc<HostId>, T), Fault>;
 
 impl<T> Table<T> {
     /// What reads those of some ids, as [`of`] takes it.
