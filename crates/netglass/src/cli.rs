@@ -95,7 +95,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
         #[cfg(feature = "ebpf")]
-        Verb::Stream(arguments) => return verbs::stream::run(arguments),
+        Verb::Stream(arguments) => return verbs::stream::run(arguments, &cli.database),
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
