@@ -55,7 +55,7 @@ static __always_inline void tell(struct work *work, struct task_struct *task, st
 		return;
 	}
 	if (adds_up()) {
-		add_to_sum(work, task);
+		add_to_sum(work, task, regs);
 		return;
 	}
 	if (task)
@@ -83,7 +83,7 @@ static __always_inline void tell(struct work *work, struct task_struct *task, st
 		return;
 	if (settings.flags & ADD_UP_WHEN_FULL) {
 		adds_up_since_full = 1;
-		add_to_sum(work, task);
+		add_to_sum(work, task, regs);
 	} else {
 		count(COUNT_RING_FULL);
 	}
