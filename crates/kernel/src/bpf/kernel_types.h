@@ -86,6 +86,7 @@ struct sock {
 	__u8 sk_kern_sock : 1;
 	int sk_err;
 	struct socket *sk_socket;
+	__u32 sk_max_ack_backlog;
 	struct bpf_local_storage *sk_bpf_storage;
 };
 
@@ -127,6 +128,25 @@ struct tcp_sock {
 /* include/linux/udp.h */
 struct udp_sock {
 	struct inet_sock inet;
+};
+
+/* include/linux/un.h */
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+/* include/net/af_unix.h */
+struct unix_address {
+	int len;
+	struct sockaddr_un name[0];
+};
+
+/* include/net/af_unix.h */
+struct unix_sock {
+	struct sock sk;
+	struct unix_address *addr;
+	struct sock *peer;
 };
 
 /* include/linux/net.h */
