@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
     Monitor(Box<verbs::monitor::Arguments>),
+    #[cfg(feature = "trace")]
+    Trace(Box<verbs::trace::Arguments>),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -73,6 +75,7 @@ pub(crate) enum Verb {
 
 /// Runs the program with its arguments, the program's name first.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let arguments = secrets::unmask(arguments);
     if let Err(error) = secrets::hide(&arguments) {
         return end(Err(error));
     }
@@ -97,6 +100,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "ebpf")]
         Verb::Stream(arguments) => return verbs::stream::run(arguments),
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
+        #[cfg(feature = "trace")]
+        Verb::Trace(arguments) => return verbs::trace::run(arguments),
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
