@@ -156,10 +156,6 @@ impl LogWriter {
         self.append(Operation { kind, called_at, returned_at, bytes, error });
     }
 
-    pub(crate) fn traces_operations(&self) -> bool {
-        self.tail.is_some()
-    }
-
     pub(crate) fn close(&mut self, at: Moment) {
         self.log.closed_at.store(at.0.saturating_add(1), Release);
     }

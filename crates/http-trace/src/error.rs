@@ -42,15 +42,6 @@ impl Error {
             Self::Failed(failure) => failure.kind,
         }
     }
-
-    pub(crate) fn into_failure(self) -> Failure {
-        match self {
-            Self::Failed(failure) => *failure,
-            error @ Self::InvalidSetting { .. } => {
-                Failure::new(Layer::Configuration, FailureKind::Invalid, error.to_string())
-            }
-        }
-    }
 }
 
 impl From<Failure> for Error {

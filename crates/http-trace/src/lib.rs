@@ -3,10 +3,33 @@
 //!
 //! The client is made by [`TracedClient::builder`]; [`TracedClient::trace`] tells what happened.
 
+mod body;
+mod client;
 pub mod clock;
+mod connection;
 mod connection_log;
+mod connector;
 mod error;
+mod headers;
+mod http2_frames;
+pub mod nettrace;
+mod observed;
+mod pool;
+mod proxy;
 pub mod record;
+mod recorder;
+mod resolver;
+mod service;
+pub mod settings;
+mod socket;
+mod stream;
+mod tls;
+mod transport;
+mod upgrade;
 
+pub use body::{RequestBody, ResponseBody};
+pub use client::{Builder, RequestOptions, TracedClient};
 pub use error::Error;
+pub use proxy::{ProxyChoice, ProxyFunction};
 pub use record::HttpTrace;
+pub use upgrade::{Upgraded, upgrade};

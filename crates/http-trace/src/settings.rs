@@ -406,7 +406,10 @@ impl Settings {
                 Family::Any => false,
             };
             if other {
-                return invalid("source_ip", format!("is {source}, of the family that is not used"));
+                return invalid(
+                    "source_ip",
+                    format!("is {source}, of the family that is not used"),
+                );
             }
         }
         if self.interface.as_ref().is_some_and(|name| name.is_empty() || name.len() > 15) {
@@ -429,7 +432,10 @@ impl Settings {
         }
         for version in [self.tls.minimum_version, self.tls.maximum_version].into_iter().flatten() {
             if u16::from(version) > u16::from(ProtocolVersion::TLSv1_3) {
-                return invalid("tls", format!("names the version {version:?}, which is not known"));
+                return invalid(
+                    "tls",
+                    format!("names the version {version:?}, which is not known"),
+                );
             }
         }
         if self.tls.maximum_version.is_some_and(|newest| u16::from(newest) < 0x0303) {

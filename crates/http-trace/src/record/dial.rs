@@ -45,8 +45,8 @@ pub enum DialOutcome {
     Running,
     /// There is a connection.
     Connected {
-        /// Which.
-        connection: Id,
+        /// Which. Nothing where it is not of this trace.
+        connection: Option<Id>,
     },
     /// There is none.
     Failed {
@@ -65,7 +65,7 @@ impl DialOutcome {
     #[must_use]
     pub fn connection(&self) -> Option<Id> {
         match self {
-            Self::Connected { connection } => Some(*connection),
+            Self::Connected { connection } => *connection,
             _ => None,
         }
     }
