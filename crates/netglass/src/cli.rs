@@ -196,6 +196,16 @@ mod tests {
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),
                     ("stream", Some("format")) => Some("stream-format"),
+                    // A name or address to send from, a file for a body, and flags.
+                    ("trace", Some("interface")) => Some("trace-interface"),
+                    ("trace", Some("output")) => Some("trace-output"),
+                    ("trace", Some("ipv4")) => Some("trace-ipv4"),
+                    ("trace", Some("ipv6")) => Some("trace-ipv6"),
+                    ("trace", Some("verbose")) => Some("trace-verbose"),
+                    ("trace", Some("interval")) => Some("trace-interval"),
+                    ("trace", Some("format")) => Some("trace-format"),
+                    // A dot cannot be part of a variable's name.
+                    ("trace", Some("http1.1")) => Some("http1-1"),
                     (_, name) => name,
                 };
                 let expected =

@@ -123,7 +123,9 @@ pub(crate) fn mask(secrets: &[&str]) -> anyhow::Result<()> {
     let (name, rest) = shown.split_first().context("the program has no name")?;
     let program = env::current_exe().context("finding the program's own file")?;
     let error = Command::new(program).arg0(name).args(rest).envs(hidden).exec();
-    Err(error).context("taking secrets in the arguments out of sight failed; give them in the environment")
+    Err(error).context(
+        "taking secrets in the arguments out of sight failed; give them in the environment",
+    )
 }
 
 /// The arguments without secrets, and the variables that have those which are masked.

@@ -2,7 +2,11 @@
 
 use std::io::{self, BufWriter, Write};
 
-use http_trace::HttpTrace;
+use anstream::{
+    AutoStream,
+    stream::{AsLockedWrite, RawStream},
+};
+use http_trace::{HttpTrace, nettrace};
 
 use super::arguments::Format;
 use crate::output::{
@@ -31,10 +35,23 @@ struct Repetitions {
 impl Writer {
     /// Writes to standard output.
     pub(super) fn to_stdout(format: Format, is_verbose: bool, is_repeated: bool) -> Self {
-        let stdout = io::stdout();
+        Self::new(io::stdout(), format, is_verbose, is_repeated)
+    }
+
+    /// Writes to standard error, where standard output is used for something else.
+    pub(super) fn to_stderr(format: Format, is_verbose: bool, is_repeated: bool) -> Self {
+        Self::new(io::stderr(), format, is_verbose, is_repeated)
+    }
+
+    fn new(
+        out: impl RawStream + AsLockedWrite + 'static,
+        format: Format,
+        is_verbose: bool,
+        is_repeated: bool,
+    ) -> Self {
         let out: Box<dyn Write> = match format {
-            Format::Text => Box::new(BufWriter::new(anstream::AutoStream::auto(stdout))),
-            _ => Box::new(BufWriter::new(stdout)),
+            Format::Text => Box::new(BufWriter::new(AutoStream::auto(out))),
+            _ => Box::new(BufWriter::new(out)),
         };
         let repetitions = (is_repeated && format == Format::Text).then(Repetitions::default);
         Self { format, is_verbose, repetitions, out, entries: 0 }
@@ -49,6 +66,7 @@ impl Writer {
                 None => text::render(&trace, self.is_verbose, out)?,
             },
             Format::Json => write_json_line(&trace, out)?,
+            Format::Nettrace => writeln!(out, "{}", nettrace::to_json(&trace))?,
             Format::Har => {
                 for entry in har::entries(&trace) {
                     let before = if self.entries == 0 { har::head() } else { ",\n".to_owned() };

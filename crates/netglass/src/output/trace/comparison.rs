@@ -114,12 +114,17 @@ fn difference(before: Option<u64>, after: Option<u64>) -> Cell {
     let (Some(before), Some(after)) = (before, after) else {
         return Cell::from("-".to_owned());
     };
-    let (sign, style) = if after > before { ("+", SLOWER) } else { ("-", FASTER) };
-    let mut shown = format!("{sign}{}", show_nanoseconds(before.abs_diff(after)));
-    if before > 0 {
-        let percent = (after as f64 - before as f64) * 100.0 / before as f64;
-        shown.push_str(&format!(" ({percent:+.0} %)"));
+    if before == after {
+        return Cell::from("none".to_owned());
     }
+    let (sign, style) = if after > before { ("+", SLOWER) } else { ("-", FASTER) };
+    let amount = show_nanoseconds(before.abs_diff(after));
+    let shown = if before > 0 {
+        let percent = (after as f64 - before as f64) * 100.0 / before as f64;
+        format!("{sign}{amount} ({percent:+.0} %)")
+    } else {
+        format!("{sign}{amount}")
+    };
     // What differs by less than a tenth is the same thing measured twice.
     let is_small = before.abs_diff(after) < before / 10;
     Cell::new(shown, if is_small { Style::new() } else { style })

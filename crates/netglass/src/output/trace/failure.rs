@@ -90,7 +90,7 @@ fn whom(trace: &HttpTrace, request: &HttpRequest, layer: Layer) -> String {
     let dial = request.dial.and_then(|id| trace.dial(id));
     match layer {
         Layer::Dns => nameservers(trace, dial),
-        Layer::Connect => attempted(dial),
+        Layer::Connect => attempted(request, dial),
         Layer::Proxy => request.proxy.clone(),
         Layer::Tls => tunnel(trace, request),
         Layer::Request | Layer::Body => server(trace, request),
@@ -118,7 +118,7 @@ fn nameservers(trace: &HttpTrace, dial: Option<&Dial>) -> Option<String> {
     })
 }
 
-fn attempted(dial: Option<&Dial>) -> Option<String> {
+fn attempted(request: &HttpRequest, dial: Option<&Dial>) -> Option<String> {
     let dial = dial?;
     let lost = dial.attempts.iter().filter(|it| !matches!(it.outcome, AttemptOutcome::Won));
     let mut tried: Vec<String> = lost.map(|attempt| attempt.address.to_string()).collect();
@@ -127,18 +127,20 @@ fn attempted(dial: Option<&Dial>) -> Option<String> {
         tried.truncate(NAMED);
         tried.push(format!("{more} more"));
     }
-    Some(if tried.is_empty() {
-        dial.destination.clone()
-    } else if tried.iter().any(|address| *address == dial.destination) {
+    let destination = &dial.destination;
+    let whom = if tried.is_empty() {
+        destination.clone()
+    } else if tried.contains(destination) {
         tried.join(", ")
     } else {
-        format!("{} ({})", dial.destination, tried.join(", "))
-    })
+        format!("{destination} ({})", tried.join(", "))
+    };
+    Some(if request.proxy.is_some() { format!("the proxy {whom}") } else { whom })
 }
 
 fn tunnel(trace: &HttpTrace, request: &HttpRequest) -> Option<String> {
     let own = |tunnel: &&TlsTunnel| tunnel.request == Some(request.id) && tunnel.error.is_some();
-    let failed = trace.tls.iter().map(|tunnel| &**tunnel).filter(own).next_back();
+    let failed = trace.tls.iter().map(|tunnel| &**tunnel).rfind(own);
     let tunnel = failed.or_else(|| request.tls.and_then(|id| trace.tls_tunnel(id)))?;
     let address = tunnel
         .connection

@@ -149,7 +149,7 @@ fn dial() -> Dial {
         source_ip: None,
         began_at: at(0),
         ended_at: Some(at(318)),
-        outcome: DialOutcome::Connected { connection: CONNECTION },
+        outcome: DialOutcome::Connected { connection: Some(CONNECTION) },
         lookup: Some(Lookup {
             name: "example.org".to_owned(),
             began_at: at(0),

@@ -1,6 +1,8 @@
 //! Spans for a collector of OpenTelemetry: the body of an export request as OTLP has it in JSON.
 //! Names of attributes are those of its semantic conventions where it has any.
 
+use std::fmt::Write as _;
+
 use http_trace::{
     HttpTrace,
     clock::Moment,
@@ -195,5 +197,9 @@ impl Ids<'_> {
 
 /// The first bytes, as hexadecimal digits.
 fn hex(bytes: &[u8], length: usize) -> String {
-    bytes.iter().take(length).map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().take(length).fold(String::with_capacity(2 * length), |mut digits, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }

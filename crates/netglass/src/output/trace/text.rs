@@ -121,13 +121,14 @@ fn write_request(
     )?;
     let spans = spans(request, trace.ended_at);
     let dial = request.dial.and_then(|id| trace.dial(id));
-    for span in &spans {
+    for (index, span) in spans.iter().enumerate() {
         // Nobody waits for a few microseconds.
         let is_nothing = span.phase == Phase::Queued && span.nanoseconds() < 1_000_000;
         if is_nothing && (span.is_complete || spans.len() > 1) {
             continue;
         }
-        let is_failure = !span.is_complete && failure(request).is_some();
+        // It did not get further than there.
+        let is_failure = failure(request).is_some() && index + 1 == spans.len();
         let detail = detail::of_phase(trace, request, dial, span.phase);
         bar(span, is_failure, detail).write(axis, out)?;
         match span.phase {
@@ -155,8 +156,8 @@ fn write_request(
 
 fn bar(span: &Span, is_failure: bool, detail: String) -> Line<'static> {
     let (symbol, style) = match (span.is_complete, is_failure) {
-        (true, _) => ('█', phase_style(span.phase)),
-        (false, true) => ('▒', BAD),
+        (_, true) => ('▒', BAD),
+        (true, false) => ('█', phase_style(span.phase)),
         (false, false) => ('▒', WARNING),
     };
     let Span { began, ended, .. } = *span;

@@ -129,16 +129,15 @@ fn write_tunnel(trace: &HttpTrace, tunnel: &TlsTunnel, out: &mut impl Write) -> 
 fn write_connection(connection: &TcpConnection, out: &mut impl Write) -> io::Result<()> {
     let sent = show_bytes(connection.sent_bytes);
     let received = show_bytes(connection.received_bytes);
-    let mut what = format!("{sent} sent, {received} received");
-    if let Some(information) =
-        connection.information_at_close.as_ref().or(connection.information_at_connect.as_ref())
-    {
-        what.push_str(&format!(
-            ", {} segments sent more than once, largest segment {} bytes",
-            information.retransmits, information.send_mss
-        ));
+    line("tcp", &format!("{sent} sent, {received} received"), out)?;
+    let information = &connection.information_at_close;
+    if let Some(information) = information.as_ref().or(connection.information_at_connect.as_ref()) {
+        let what = format!(
+            "{} segments sent more than once, largest segment {} bytes, window {} segments",
+            information.retransmits, information.send_mss, information.congestion_window
+        );
+        line("", &what, out)?;
     }
-    line("tcp", &what, out)?;
     if let Some(entry) = &connection.conntrack {
         let (original, reply) = (&entry.original.destination, &entry.reply.destination);
         line("conntrack", &format!("to {original}, answers to {reply}"), out)?;
