@@ -34,7 +34,7 @@ pub(super) fn of_phase(
         Phase::Connect => of_connect(trace, request, dial),
         Phase::Tls => of_tls(trace, request),
         Phase::Request => of_request(request),
-        Phase::Wait => "until the first byte of the response".to_owned(),
+        Phase::Wait => of_wait(request),
         Phase::Response => request
             .response
             .as_ref()
@@ -52,7 +52,8 @@ fn of_lookup(trace: &HttpTrace, dial: &Dial) -> String {
         let addresses: Vec<_> = lookup.addresses.iter().map(ToString::to_string).collect();
         parts.push(format!("{}: {}", lookup.name, addresses.join(" ")));
     }
-    if let Some(name) = &lookup.canonical_name {
+    let canonical = lookup.canonical_name.as_deref().map(|name| name.trim_end_matches('.'));
+    if let Some(name) = canonical.filter(|name| *name != lookup.name.trim_end_matches('.')) {
         parts.push(format!("by its other name {name}"));
     }
     parts.push(match lookup.source {
@@ -251,6 +252,14 @@ fn of_request(request: &HttpRequest) -> String {
         parts.push(format!("after {failed} connection{plural} that failed it"));
     }
     parts.join(", ")
+}
+
+fn of_wait(request: &HttpRequest) -> String {
+    let until = "until the first byte of the response".to_owned();
+    // Where the request has no bar of its own, this one tells of it, too.
+    let is_alone = request.phases.request_ended_at.is_none();
+    let of_request = if is_alone { of_request(request) } else { String::new() };
+    if of_request.is_empty() { until } else { format!("{until}, {of_request}") }
 }
 
 fn of_response(request: &HttpRequest, response: &Message) -> String {

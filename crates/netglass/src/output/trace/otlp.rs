@@ -24,6 +24,9 @@ const CLIENT: u8 = 3;
 /// `STATUS_CODE_ERROR`.
 const ERROR: u8 = 2;
 
+/// What the id of the span of a whole request is made of, which no phase is called.
+const WHOLE: &str = "whole";
+
 /// A request to export all spans of a trace.
 pub(crate) fn export(trace: &HttpTrace) -> Value {
     let spans: Vec<Value> =
@@ -45,13 +48,13 @@ pub(crate) fn export(trace: &HttpTrace) -> Value {
 fn request_spans(trace: &HttpTrace, request: &HttpRequest) -> Vec<Value> {
     let ids = Ids { trace, request };
     let end = request.phases.ended_at.unwrap_or(trace.ended_at);
-    let mut root = ids.span("request", &request.method, request.phases.queued_at, end);
+    let mut root = ids.span(WHOLE, &request.method, request.phases.queued_at, end);
     root["kind"] = json!(CLIENT);
     root["attributes"] = json!(attributes(trace, request));
     if let Some(Via::Redirect { from: Some(from), .. }) = &request.via {
         root["links"] = json!([{
             "traceId": ids.trace_id(),
-            "spanId": hex(&ids.digest(*from, "request"), 8),
+            "spanId": hex(&ids.digest(*from, WHOLE), 8),
         }]);
     }
     if let Some(sentence) = sentence(trace, request) {
