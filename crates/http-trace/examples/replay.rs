@@ -268,7 +268,14 @@ impl Replay {
         match step["do"].as_str().unwrap_or_default() {
             "trace" => {
                 let description = step["desc"].as_str().unwrap_or("trace");
-                println!("{}", nettrace::to_json_with(&self.client.trace(description), self.ids));
+                let trace = self.client.trace(description);
+                println!("{}", nettrace::to_json_with(&trace, self.ids));
+                for capture in &trace.captures {
+                    eprintln!("{}", json!({ "capture": capture }));
+                }
+                for missing in &trace.missing {
+                    eprintln!("{}", json!({ "missing": missing }));
+                }
             }
             "clear" => self.client.clear(),
             "closeIdle" => self.client.close_idle_connections(),
@@ -326,7 +333,8 @@ impl Replay {
         let mut read = 0;
         let mut error = None;
         while read < wanted {
-            match response.body_mut().chunk().await {
+            let length = usize::try_from(wanted - read).unwrap_or(usize::MAX);
+            match response.body_mut().piece(length).await {
                 Ok(Some(chunk)) => read += chunk.len() as u64,
                 Ok(None) => break,
                 Err(failed) => {

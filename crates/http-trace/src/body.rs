@@ -32,6 +32,9 @@ use crate::{
 
 /// How much is read at once from what gives a body.
 const CHUNK: usize = 16 << 10;
+/// How much of a body is given to a connection at once, so that what is counted as sent is not far
+/// from it.
+const SENT_AT_ONCE: usize = 64 << 10;
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -187,9 +190,8 @@ impl Body for SendBody {
         let frame = match &mut this.content {
             Content::Empty | Content::Spent => None,
             Content::Full(bytes) => {
-                let frame = (!bytes.is_empty()).then(|| Frame::data(std::mem::take(bytes)));
-                this.content = Content::Empty;
-                frame.map(Ok)
+                let length = bytes.len().min(SENT_AT_ONCE);
+                (length > 0).then(|| Ok(Frame::data(bytes.split_to(length))))
             }
             Content::Stream { body, .. } => ready!(Pin::new(body).poll_frame(context)),
         };
@@ -245,6 +247,10 @@ pub struct ResponseBody {
     deadline: Option<Pin<Box<Sleep>>>,
     limit: Option<u64>,
     given: u64,
+    /// What came and was not given yet, where the caller wanted less.
+    held: Bytes,
+    /// As much as is given at once.
+    piece: usize,
     url: String,
 }
 
@@ -270,6 +276,8 @@ impl ResponseBody {
             deadline: None,
             limit,
             given: 0,
+            held: Bytes::new(),
+            piece: usize::MAX,
             url,
         };
         if body.incoming.is_end_stream() {
@@ -292,6 +300,14 @@ impl ResponseBody {
             }
         }
         Ok(None)
+    }
+
+    /// The next piece of it, of at most `length` bytes; nothing at its end.
+    pub async fn piece(&mut self, length: usize) -> Result<Option<Bytes>, Error> {
+        self.piece = length.max(1);
+        let piece = self.chunk().await;
+        self.piece = usize::MAX;
+        piece
     }
 
     /// All of it, which is an error when it is more than `limit` bytes.
@@ -326,6 +342,14 @@ impl ResponseBody {
         }
     }
 
+    /// Ends the record with the last byte, where it is known to be the last.
+    fn finish_at_end(&mut self, frame: &Result<Frame<Bytes>, Error>) {
+        let last = self.decoder.is_none() && self.held.is_empty() && self.incoming.is_end_stream();
+        if frame.is_ok() && last {
+            self.finish(None);
+        }
+    }
+
     fn fail(&mut self, kind: FailureKind, why: &str) -> Error {
         let message = format!("cannot read the response of {}: {why}", self.url);
         let failure = Failure::new(Layer::Body, kind, message);
@@ -344,7 +368,10 @@ impl ResponseBody {
     }
 
     /// Counts what is given to the caller.
-    fn give(&mut self, data: Bytes) -> Result<Frame<Bytes>, Error> {
+    fn give(&mut self, mut data: Bytes) -> Result<Frame<Bytes>, Error> {
+        if data.len() > self.piece {
+            self.held = data.split_off(self.piece);
+        }
         self.given += data.len() as u64;
         if let Some(attached) = &self.attached {
             attached.progress.response_body.fetch_add(data.len() as u64, Relaxed);
@@ -376,6 +403,12 @@ impl Body for ResponseBody {
             let error = this.fail(FailureKind::Timeout, "the request took longer than it may");
             return Poll::Ready(Some(Err(error)));
         }
+        if !this.held.is_empty() {
+            let held = std::mem::take(&mut this.held);
+            let frame = this.give(held);
+            this.finish_at_end(&frame);
+            return Poll::Ready(Some(frame));
+        }
         loop {
             if let Some(decoder) = &mut this.decoder {
                 match decoder.next() {
@@ -400,9 +433,7 @@ impl Body for ResponseBody {
                             continue;
                         }
                         let frame = this.give(data);
-                        if this.incoming.is_end_stream() && frame.is_ok() {
-                            this.finish(None);
-                        }
+                        this.finish_at_end(&frame);
                         return Poll::Ready(Some(frame));
                     }
                     Err(frame) => {
@@ -417,11 +448,13 @@ impl Body for ResponseBody {
                     return Poll::Ready(Some(Err(this.fail(kind, &why))));
                 }
                 None => {
-                    if let Some(decoder) = &mut this.decoder
-                        && !decoder.is_complete()
-                    {
-                        let why = "its compression ends before its time";
-                        return Poll::Ready(Some(Err(this.fail(FailureKind::Closed, why))));
+                    match this.decoder.as_mut().map(Decoder::finish) {
+                        Some(Ok(Some(data))) => return Poll::Ready(Some(this.give(data))),
+                        Some(Err(_)) => {
+                            let why = "its compression ends before its time";
+                            return Poll::Ready(Some(Err(this.fail(FailureKind::Closed, why))));
+                        }
+                        Some(Ok(None)) | None => {}
                     }
                     this.finish(None);
                     return Poll::Ready(None);

@@ -18,8 +18,10 @@ use uuid::Uuid;
 use crate::{
     Error,
     body::{RequestBody, ResponseBody},
+    capture::PacketCapture,
     connection::Maker,
     connector::Connector,
+    kernel::KernelRecorder,
     record::{Failure, FailureKind, HttpTrace, Id, Layer, Via},
     recorder::Recorder,
     resolver::Resolver,
@@ -83,7 +85,10 @@ impl Builder {
             closed,
         });
         let transport = Transport::new(&settings, maker, Arc::clone(&recorder));
-        Ok(TracedClient { shared: Arc::new(Client { settings, transport, recorder, close }) })
+        let kernel = KernelRecorder::start(&recorder);
+        Ok(TracedClient {
+            shared: Arc::new(Client { settings, transport, recorder, close, kernel }),
+        })
     }
 }
 
@@ -99,6 +104,7 @@ struct Client {
     transport: Transport,
     recorder: Arc<Recorder>,
     close: watch::Sender<bool>,
+    kernel: KernelRecorder,
 }
 
 impl Drop for Client {
@@ -149,21 +155,19 @@ impl TracedClient {
         let follow = options.follow_redirects.unwrap_or(client.settings.follow_redirects);
         let mut following = pin!(client.follow(request, follow, &reason));
         let Some(deadline) = deadline else { return Ok(following.await?) };
-        match timeout_at(deadline, &mut following).await {
-            Ok(response) => {
-                let mut response = response?;
-                response.body_mut().set_deadline(deadline);
-                Ok(response)
-            }
-            Err(_) => {
-                let limit = timeout.unwrap_or_default();
-                let message = format!("the request took longer than it may: {limit:?}");
-                let failure = Failure::new(Layer::Request, FailureKind::Timeout, message);
-                // The record ends when the future is dropped.
-                *reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
-                Err(failure.into())
-            }
-        }
+        let Ok(response) = timeout_at(deadline, &mut following).await else {
+            let limit = timeout.unwrap_or_default();
+            let mut reason = reason.lock().unwrap_or_else(PoisonError::into_inner);
+            let (layer, during) = client.recorder.stage(reason.request);
+            let message = format!("the request took longer than {limit:?}, and was {during}");
+            let failure = Failure::new(layer, FailureKind::Timeout, message);
+            // The record ends when the future is dropped.
+            reason.failure = Some(failure.clone());
+            return Err(failure.into());
+        };
+        let mut response = response?;
+        response.body_mut().set_deadline(deadline);
+        Ok(response)
     }
 
     /// Fetches a URL.
@@ -180,13 +184,15 @@ impl TracedClient {
     /// all there are are given away, and the trace holds none.
     #[must_use]
     pub fn trace(&self, description: &str) -> HttpTrace {
-        self.shared.recorder.snapshot(description, Vec::new())
+        let captures = self.shared.kernel.update();
+        self.shared.recorder.snapshot(description, captures)
     }
 
     /// Begins a new trace. What is over is forgotten; what still goes on, connections among it, is
     /// taken along with its times, which are before the beginning of the new trace.
     pub fn clear(&self) {
         self.shared.recorder.clear();
+        self.shared.kernel.clear();
     }
 
     /// Closes connections that no request uses.
@@ -196,10 +202,19 @@ impl TracedClient {
 
     /// Ends everything: requests, dials and connections. Gives the last trace; the ones after it
     /// are empty.
+    #[allow(clippy::must_use_candidate)]
     pub fn close(&self, description: &str) -> HttpTrace {
         self.shared.close.send_replace(true);
         self.shared.transport.pool.close();
-        self.shared.recorder.close(description, Vec::new())
+        let captures = self.shared.kernel.update();
+        self.shared.kernel.stop();
+        self.shared.recorder.close(description, captures)
+    }
+
+    /// The packets of the trace that was taken last, by interface.
+    #[must_use]
+    pub fn captures(&self) -> Vec<PacketCapture> {
+        self.shared.kernel.captures()
     }
 
     /// The secrets of the connections since the client was made, as `SSLKEYLOGFILE` has them, and
@@ -219,6 +234,7 @@ impl Client {
     ) -> Result<Response<ResponseBody>, Failure> {
         let (mut head, mut body) = request.into_parts();
         let secrets = self.settings.recording.secrets;
+        let keeps_referer = head.headers.contains_key(header::REFERER);
         let mut hop = 0;
         let mut previous: Option<Id> = None;
         loop {
@@ -250,7 +266,7 @@ impl Client {
                 let message = format!("{shown} redirects once more after {hop} redirects");
                 return Err(Failure::new(Layer::Request, FailureKind::TooManyRedirects, message));
             }
-            redirect(&mut head, response.status(), url.as_ref(), &next)?;
+            redirect(&mut head, response.status(), url.as_ref(), &next, keeps_referer)?;
             if !keeps_body {
                 body = RequestBody::empty();
             }
@@ -306,6 +322,7 @@ fn redirect(
     status: StatusCode,
     from: Option<&Url>,
     to: &Url,
+    keeps_referer: bool,
 ) -> Result<(), Failure> {
     let fails = |error: String| {
         let message =
@@ -320,7 +337,6 @@ fn redirect(
         }
         head.headers.remove(header::EXPECT);
     }
-    let given_referer = head.headers.contains_key(header::REFERER);
     head.headers.remove(header::HOST);
     if let Some(from) = from {
         let leaves = !same_site(from, to);
@@ -336,7 +352,7 @@ fn redirect(
         let downgrade = from.scheme() == "https" && to.scheme() == "http";
         if downgrade {
             head.headers.remove(header::REFERER);
-        } else if !given_referer || came_by_url {
+        } else if !keeps_referer {
             let mut referer = from.clone();
             referer.set_fragment(None);
             // Both only fail for URLs without a host.
@@ -389,7 +405,8 @@ mod tests {
             .header("Content-Type", "text/plain");
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
-        redirect(&mut head, StatusCode::from_u16(status).unwrap(), Some(&from), &to).unwrap();
+        redirect(&mut head, StatusCode::from_u16(status).unwrap(), Some(&from), &to, false)
+            .unwrap();
         head
     }
 

@@ -17,7 +17,7 @@ use crate::{
     observed::{Marks, ObservedStream, Stream},
     pool::Target,
     proxy::{self, ProxyKind},
-    record::{Failure, FailureKind, Id, Layer, Phases, TlsRole},
+    record::{Failure, FailureKind, HttpRequest, Id, Layer, Phases, TlsRole},
     recorder::Recorder,
     settings::{HttpVersions, Limits},
     tls::{Peer, Tls},
@@ -205,7 +205,7 @@ impl Maker {
         let (host, port) = self.first_hop(target);
         let result = self.connector.dial(dial, &host, &port).await;
         let phases = self.phases_of(dial);
-        self.recorder.request(request, |request| {
+        self.waiting(request, |request| {
             let queued_at = request.phases.queued_at;
             request.phases = Phases { queued_at, ..phases };
         });
@@ -268,7 +268,7 @@ impl Maker {
         let result = self.tls.handshake(layers.stream, peer).await;
         layers.phases.tls_ended_at = Some(self.recorder.now());
         let ended_at = layers.phases.tls_ended_at;
-        self.recorder.request(request, |request| {
+        self.waiting(request, |request| {
             request.phases.tls_began_at = began_at;
             request.phases.tls_ended_at = ended_at;
         });
@@ -294,7 +294,7 @@ impl Maker {
         let authority = target.authority();
         let protocol = if proxy.kind == ProxyKind::Socks5 { "socks5" } else { "http" };
         let record = self.recorder.begin_connect(layers.tcp, request, protocol, &authority);
-        self.recorder.request(request, |request| request.proxy_connect = record);
+        self.waiting(request, |request| request.proxy_connect = record);
         layers.proxy_connect = record;
         let result = if proxy.kind == ProxyKind::Socks5 {
             self.ask_by_socks(&mut layers, target, proxy).await
@@ -365,6 +365,15 @@ impl Maker {
         );
         let failure = Failure::new(Layer::Proxy, FailureKind::ProxyRefused, message);
         Err((Some(answer.status), failure))
+    }
+
+    /// Changes the record of a request, unless it was given another connection meanwhile.
+    fn waiting(&self, request: Option<Id>, change: impl FnOnce(&mut HttpRequest)) {
+        self.recorder.request(request, |request| {
+            if request.connection.is_none() {
+                change(request);
+            }
+        });
     }
 
     /// The parts of a request's time that its dial took.

@@ -204,13 +204,13 @@ mod tests {
 
     #[test]
     fn operations_of_the_past_make_room_for_those_of_a_new_trace() {
-        let (log, mut writer) = ConnectionLog::new(Some(100));
-        write(&mut writer, 130);
+        let (log, mut writer) = ConnectionLog::new(Some(1000));
+        write(&mut writer, 1300);
         log.make_room();
-        write(&mut writer, 70);
+        write(&mut writer, 900);
         let operations = log.operations(Moment(u64::MAX)).unwrap();
         assert_eq!(operations.dropped, 0);
-        assert!(operations.list.len() >= 70);
+        assert!(operations.list.len() >= 900);
     }
 
     #[test]

@@ -214,17 +214,15 @@ impl Connector {
         let result = match (opened, deadline) {
             (Err(failure), _) => Err(failure),
             (Ok((_, opened)), None) => opened.connect().await,
-            (Ok((_, opened)), Some(deadline)) => match timeout_at(deadline, opened.connect()).await
-            {
-                Ok(result) => result,
-                Err(_) => {
+            (Ok((_, opened)), Some(deadline)) => {
+                timeout_at(deadline, opened.connect()).await.unwrap_or_else(|_| {
                     let message =
                         format!("cannot connect to {address}: it does not answer in time");
                     let failure = Failure::new(Layer::Connect, FailureKind::Timeout, message);
                     guard.timed_out(&failure);
                     Err(failure)
-                }
-            },
+                })
+            }
         };
         guard.end(match &result {
             Ok(_) => AttemptOutcome::Won,

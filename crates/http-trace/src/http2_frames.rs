@@ -103,12 +103,12 @@ impl FrameObserver {
 
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         let effects = &self.effects;
-        self.sent.scan(bytes, |frame| effects.of(frame, false));
+        self.sent.scan(bytes, |frame| effects.of(&frame, false));
     }
 
     pub(crate) fn received(&mut self, bytes: &[u8]) {
         let effects = &self.effects;
-        self.received.scan(bytes, |frame| effects.of(frame, true));
+        self.received.scan(bytes, |frame| effects.of(&frame, true));
     }
 }
 
@@ -179,7 +179,7 @@ impl Effects {
         self.recorder.tcp(self.connection, |tcp| change(tcp.http2.get_or_insert_default()));
     }
 
-    fn of(&self, frame: Frame<'_>, by_peer: bool) {
+    fn of(&self, frame: &Frame<'_>, by_peer: bool) {
         let at = self.clock.now();
         match frame.kind {
             HEADERS if !by_peer => {
@@ -198,10 +198,10 @@ impl Effects {
                         request.phases.first_byte_at.get_or_insert(at);
                     });
                 }
-                self.end_of_stream(&frame);
+                self.end_of_stream(frame);
             }
             // DATA
-            0 if by_peer => self.end_of_stream(&frame),
+            0 if by_peer => self.end_of_stream(frame),
             RST_STREAM => {
                 let by = if by_peer { ResetBy::Server } else { ResetBy::Client };
                 let code = number(frame.payload, 0);

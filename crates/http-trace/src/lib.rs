@@ -4,6 +4,7 @@
 //! The client is made by [`TracedClient::builder`]; [`TracedClient::trace`] tells what happened.
 
 mod body;
+pub mod capture;
 mod client;
 pub mod clock;
 mod connection;
@@ -12,6 +13,7 @@ mod connector;
 mod error;
 mod headers;
 mod http2_frames;
+mod kernel;
 pub mod nettrace;
 mod observed;
 mod pool;

@@ -116,13 +116,11 @@ impl Writer<'_> {
     /// Whole milliseconds since the beginning of the trace; what was before is told by the clock
     /// on the wall.
     fn relative(&self, moment: Moment) -> String {
-        match u64::try_from(self.trace.relative(moment)) {
-            Ok(nanoseconds) => format!("+{}ms", nanoseconds / 1_000_000),
-            Err(_) => {
-                let before = self.trace.began_at.since(moment);
-                self.absolute(self.trace.began_at_wall - before)
-            }
+        if let Ok(nanoseconds) = u64::try_from(self.trace.relative(moment)) {
+            return format!("+{}ms", nanoseconds / 1_000_000);
         }
+        let before = self.trace.began_at.since(moment);
+        self.absolute(self.trace.began_at_wall - before)
     }
 
     fn time(&self, moment: Option<Moment>) -> String {
@@ -268,9 +266,9 @@ impl Writer<'_> {
         let failed = tunnel.error.is_some();
         let refused = tunnel.refused_certificate.and_then(|index| usize::try_from(index).ok());
         let certificates = if failed {
-            list(refused.and_then(|index| tunnel.certificates.get(index)).map(|one| self.peer(one)))
+            list(refused.and_then(|index| tunnel.certificates.get(index)).map(peer))
         } else {
-            list(tunnel.certificates.iter().map(|certificate| self.peer(certificate)))
+            list(tunnel.certificates.iter().map(peer))
         };
         TlsTunnel {
             trace_id: self.id(tunnel.id),
@@ -287,22 +285,6 @@ impl Writer<'_> {
             cipher_suite: tunnel.cipher_suite.filter(|_| !failed).unwrap_or(0),
             negotiated_proto: tunnel.protocol.clone().filter(|_| !failed).unwrap_or_default(),
             server_name: tunnel.server_name.clone().filter(|_| !failed).unwrap_or_default(),
-        }
-    }
-
-    fn peer(&self, certificate: &record::Certificate) -> PeerCert {
-        let time = |time: Option<Timestamp>| {
-            time.map_or_else(
-                || UNDEFINED.to_owned(),
-                |time| format_time(&time.to_zoned(TimeZone::UTC)),
-            )
-        };
-        PeerCert {
-            subject: certificate.subject.clone(),
-            issuer: certificate.issuer.clone(),
-            not_before: time(certificate.not_before),
-            not_after: time(certificate.not_after),
-            is_ca: certificate.is_ca,
         }
     }
 
@@ -348,10 +330,24 @@ impl Writer<'_> {
                 .unwrap_or_default(),
             resp_recv_at: self.time(request.phases.headers_at),
             resp_status_code: request.status.unwrap_or(0),
-            resp_header: response
-                .map_or_else(Vec::new, |response| response.headers.iter().map(header).collect()),
+            resp_header: response.map_or_else(Vec::new, |response| {
+                response.headers.iter().filter(|header| is_kept(header)).map(header).collect()
+            }),
             resp_content_len: response.map_or(0, |response| response.body_bytes),
         }
+    }
+}
+
+fn peer(certificate: &record::Certificate) -> PeerCert {
+    let time = |time: Option<Timestamp>| {
+        time.map_or_else(|| UNDEFINED.to_owned(), |time| format_time(&time.to_zoned(TimeZone::UTC)))
+    };
+    PeerCert {
+        subject: certificate.subject.clone(),
+        issuer: certificate.issuer.clone(),
+        not_before: time(certificate.not_before),
+        not_after: time(certificate.not_after),
+        is_ca: certificate.is_ca,
     }
 }
 
@@ -362,6 +358,17 @@ fn has_replies(exchange: &record::DnsExchange) -> bool {
 /// What nobody waited for has, for nettrace, no end.
 fn was_given_up(error: Option<&record::Failure>) -> bool {
     error.is_some_and(|error| error.kind == FailureKind::Canceled)
+}
+
+/// Whether the original's client gives a header of a response to its caller: those that are about
+/// the connection and the framing alone it keeps to itself.
+fn is_kept(header: &record::Header) -> bool {
+    let closes = header.value.as_ref().is_none_or(|value| value.eq_ignore_ascii_case("close"));
+    match header.name.as_str() {
+        "Transfer-Encoding" | "Trailer" => false,
+        "Connection" => !closes,
+        _ => true,
+    }
 }
 
 fn header(header: &record::Header) -> shape::Header {

@@ -15,14 +15,14 @@ use std::{
     },
 };
 
-use self::table::{Live, Table};
+use self::table::Table;
 use crate::{
     clock::{Clock, Moment},
     connection_log::{ConnectionLog, LogWriter},
     record::{
         AddressTuple, CaptureSummary, Dial, DialOutcome, DnsExchange, DnsTransport, Dropped,
-        HttpRequest, HttpTrace, Id, Missing, Phases, ProxyConnect, SCHEMA_VERSION, TcpConnection,
-        TlsRole, TlsTunnel, UdpConnection, Via,
+        HttpRequest, HttpTrace, Id, Layer, Missing, Phases, ProxyConnect, SCHEMA_VERSION,
+        TcpConnection, TlsRole, TlsTunnel, UdpConnection, Via,
     },
     settings::Recording,
 };
@@ -379,6 +379,30 @@ impl Recorder {
         }
     }
 
+    /// What a request was waiting for, and which layer that is of.
+    pub(crate) fn stage(&self, request: Option<Id>) -> (Layer, String) {
+        let state = self.state();
+        let found = request.and_then(|request| state.requests.get(request));
+        let Some(request) = found.filter(|request| request.connection.is_none()) else {
+            return (Layer::Request, "waiting for the response".to_owned());
+        };
+        let Some(dial) = request.dial.and_then(|dial| state.dials.get(dial)) else {
+            return (Layer::Connect, "waiting for a connection".to_owned());
+        };
+        if dial.ended_at.is_some() {
+            return match request.phases.tls_ended_at {
+                None if request.proxy_connect.is_some() => {
+                    (Layer::Proxy, "waiting for the proxy".to_owned())
+                }
+                _ => (Layer::Tls, "in the TLS handshake".to_owned()),
+            };
+        }
+        if dial.lookup.as_ref().is_some_and(|lookup| lookup.ended_at.is_none()) {
+            return (Layer::Dns, "looking up the name".to_owned());
+        }
+        (Layer::Connect, format!("connecting to {}", dial.destination))
+    }
+
     /// Says of something that it is not in the trace, once.
     pub(crate) fn missing(&self, what: &str, why: &str) {
         let mut state = self.state();
@@ -389,22 +413,22 @@ impl Recorder {
         }
     }
 
-    /// The TCP and UDP connections of the trace, with both ends.
+    /// The connections of the trace, with both ends.
     pub(crate) fn addresses(&self) -> Vec<TracedAddresses> {
         let state = self.state();
         let tcp = state.tcp.rows().map(|(tcp, log)| TracedAddresses {
             id: tcp.id,
             is_tcp: true,
             addresses: tcp.addresses,
-            reply: tcp.conntrack.as_ref().map(|entry| entry.reply),
-            over: tcp.is_over(log),
+            tracked: tcp.conntrack.as_ref().map(|entry| (entry.captured_at, entry.reply)),
+            ended_at: log.closed_at().or(tcp.ended_at.filter(|_| !tcp.connected)),
         });
         let udp = state.udp.rows().map(|(udp, log)| TracedAddresses {
             id: udp.id,
             is_tcp: false,
             addresses: udp.addresses,
-            reply: udp.conntrack.as_ref().map(|entry| entry.reply),
-            over: udp.is_over(log),
+            tracked: udp.conntrack.as_ref().map(|entry| (entry.captured_at, entry.reply)),
+            ended_at: log.closed_at(),
         });
         tcp.chain(udp).collect()
     }
@@ -422,12 +446,17 @@ impl Recorder {
             (state.began_at, self.now(), state.dropped(), state.missing.clone(), state.share())
         };
         let mut trace = shares.into_trace(began_at, ended_at);
-        trace.description = description.to_owned();
+        description.clone_into(&mut trace.description);
         trace.session.clone_from(&self.session);
         trace.began_at_wall = self.clock.on_wall(began_at);
         trace.captures = captures;
         trace.dropped = dropped;
         trace.missing = missing;
+        if !self.recording.conntrack {
+            // It was only asked for to find packets.
+            trace.tcp.iter_mut().for_each(|tcp| tcp.conntrack = None);
+            trace.udp.iter_mut().for_each(|udp| udp.conntrack = None);
+        }
         trace
     }
 
@@ -515,8 +544,9 @@ pub(crate) struct TracedAddresses {
     pub(crate) id: Id,
     pub(crate) is_tcp: bool,
     pub(crate) addresses: AddressTuple,
-    pub(crate) reply: Option<AddressTuple>,
-    pub(crate) over: bool,
+    /// As the kernel tracks it: when it was asked for, and the reply's direction.
+    pub(crate) tracked: Option<(Moment, AddressTuple)>,
+    pub(crate) ended_at: Option<Moment>,
 }
 
 /// Records that a trace shares with the recorder.

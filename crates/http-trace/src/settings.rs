@@ -250,7 +250,7 @@ pub struct CaptureSettings {
     pub snapshot_length: u32,
     /// How many bytes of packets are kept of each interface.
     pub size_limit: u64,
-    /// Also all ICMP and ICMPv6.
+    /// Also all ICMP and `ICMPv6`.
     pub icmp: bool,
     /// Also all ARP.
     pub arp: bool,
@@ -273,6 +273,7 @@ impl Default for CaptureSettings {
 
 /// What is recorded, and how much of it is kept.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct Recording {
     /// Requests and TLS tunnels.
     pub requests: Option<RequestRecording>,

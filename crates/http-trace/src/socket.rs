@@ -152,7 +152,30 @@ fn icmp_cause(origin: u8, kind: u8, code: u8, from: Option<IpAddr>) -> IcmpCause
     }
 }
 
+mod option {
+    use nix::{getsockopt_impl, libc, sockopt_impl};
+
+    sockopt_impl!(
+        /// What every kernel of today knows of a connection.
+        TcpInformation,
+        GetOnly,
+        libc::IPPROTO_TCP,
+        libc::TCP_INFO,
+        libc::tcp_info
+    );
+}
+
 /// What the kernel knows of a connection (`TCP_INFO`).
-pub(crate) fn tcp_information(_stream: &TcpStream, _at: Moment) -> Option<TcpInformation> {
-    None
+pub(crate) fn tcp_information(stream: &TcpStream, at: Moment) -> Option<TcpInformation> {
+    let information = nix::sys::socket::getsockopt(stream, option::TcpInformation).ok()?;
+    Some(TcpInformation {
+        at,
+        state: information.tcpi_state,
+        rtt_us: information.tcpi_rtt,
+        rtt_variance_us: information.tcpi_rttvar,
+        send_mss: information.tcpi_snd_mss,
+        retransmits: information.tcpi_total_retrans,
+        lost: information.tcpi_lost,
+        congestion_window: information.tcpi_snd_cwnd,
+    })
 }

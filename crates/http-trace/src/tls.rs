@@ -398,11 +398,8 @@ fn config(settings: &TlsSettings, recorder: &Recorder) -> Result<ClientConfig, E
                     return invalid("tls.client_certificate", format!("is not PEM: {error}"));
                 }
             };
-            let key = match PrivateKeyDer::from_pem_slice(key) {
-                Ok(key) => key,
-                Err(_) => {
-                    return invalid("tls.client_certificate", "has a key that is not PEM");
-                }
+            let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
+                return invalid("tls.client_certificate", "has a key that is not PEM");
             };
             match builder.with_client_auth_cert(chain, key) {
                 Ok(config) => config,

@@ -94,7 +94,7 @@ struct Recorded {
     id: Option<Id>,
     progress: Arc<Progress>,
     /// What ends it where nobody waits for it any more.
-    reason: Arc<std::sync::Mutex<Option<Failure>>>,
+    reason: Reason,
     ended: bool,
 }
 
@@ -112,8 +112,8 @@ impl Recorded {
 impl Drop for Recorded {
     fn drop(&mut self) {
         if !self.ended {
-            let reason = self.reason.lock().map(|mut reason| reason.take()).unwrap_or_default();
-            let failure = reason.unwrap_or_else(|| {
+            let reason = self.reason.lock().map(|mut reason| reason.failure.take());
+            let failure = reason.unwrap_or_default().unwrap_or_else(|| {
                 let message = "the request was given up by its caller";
                 Failure::new(Layer::Caller, FailureKind::Canceled, message)
             });
@@ -122,8 +122,14 @@ impl Drop for Recorded {
     }
 }
 
-/// What a request that was given up failed of, for its record.
-pub(crate) type Reason = Arc<std::sync::Mutex<Option<Failure>>>;
+/// Which request is under way, and why it was given up, for its record.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay {
+    pub(crate) request: Option<Id>,
+    pub(crate) failure: Option<Failure>,
+}
+
+pub(crate) type Reason = Arc<std::sync::Mutex<UnderWay>>;
 
 /// What the caller of a round trip gets.
 pub(crate) struct Outcome {
@@ -169,6 +175,9 @@ impl Transport {
         let recorder = Arc::clone(&self.recorder);
         let mut recorded =
             Recorded { recorder, id, progress, reason: Arc::clone(reason), ended: false };
+        if let Ok(mut reason) = reason.lock() {
+            reason.request = id;
+        }
         let headers = crate::headers::record(&head.headers, self.recorder.recording());
         self.recorder.request(id, |request| {
             request.request = Message { headers, ..Message::default() };
@@ -446,7 +455,7 @@ impl Transport {
                 }
                 None => std::future::pending().await,
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let run_out = async {
             match self.response_headers_timeout {
@@ -645,8 +654,9 @@ async fn make(
         }
         result => result,
     };
+    // Whoever wished for it may have been given another one meanwhile.
     if let Err(Ok(connection)) = made.send(result) {
-        pool.put(&target, connection);
+        Lease { connection, pool, target }.give_back();
     }
 }
 

@@ -2,6 +2,7 @@
 //! (`linux/netfilter/nfnetlink_conntrack.h`): which connection of a client's side is which one of a
 //! server's side.
 
+mod lookup;
 pub mod message;
 mod table;
 mod watch;
@@ -13,6 +14,7 @@ use std::{
 
 use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
+pub use self::lookup::{Lookups, Tracked};
 pub(crate) use self::{
     table::{Counted, TranslationKey},
     watch::try_to_ask,

@@ -12,12 +12,13 @@ pub(super) struct Decoder {
     waiting: VecDeque<Bytes>,
     inflate: MultiGzDecoder<Vec<u8>>,
     taken: bool,
+    finished: bool,
 }
 
 impl Decoder {
     pub(super) fn new() -> Self {
         let inflate = MultiGzDecoder::new(Vec::new());
-        Self { waiting: VecDeque::new(), inflate, taken: false }
+        Self { waiting: VecDeque::new(), inflate, taken: false, finished: false }
     }
 
     pub(super) fn take(&mut self, data: Bytes) {
@@ -45,9 +46,15 @@ impl Decoder {
         Ok((!decoded.is_empty()).then(|| Bytes::from(decoded)))
     }
 
-    /// Whether it ended where it said; also where there was nothing at all.
-    pub(super) fn is_complete(&mut self) -> bool {
-        !self.taken || self.inflate.try_finish().is_ok()
+    /// What is left when all has been taken; an error where it does not end where it says. Nothing
+    /// at all is whole, too.
+    pub(super) fn finish(&mut self) -> io::Result<Option<Bytes>> {
+        if self.taken && !self.finished {
+            self.inflate.try_finish()?;
+            self.finished = true;
+        }
+        let decoded = std::mem::take(self.inflate.get_mut());
+        Ok((!decoded.is_empty()).then(|| Bytes::from(decoded)))
     }
 }
 
@@ -73,7 +80,14 @@ mod tests {
                 largest = largest.max(data.len());
             }
         }
-        (total, largest, decoder.is_complete())
+        let complete = loop {
+            match decoder.finish() {
+                Ok(Some(data)) => total += data.len(),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        (total, largest, complete)
     }
 
     #[test]

@@ -103,13 +103,12 @@ const GLOBAL: u8 = 0xe;
 fn scope(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(address) if address.is_loopback() || address.is_link_local() => LINK_LOCAL,
-        IpAddr::V4(_) => GLOBAL,
         IpAddr::V6(address) if address.is_multicast() => address.octets()[1] & 0xf,
         IpAddr::V6(address) if address.is_loopback() || address.is_unicast_link_local() => {
             LINK_LOCAL
         }
         IpAddr::V6(address) if address.segments()[0] & 0xffc0 == 0xfec0 => SITE_LOCAL,
-        IpAddr::V6(_) => GLOBAL,
+        IpAddr::V4(_) | IpAddr::V6(_) => GLOBAL,
     }
 }
 

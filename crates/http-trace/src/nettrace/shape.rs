@@ -1,5 +1,8 @@
 //! The keys of nettrace's JSON, in their order.
 
+// They are named as the keys are.
+#![allow(clippy::struct_field_names)]
+
 use serde::Serialize;
 
 #[derive(Serialize)]

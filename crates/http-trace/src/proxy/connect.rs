@@ -40,10 +40,10 @@ pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if !user_agent.is_empty() {
-        request.push_str(&format!("User-Agent: {user_agent}\r\n"));
+        request.extend(["User-Agent: ", user_agent, "\r\n"]);
     }
     if let Some(authorization) = proxy.authorization() {
-        request.push_str(&format!("Proxy-Authorization: {authorization}\r\n"));
+        request.extend(["Proxy-Authorization: ", &authorization, "\r\n"]);
     }
     request.push_str("\r\n");
     stream.write_all(request.as_bytes()).await.map_err(broken)?;

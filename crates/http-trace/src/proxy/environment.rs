@@ -50,7 +50,7 @@ impl Environment {
             );
         }
         // `host:3128` reads as a URL of the scheme `host`.
-        let parsed = Url::parse(chosen).ok().filter(|url| url.has_host());
+        let parsed = Url::parse(chosen).ok().filter(Url::has_host);
         let parsed = parsed.or_else(|| Url::parse(&format!("http://{chosen}")).ok());
         let proxy = parsed.filter(Url::has_host).ok_or_else(|| {
             "cannot use the proxy of the environment: it is no URL; write http://HOST:PORT"

@@ -78,6 +78,7 @@ pub struct DnsQuestion {
 
 /// A message that came back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct DnsReply {
     /// When it was read.
     pub received_at: Moment,

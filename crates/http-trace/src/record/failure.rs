@@ -77,9 +77,9 @@ pub enum FailureKind {
 pub struct IcmpCause {
     /// The host that reported it; our own where the kernel itself did.
     pub from: Option<IpAddr>,
-    /// The ICMP or ICMPv6 type; nothing where it was not a packet that told.
+    /// The ICMP or `ICMPv6` type; nothing where it was not a packet that told.
     pub icmp_type: Option<u8>,
-    /// The ICMP or ICMPv6 code.
+    /// The ICMP or `ICMPv6` code.
     pub icmp_code: Option<u8>,
     /// In words.
     pub meaning: String,

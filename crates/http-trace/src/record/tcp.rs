@@ -107,8 +107,6 @@ pub struct TcpInformation {
     pub rtt_us: u32,
     /// Its variance, in microseconds.
     pub rtt_variance_us: u32,
-    /// The smallest round trip time, in microseconds.
-    pub minimum_rtt_us: u32,
     /// The largest segment that is sent, in bytes.
     pub send_mss: u32,
     /// Segments sent more than once.
@@ -117,16 +115,6 @@ pub struct TcpInformation {
     pub lost: u32,
     /// The congestion window, in segments.
     pub congestion_window: u32,
-    /// Bytes that the other end has confirmed.
-    pub acknowledged_bytes: u64,
-    /// Bytes received in order.
-    pub received_bytes: u64,
-    /// Segments sent.
-    pub segments_out: u32,
-    /// Segments received.
-    pub segments_in: u32,
-    /// How fast it goes, in bytes per second.
-    pub delivery_rate: u64,
 }
 
 /// A connection as the kernel's connection tracking knows it.

@@ -95,6 +95,11 @@ impl<T: Live<S> + Clone, S: Clone> Table<T, S> {
         }
     }
 
+    pub(super) fn get(&self, id: Id) -> Option<&T> {
+        let index = self.rows.binary_search_by_key(&id, |(id, ..)| *id).ok()?;
+        self.rows.get(index).map(|(_, record, _)| &**record)
+    }
+
     pub(super) fn for_each(&mut self, mut change: impl FnMut(&mut T, &S)) {
         for (_, record, state) in &mut self.rows {
             change(Arc::make_mut(record), state);
