@@ -75,6 +75,7 @@ pub(crate) enum Verb {
 
 /// Runs the program with its arguments, the program's name first.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    #[cfg(feature = "trace")]
     let arguments = secrets::unmask(arguments);
     if let Err(error) = secrets::hide(&arguments) {
         return end(Err(error));

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod collector;
+mod packets;
 mod parse;
 mod places;
 mod plan;
@@ -68,6 +69,7 @@ struct Tracing<'a> {
     interval: Duration,
     format: Format,
     body: Option<&'a Path>,
+    pcap: Option<&'a Path>,
     writer: Writer,
     collector: Option<Collector>,
     /// The first failure's.
@@ -125,6 +127,7 @@ impl<'a> Tracing<'a> {
             interval: request.interval,
             format: output.format,
             body,
+            pcap: output.pcap.as_deref(),
             writer: open(output.format, output.verbose, repeat > 1),
             collector,
             layer: None,
@@ -150,6 +153,9 @@ impl<'a> Tracing<'a> {
                 }
             };
             let trace = client.close(DESCRIPTION);
+            if let Some(file) = self.pcap {
+                packets::write(file, &client, &trace)?;
+            }
             self.tell_failures(&trace, &failures);
             if let Some(collector) = &self.collector
                 && let Waited::Done(sent) = signals.or(collector.send(&trace)).await

@@ -114,6 +114,11 @@ fn every_option_of_monitor_is_documented() {
     assert_documented("monitor", &[include_str!("../../../docs/monitor.md")]);
 }
 
+#[test]
+fn every_option_of_trace_is_documented() {
+    assert_documented("trace", &[include_str!("../../../docs/trace.md")]);
+}
+
 #[track_caller]
 fn assert_documented(verb: &str, documents: &[&str]) {
     let help = Place::new().run(&[verb, "--help"]).stdout;
@@ -305,6 +310,8 @@ fn every_verb_has_a_man_page() {
     }
     assert!(page("netglass.1").contains("netglass\\-look(1)"));
     assert!(page("netglass-look.1").contains("NETGLASS_DEPTH"));
+    assert!(page("netglass-trace.1").contains("netglass\\-trace\\-diff(1)"));
+    assert!(page("netglass-trace-diff.1").contains(".TH netglass-trace-diff 1"));
     assert_eq!(place.run(&["man"]).stdout, page("netglass.1"));
 
     fs::write(place.path("file"), "").unwrap();

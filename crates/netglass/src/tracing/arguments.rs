@@ -164,6 +164,11 @@ pub(crate) struct OutputArguments {
     #[arg(short, long, env = "NETGLASS_TRACE_VERBOSE", value_parser = BoolishValueParser::new())]
     pub(super) verbose: bool,
 
+    /// File for the packets of the client's connections (pcapng); with --show-secrets it holds the keys of
+    /// TLS, too, so that Wireshark decrypts them
+    #[arg(long, env = "NETGLASS_PCAP", value_name = "FILE")]
+    pub(super) pcap: Option<PathBuf>,
+
     /// Send spans to this collector of OpenTelemetry, too (OTLP over HTTP, as JSON); /v1/traces where the
     /// URL has no path
     #[arg(long, env = "NETGLASS_COLLECTOR", value_name = "URL")]

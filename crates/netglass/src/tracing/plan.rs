@@ -18,6 +18,7 @@ use url::Url;
 
 use super::{
     arguments::{ConnectionArguments, OutputArguments, RequestArguments, TlsArguments},
+    packets,
     parse::{parse_header, parse_url},
     places,
 };
@@ -173,6 +174,15 @@ fn settings(
     let headers = HeaderRecording::Values;
     settings.recording.requests = Some(RequestRecording { headers, ..Default::default() });
     settings.recording.secrets = output.show_secrets;
+    settings.recording.conntrack = cfg!(feature = "capture");
+    if output.pcap.is_some() {
+        if request.repeat.get() > 1 {
+            let reason = "--pcap takes the packets of one time, and --repeat asks for several";
+            return Err(UsageError(reason.to_owned()).into());
+        }
+        settings.tls.keep_secrets = output.show_secrets;
+        settings.recording.capture = Some(packets::settings(settings.interface.as_deref())?);
+    }
     Ok(settings)
 }
 

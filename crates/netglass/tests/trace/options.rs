@@ -137,6 +137,7 @@ fn wrong_usage_is_status_2() {
         (&[url, "-x", "ftp://127.0.0.1/"], "ftp"),
         (&[url, "--key", "k.pem"], "--cert"),
         (&[url, "--repeat", "0"], "--repeat"),
+        (&[url, "--repeat", "2", "--pcap", "x"], "--pcap"),
         (&[url, "--interface", "averylonginterface"], "interface"),
     ] {
         let traced = place.trace(arguments);

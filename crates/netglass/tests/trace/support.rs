@@ -109,7 +109,7 @@ impl Traced {
 
 /// Two namespaces: a client, and a server with a name server.
 ///
-/// `web.example` is 10.7.0.2, `both.example` that and 2001:db8:7::dead, where everything is lost.
+/// `web.example` is 10.7.0.2, `both.example` that and `2001:db8:7::dead`, where everything is lost.
 pub(crate) struct Net {
     _name_server: Dnsmasq,
     pub(crate) client: Namespace,

@@ -74,7 +74,8 @@ fn verbose_shows_headers_messages_and_certificates() {
                 for example.org, www.example.org
                 signed by CN=Example CA
                 EC of 256 bits, ecdsa-with-SHA256, SHA-256 abababababababababababababababababababababababababababababababab
-    tcp         700 B sent, 5.9 KiB received, 0 segments sent more than once, largest segment 1448 bytes
+    tcp         700 B sent, 5.9 KiB received
+                0 segments sent more than once, largest segment 1448 bytes, window 0 segments
     >           Cookie: a=1; b=2
     >           User-Agent: netglass/0.1.0
     <           200 OK
