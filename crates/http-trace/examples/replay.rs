@@ -347,6 +347,9 @@ impl Replay {
     }
 }
 
+/// How much of a body is given at once where its length is not.
+const CHUNK: usize = 32 << 10;
+
 fn body(value: &Value) -> RequestBody {
     let Some(size) = value["size"].as_u64().and_then(|size| usize::try_from(size).ok()) else {
         return match value.as_str().or(value["text"].as_str()) {
@@ -354,7 +357,6 @@ fn body(value: &Value) -> RequestBody {
             None => RequestBody::empty(),
         };
     };
-    const CHUNK: usize = 32 << 10;
     if flag(value, "chunked") {
         let chunks = (0..size.div_ceil(CHUNK)).map(move |chunk| {
             let length = CHUNK.min(size - chunk * CHUNK);

@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -35,6 +36,8 @@ const CHUNK: usize = 16 << 10;
 /// How much of a body is given to a connection at once, so that what is counted as sent is not far
 /// from it.
 const SENT_AT_ONCE: usize = 64 << 10;
+/// How long the end of a connection is waited for that ends with its response.
+const PATIENCE_WITH_END: Duration = Duration::from_millis(20);
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -245,6 +248,8 @@ pub struct ResponseBody {
     decoder: Option<Decoder>,
     attached: Option<Attached>,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// The end of the connection that ends with the response, or of the patience with it.
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     limit: Option<u64>,
     given: u64,
     /// What came and was not given yet, where the caller wanted less.
@@ -274,6 +279,7 @@ impl ResponseBody {
             decoder,
             attached: Some(attached),
             deadline: None,
+            closing: None,
             limit,
             given: 0,
             held: Bytes::new(),
@@ -290,6 +296,15 @@ impl ResponseBody {
         if self.attached.is_some() {
             self.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
         }
+    }
+
+    /// The body's end is only told when the connection has ended, which is soon or not waited for:
+    /// so a trace that is taken then has the end of both.
+    pub(crate) fn ends_with(&mut self, end: impl Future<Output = ()> + Send + Sync + 'static) {
+        self.closing = Some(Box::pin(async move {
+            // In time or not.
+            let _ = tokio::time::timeout(PATIENCE_WITH_END, end).await;
+        }));
     }
 
     /// The next piece of it; nothing at its end.
@@ -395,6 +410,10 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         if this.attached.is_none() {
+            if let Some(closing) = &mut this.closing {
+                ready!(closing.as_mut().poll(context));
+                this.closing = None;
+            }
             return Poll::Ready(None);
         }
         if let Some(deadline) = &mut this.deadline
@@ -457,6 +476,10 @@ impl Body for ResponseBody {
                         Some(Ok(None)) | None => {}
                     }
                     this.finish(None);
+                    if let Some(closing) = &mut this.closing {
+                        ready!(closing.as_mut().poll(context));
+                        this.closing = None;
+                    }
                     return Poll::Ready(None);
                 }
             }
@@ -464,7 +487,7 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.attached.is_none()
+        self.attached.is_none() && self.closing.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

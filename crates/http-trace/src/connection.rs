@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Option<Arc<Streams>>,
     uses: AtomicU64,
     idle_since: AtomicU64,
+    /// Its other end goes when the connection has ended.
+    ended: watch::Receiver<()>,
     /// One of as many as the host may have.
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -70,6 +72,12 @@ impl Shared {
 
     pub(crate) fn became_idle(&self, now: Moment) {
         self.idle_since.store(now.0.saturating_add(1), Relaxed);
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) fn end(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
     }
 
     pub(crate) fn idle_since(&self) -> Option<Moment> {
@@ -87,8 +95,17 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn is_usable(&self) -> bool {
         match &self.sender {
-            Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(sender) => sender.is_ready(),
+            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Waits until it takes a request. Right after a response it is still busy with its end; and
+    /// it may turn out that it ends with it.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
         }
     }
 
@@ -132,6 +149,7 @@ impl Maker {
         });
         let clock = self.recorder.clock();
         let stream = ObservedStream::new(layers.stream, clock, Arc::clone(&marks), frames);
+        let (end, ended) = watch::channel(());
         let shared = Arc::new(Shared {
             tcp: layers.tcp,
             tls: layers.tls,
@@ -143,12 +161,13 @@ impl Maker {
             streams,
             uses: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
+            ended,
             _turn: turn,
         });
         let sender = if layers.http2 {
-            Sender::Http2(self.begin_http2(stream).await?)
+            Sender::Http2(self.begin_http2(stream, end).await?)
         } else {
-            Sender::Http1(self.begin_http1(stream).await?)
+            Sender::Http1(self.begin_http1(stream, end).await?)
         };
         Ok(Connection { sender, shared })
     }
@@ -156,6 +175,7 @@ impl Maker {
     async fn begin_http1(
         &self,
         stream: ObservedStream,
+        end: watch::Sender<()>,
     ) -> Result<http1::SendRequest<SendBody>, Failure> {
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
@@ -164,13 +184,14 @@ impl Maker {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| no_http(&error))?;
-        self.drive(connection.with_upgrades());
+        self.drive(connection.with_upgrades(), end);
         Ok(sender)
     }
 
     async fn begin_http2(
         &self,
         stream: ObservedStream,
+        end: watch::Sender<()>,
     ) -> Result<http2::SendRequest<SendBody>, Failure> {
         let header_bytes = u32::try_from(self.limits.response_header_bytes).unwrap_or(u32::MAX);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -180,12 +201,16 @@ impl Maker {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| no_http(&error))?;
-        self.drive(connection);
+        self.drive(connection, end);
         Ok(sender)
     }
 
     /// Lets a connection go on until it ends, or the client is closed.
-    fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    fn drive(
+        &self,
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+        end: watch::Sender<()>,
+    ) {
         let mut closed = self.closed.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -193,6 +218,7 @@ impl Maker {
                 _ = connection => {}
                 _ = closed.wait_for(|closed| *closed) => {}
             }
+            drop(end);
         });
     }
 

@@ -112,6 +112,16 @@ impl FrameObserver {
     }
 }
 
+/// How many frames begin in what comes in pieces.
+pub(crate) fn count(pieces: &[&[u8]]) -> usize {
+    let mut scanner = Scanner::after(0);
+    let mut frames = 0;
+    for piece in pieces {
+        scanner.scan(piece, |_| frames += 1);
+    }
+    frames
+}
+
 /// The beginning of a frame.
 #[derive(Debug, PartialEq, Eq)]
 struct Frame<'a> {

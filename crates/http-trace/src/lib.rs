@@ -11,6 +11,8 @@ mod connection;
 mod connection_log;
 mod connector;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod http2_frames;
 mod kernel;

@@ -12,7 +12,7 @@ use url::Url;
 
 use self::environment::Environment;
 pub(crate) use self::{
-    connect::connect,
+    connect::{connect, parse as parse_answer},
     socks::{connect as connect_by_socks, meaning as meaning_of_socks},
 };
 use crate::{

@@ -31,8 +31,8 @@ use tokio_rustls::{
     },
 };
 
-pub(crate) use self::secrets::Secrets;
 use self::verifier::RecordingVerifier;
+pub(crate) use self::{certificate::describe as describe_certificate, secrets::Secrets};
 use crate::{
     Error,
     record::{Failure, FailureKind, Id, Layer, TlsRole, TlsTunnel},

@@ -68,23 +68,7 @@ impl Lease {
     }
 
     pub(crate) fn give_back(self) {
-        let Self { mut connection, pool, target } = self;
-        if let Sender::Http1(sender) = &mut connection.sender {
-            if sender.is_ready() {
-                pool.put(&target, connection);
-                return;
-            }
-            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-            runtime.spawn(async move {
-                let ready = match &mut connection.sender {
-                    Sender::Http1(sender) => sender.ready().await.is_ok(),
-                    Sender::Http2(_) => false,
-                };
-                if ready {
-                    pool.put(&target, connection);
-                }
-            });
-        }
+        self.pool.put(&self.target, self.connection);
     }
 }
 
@@ -268,8 +252,22 @@ impl Transport {
         request: Option<Id>,
         target: &Target,
     ) -> Result<Connection, Failure> {
+        loop {
+            let (mut connection, is_new) = self.some_connection(request, target).await?;
+            // A new one that is not ready has failed, and says how when it is used.
+            if connection.is_ready().await || is_new {
+                return Ok(connection);
+            }
+        }
+    }
+
+    async fn some_connection(
+        &self,
+        request: Option<Id>,
+        target: &Target,
+    ) -> Result<(Connection, bool), Failure> {
         let freed = match self.pool.check_out(target) {
-            Checkout::Ready(connection) => return Ok(connection),
+            Checkout::Ready(connection) => return Ok((connection, false)),
             Checkout::Wait(freed) => freed,
         };
         let (made, wait) = oneshot::channel();
@@ -287,12 +285,12 @@ impl Transport {
             biased;
             result = wait => {
                 making.wanted = false;
-                result.unwrap_or_else(|_| Err(closed()))
+                Ok((result.unwrap_or_else(|_| Err(closed()))?, true))
             }
             Ok(connection) = freed => {
                 // One that is being made is for the next request.
                 making.wanted = !begun.load(Relaxed);
-                Ok(connection)
+                Ok((connection, false))
             }
         }
     }
@@ -541,9 +539,11 @@ impl Transport {
             request.decoded = decode.then(|| "gzip".to_owned());
             request.alternative_services = services;
         });
-        let ends = parts.status == StatusCode::SWITCHING_PROTOCOLS || !self.keep_alive;
-        let keeps_alive = !ends || matches!(connection.sender, Sender::Http2(_));
-        let lease = keeps_alive.then(|| Lease {
+        let http1 = matches!(connection.sender, Sender::Http1(_));
+        let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let ends = http1 && (switches || !self.keep_alive || asks_to_close(&parts.headers));
+        let end = (ends && !switches).then(|| connection.shared.end());
+        let lease = (!ends).then(|| Lease {
             connection,
             pool: Arc::clone(&self.pool),
             target: target.clone(),
@@ -554,13 +554,16 @@ impl Transport {
             progress: Arc::clone(&recorded.progress),
             lease,
         };
-        let body = ResponseBody::new(
+        let mut body = ResponseBody::new(
             incoming,
             decode,
             attached,
             self.response_body_limit,
             shown.to_owned(),
         );
+        if let Some(end) = end {
+            body.ends_with(end);
+        }
         Response::from_parts(parts, body)
     }
 
@@ -671,6 +674,12 @@ struct SendFailure {
     not_sent: bool,
     /// The connection ended before anything came back.
     connection_ended: bool,
+}
+
+/// Whether a message is the last of its connection (RFC 9112, section 9.6).
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
 fn is_idempotent(method: &Method) -> bool {

@@ -21,7 +21,7 @@ use crate::record::Certificate;
 const MAXIMUM_NAMES: usize = 256;
 
 /// Describes a certificate; also one that cannot be understood.
-pub(super) fn describe(der: &[u8]) -> Certificate {
+pub(crate) fn describe(der: &[u8]) -> Certificate {
     let sha256 = hexadecimal(&Sha256::digest(der));
     let size = u32::try_from(der.len()).unwrap_or(u32::MAX);
     match X509Certificate::from_der(der) {

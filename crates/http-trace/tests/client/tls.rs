@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::Full;
 use http_trace::{
     record::{FailureKind, Layer},
@@ -31,6 +32,11 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Self { issuer }
+    }
+
+    fn pem(&self) -> Vec<u8> {
+        let text = STANDARD.encode(self.issuer.der());
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n").into_bytes()
     }
 
     /// A server's configuration, with a certificate for 127.0.0.1.
@@ -84,7 +90,7 @@ async fn all_that_was_agreed_on_is_recorded() {
     let server = serve(authority.server(false, &[b"h2", b"http/1.1"])).await;
     let client = client(|settings| {
         settings.versions = HttpVersions::PreferHttp2;
-        settings.tls.certificate_authorities = Some(authority.issuer.pem().into_bytes());
+        settings.tls.certificate_authorities = Some(authority.pem());
         settings.tls.keep_secrets = true;
     });
     for _ in 0..2 {
@@ -111,13 +117,9 @@ async fn a_handshake_that_fails_shows_the_whole_chain_and_who_was_refused() {
     let authority = Authority::new("Test Root");
     for (expired, trusted, refused) in [(true, true, 0), (false, false, 1)] {
         let server = serve(authority.server(expired, &[])).await;
-        let known = if trusted {
-            authority.issuer.pem()
-        } else {
-            Authority::new("Other Root").issuer.pem()
-        };
+        let known = if trusted { authority.pem() } else { Authority::new("Other Root").pem() };
         let client = client(|settings| {
-            settings.tls.certificate_authorities = Some(known.into_bytes());
+            settings.tls.certificate_authorities = Some(known);
         });
         let error = fetch(&client, &format!("https://{server}/")).await.unwrap_err();
         assert_eq!(
@@ -137,7 +139,7 @@ async fn a_session_is_taken_up_again_where_sessions_are_remembered() {
     let authority = Authority::new("Test Root");
     let server = serve(authority.server(false, &[])).await;
     let client = client(|settings| {
-        settings.tls.certificate_authorities = Some(authority.issuer.pem().into_bytes());
+        settings.tls.certificate_authorities = Some(authority.pem());
         settings.tls.session_cache = 8;
         settings.disable_keep_alive = true;
     });
