@@ -9,6 +9,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use netglass_testing::{Dnsmasq, Finished, Namespace, Nginx, Running, directory_in_memory, link};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
@@ -147,7 +148,7 @@ impl Net {
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.distinguished_name.push(DnType::CommonName, "Test Authority");
         let signed = authority.self_signed(&authority_key).unwrap();
-        place.file("ca.pem", signed.pem());
+        place.file("ca.pem", pem("CERTIFICATE", signed.der()));
         let key = KeyPair::generate().unwrap();
         let mut server = CertificateParams::new(["web.example".to_owned()]).unwrap();
         server.distinguished_name.push(DnType::CommonName, "web.example");
@@ -157,8 +158,8 @@ impl Net {
         }
         let issuer = Issuer::new(authority, authority_key);
         let certificate = server.signed_by(&key, &issuer).unwrap();
-        place.file("cert.pem", certificate.pem());
-        place.file("key.pem", key.serialize_pem());
+        place.file("cert.pem", pem("CERTIFICATE", certificate.der()));
+        place.file("key.pem", pem("PRIVATE KEY", &key.serialize_der()));
         let path = |name: &str| place.path(name).display().to_string();
         place.file(
             "tls.conf",
@@ -186,6 +187,16 @@ impl Net {
         nginx.running().wait_for_tcp(&self.server, 443);
         nginx
     }
+}
+
+/// As RFC 7468 has it.
+fn pem(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        text.push_str(str::from_utf8(line).unwrap());
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
 }
 
 /// A request as a server reads it.
