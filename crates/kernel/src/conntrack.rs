@@ -5,6 +5,7 @@
 mod lookup;
 pub mod message;
 mod table;
+mod tracked;
 mod watch;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
 pub use self::lookup::{Lookups, Tracked};
+pub use self::tracked::TrackedConnections;
 pub(crate) use self::{
     table::{Counted, TranslationKey},
     watch::try_to_ask,

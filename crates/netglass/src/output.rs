@@ -4,11 +4,11 @@ pub(crate) mod comparison;
 pub(crate) mod csv;
 mod diagram;
 mod dot;
-mod json;
+pub(crate) mod json;
 mod mermaid;
 mod seen;
 pub(crate) mod status;
-mod table;
+pub(crate) mod table;
 #[cfg(feature = "trace")]
 pub(crate) mod trace;
 pub(crate) mod tree;
