@@ -1,5 +1,6 @@
 //! Compiles the kernel programs into `OUT_DIR`.
 
+#[cfg_attr(not(feature = "ebpf"), allow(clippy::unnecessary_wraps))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=src/bpf");
     #[cfg(feature = "ebpf")]

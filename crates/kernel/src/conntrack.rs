@@ -2,6 +2,7 @@
 //! (`linux/netfilter/nfnetlink_conntrack.h`): which connection of a client's side is which one of a
 //! server's side.
 
+mod lookup;
 pub mod message;
 mod table;
 mod tracked;
@@ -14,6 +15,7 @@ use std::{
 
 use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
+pub use self::lookup::{Lookups, Tracked};
 pub use self::tracked::TrackedConnections;
 pub(crate) use self::{
     table::{Counted, TranslationKey},

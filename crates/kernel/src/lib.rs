@@ -34,7 +34,7 @@ pub mod socket;
 mod stream;
 
 pub use collector::{Collector, Limits};
-pub use conntrack::Translations;
+pub use conntrack::{Lookups, Tracked, Translations};
 pub use error::Error;
 pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners, PacketSocket};
 pub use owner::OwnerSource;
