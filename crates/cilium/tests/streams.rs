@@ -5,8 +5,8 @@
 use std::{fmt::Write as _, fs};
 
 use netglass_cilium::{
-    Event, Filter, Level, Options, Outcome, Renderer, Style,
-    stream::{Format, Omitted, StreamError, StreamReader, write_event, write_start},
+    Event, Filter, GobError, Level, Options, Outcome, Renderer, Style,
+    stream::{Format, GobStream, Omitted, StreamError, StreamReader, write_event, write_start},
 };
 use netglass_model::Timestamp;
 use netglass_testing::{require, shared_folder};
@@ -222,5 +222,21 @@ fn wrong_lines_are_named() {
     ] {
         let error = lines(line).2.unwrap_err().to_string();
         assert!(error.contains("line 1") && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_where_it_begins_in_whatever_pieces_it_comes() {
+    // Two empty messages, and a length that takes 66 bytes.
+    let bytes = [0, 0, 0xbe, 0];
+    for piece in [1, 2, 4] {
+        let mut stream = GobStream::new(Omitted::Zero);
+        let mut failed = None;
+        for bytes in bytes.chunks(piece) {
+            stream.push(bytes);
+            failed = failed.or(stream.next_event().err());
+        }
+        let expected = StreamError::Gob { position: 2, error: GobError::NumberTooLong };
+        assert_eq!(failed, Some(expected), "{bytes:?} in pieces of {piece}");
     }
 }

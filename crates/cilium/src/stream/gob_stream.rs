@@ -88,11 +88,15 @@ impl GobStream {
 
     /// The next event, if it is whole.
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>, StreamError> {
-        let position = self.pending.place();
-        let failed = |error| StreamError::Gob { position, error };
         let bytes = &self.pending.bytes;
         let message = next_message(bytes, &mut self.pending.position, &mut self.types);
-        let Some(message) = message.map_err(failed)? else { return Ok(None) };
+        let message = match message {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(StreamError::Gob { position: self.pending.place(), error }),
+        };
+        let position = self.pending.before + message.start as u64;
+        let failed = |error| StreamError::Gob { position, error };
         if !self.roles.contains_key(&message.type_id) {
             let fields = self.types.fields(message.type_id, "payload.Payload").map_err(failed)?;
             let roles = fields.iter().map(|field| (Role::of(field), field.type_id)).collect();
