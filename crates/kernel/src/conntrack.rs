@@ -2,8 +2,10 @@
 //! (`linux/netfilter/nfnetlink_conntrack.h`): which connection of a client's side is which one of a
 //! server's side.
 
+mod lookup;
 pub mod message;
 mod table;
+mod tracked;
 mod watch;
 
 use std::{
@@ -13,6 +15,8 @@ use std::{
 
 use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
+pub use self::lookup::{Lookups, Tracked};
+pub use self::tracked::TrackedConnections;
 pub(crate) use self::{
     table::{Counted, TranslationKey},
     watch::try_to_ask,

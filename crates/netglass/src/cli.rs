@@ -35,7 +35,7 @@ Examples:
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
   netglass capture -i eth0              who exchanges how much with whom, from when to when
   netglass stream -- wget example.org   every network system call of a command
-  netglass monitor -t drop              why Cilium's datapath drops packets"
+  netglass monitor --kernel             why packets are dropped, and whose"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -63,6 +63,10 @@ pub(crate) enum Verb {
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
     Monitor(Box<verbs::monitor::Arguments>),
+    #[cfg(feature = "trace")]
+    Trace(Box<verbs::trace::Arguments>),
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    Explain(verbs::explain::Arguments),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -73,6 +77,8 @@ pub(crate) enum Verb {
 
 /// Runs the program with its arguments, the program's name first.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    #[cfg(feature = "trace")]
+    let arguments = secrets::unmask(arguments);
     if let Err(error) = secrets::hide(&arguments) {
         return end(Err(error));
     }
@@ -97,6 +103,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "ebpf")]
         Verb::Stream(arguments) => return verbs::stream::run(arguments, &cli.database),
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
+        #[cfg(feature = "trace")]
+        Verb::Trace(arguments) => return verbs::trace::run(arguments),
+        #[cfg(all(feature = "capture", feature = "ebpf"))]
+        Verb::Explain(arguments) => verbs::explain::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
@@ -187,10 +197,23 @@ mod tests {
                     ("monitor", Some("from")) => Some("monitor-from"),
                     ("monitor", Some("to")) => Some("monitor-to"),
                     ("monitor", Some("port")) => Some("monitor-port"),
+                    // They go with --kernel alone.
+                    ("monitor", Some("interface")) => Some("monitor-interface"),
+                    ("monitor", Some("netns")) => Some("monitor-netns"),
                     ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),
                     ("stream", Some("format")) => Some("stream-format"),
+                    // A name or address to send from, a file for a body, and flags.
+                    ("trace", Some("interface")) => Some("trace-interface"),
+                    ("trace", Some("output")) => Some("trace-output"),
+                    ("trace", Some("ipv4")) => Some("trace-ipv4"),
+                    ("trace", Some("ipv6")) => Some("trace-ipv6"),
+                    ("trace", Some("verbose")) => Some("trace-verbose"),
+                    ("trace", Some("interval")) => Some("trace-interval"),
+                    ("trace", Some("format")) => Some("trace-format"),
+                    // A dot cannot be part of a variable's name.
+                    ("trace", Some("http1.1")) => Some("http1-1"),
                     (_, name) => name,
                 };
                 let expected =

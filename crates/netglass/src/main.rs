@@ -6,6 +6,8 @@ mod cli;
 mod comparison;
 mod config;
 mod database;
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+mod explaining;
 #[cfg(test)]
 mod fixtures;
 mod fleet;
@@ -20,6 +22,8 @@ mod secrets;
 #[cfg(feature = "ebpf")]
 mod streaming;
 mod time;
+#[cfg(feature = "trace")]
+mod tracing;
 mod tree;
 mod usage;
 mod verbs;

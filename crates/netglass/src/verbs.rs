@@ -5,6 +5,8 @@ pub(crate) mod completions;
 pub(crate) mod create_scheme;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+pub(crate) mod explain;
 pub(crate) mod look;
 pub(crate) mod man;
 pub(crate) mod monitor;
@@ -12,4 +14,6 @@ pub(crate) mod probe;
 pub(crate) mod status;
 #[cfg(feature = "ebpf")]
 pub(crate) mod stream;
+#[cfg(feature = "trace")]
+pub(crate) mod trace;
 pub(crate) mod up;

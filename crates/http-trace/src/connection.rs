@@ -1,0 +1,423 @@
+//! A connection that HTTP is spoken over, from the dial to the first request.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::{
+    body::SendBody,
+    clock::Moment,
+    connector::Connector,
+    http2_frames::{FrameObserver, Streams},
+    observed::{Marks, ObservedStream, Stream},
+    pool::Target,
+    proxy::{self, ProxyKind},
+    record::{Failure, FailureKind, HttpRequest, Id, Layer, Phases, TlsRole},
+    recorder::Recorder,
+    settings::{HttpVersions, Limits},
+    tls::{Peer, Tls},
+};
+
+/// How a connection is made.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    pub(crate) connector: Connector,
+    pub(crate) tls: Tls,
+    pub(crate) versions: HttpVersions,
+    pub(crate) limits: Limits,
+    pub(crate) user_agent: String,
+    pub(crate) connect_to: std::collections::HashMap<(String, u16), (String, u16)>,
+    pub(crate) recorder: Arc<Recorder>,
+    /// Turns true when the client is closed.
+    pub(crate) closed: watch::Receiver<bool>,
+}
+
+/// Takes requests.
+#[derive(Debug)]
+pub(crate) enum Sender {
+    Http1(http1::SendRequest<SendBody>),
+    Http2(http2::SendRequest<SendBody>),
+}
+
+/// What all who use a connection know of it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) tcp: Id,
+    pub(crate) tls: Option<Id>,
+    pub(crate) proxy_tls: Option<Id>,
+    pub(crate) proxy_connect: Option<Id>,
+    pub(crate) made_for: Option<Id>,
+    /// The parts of a request's time that it took to make it.
+    pub(crate) phases: Phases,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) streams: Option<Arc<Streams>>,
+    uses: AtomicU64,
+    idle_since: AtomicU64,
+    /// Its other end goes when the connection has ended.
+    ended: watch::Receiver<()>,
+    /// One of as many as the host may have.
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Shared {
+    /// Counts a use, and says how many there were before.
+    pub(crate) fn begin_use(&self) -> u64 {
+        self.uses.fetch_add(1, Relaxed)
+    }
+
+    pub(crate) fn became_idle(&self, now: Moment) {
+        self.idle_since.store(now.0.saturating_add(1), Relaxed);
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) fn end(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
+    }
+
+    pub(crate) fn idle_since(&self) -> Option<Moment> {
+        self.idle_since.load(Relaxed).checked_sub(1).map(Moment)
+    }
+}
+
+/// One end of a connection that takes requests. When all are gone, it is closed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) sender: Sender,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Connection {
+    pub(crate) fn is_usable(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Waits until it takes a request. Right after a response it is still busy with its end; and
+    /// it may turn out that it ends with it.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Another end of it, where it takes several requests at once.
+    pub(crate) fn share(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(sender) => Some(Self {
+                sender: Sender::Http2(sender.clone()),
+                shared: Arc::clone(&self.shared),
+            }),
+        }
+    }
+}
+
+/// Layers that are there already, and what they are called in the trace.
+struct Layers {
+    stream: Box<dyn Stream>,
+    tcp: Id,
+    tls: Option<Id>,
+    proxy_tls: Option<Id>,
+    proxy_connect: Option<Id>,
+    phases: Phases,
+    http2: bool,
+}
+
+impl Maker {
+    /// Makes a connection for a request.
+    pub(crate) async fn make(
+        &self,
+        dial: Id,
+        request: Option<Id>,
+        target: &Target,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Connection, Failure> {
+        let layers = self.layers(dial, request, target).await?;
+        let marks = Arc::<Marks>::default();
+        let streams = layers.http2.then(Arc::<Streams>::default);
+        let frames = streams.as_ref().map(|streams| {
+            FrameObserver::new(Arc::clone(&self.recorder), layers.tcp, Arc::clone(streams))
+        });
+        let clock = self.recorder.clock();
+        let stream = ObservedStream::new(layers.stream, clock, Arc::clone(&marks), frames);
+        let (end, ended) = watch::channel(());
+        let shared = Arc::new(Shared {
+            tcp: layers.tcp,
+            tls: layers.tls,
+            proxy_tls: layers.proxy_tls,
+            proxy_connect: layers.proxy_connect,
+            made_for: request,
+            phases: layers.phases,
+            marks,
+            streams,
+            uses: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+            ended,
+            _turn: turn,
+        });
+        let sender = if layers.http2 {
+            Sender::Http2(self.begin_http2(stream, end).await?)
+        } else {
+            Sender::Http1(self.begin_http1(stream, end).await?)
+        };
+        Ok(Connection { sender, shared })
+    }
+
+    async fn begin_http1(
+        &self,
+        stream: ObservedStream,
+        end: watch::Sender<()>,
+    ) -> Result<http1::SendRequest<SendBody>, Failure> {
+        let (sender, connection) = http1::Builder::new()
+            .title_case_headers(true)
+            .max_headers(self.limits.response_headers)
+            .max_buf_size(self.limits.response_header_bytes)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| no_http(&error))?;
+        self.drive(connection.with_upgrades(), end);
+        Ok(sender)
+    }
+
+    async fn begin_http2(
+        &self,
+        stream: ObservedStream,
+        end: watch::Sender<()>,
+    ) -> Result<http2::SendRequest<SendBody>, Failure> {
+        let header_bytes = u32::try_from(self.limits.response_header_bytes).unwrap_or(u32::MAX);
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .max_header_list_size(header_bytes)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| no_http(&error))?;
+        self.drive(connection, end);
+        Ok(sender)
+    }
+
+    /// Lets a connection go on until it ends, or the client is closed.
+    fn drive(
+        &self,
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+        end: watch::Sender<()>,
+    ) {
+        let mut closed = self.closed.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                // Whoever uses the connection is told of the error.
+                _ = connection => {}
+                _ = closed.wait_for(|closed| *closed) => {}
+            }
+            drop(end);
+        });
+    }
+
+    async fn layers(
+        &self,
+        dial: Id,
+        request: Option<Id>,
+        target: &Target,
+    ) -> Result<Layers, Failure> {
+        let (host, port) = self.first_hop(target);
+        let result = self.connector.dial(dial, &host, &port).await;
+        let phases = self.phases_of(dial);
+        self.waiting(request, |request| {
+            let queued_at = request.phases.queued_at;
+            request.phases = Phases { queued_at, ..phases };
+        });
+        let stream = result?;
+        let tcp = stream.id();
+        let mut layers = Layers {
+            stream: Box::new(stream),
+            tcp,
+            tls: None,
+            proxy_tls: None,
+            proxy_connect: None,
+            phases,
+            http2: self.versions == HttpVersions::Http2Only && !target.secure,
+        };
+        let proxy = target.proxy.as_ref();
+        if let Some(proxy) = proxy.filter(|proxy| proxy.kind == ProxyKind::Https) {
+            let role = TlsRole::Proxy;
+            let peer = Peer { connection: tcp, request, role, host: proxy.host(), protocols: &[] };
+            layers = self.add_tls(layers, request, peer).await?;
+        }
+        if let Some(proxy) = proxy
+            && (target.secure || proxy.kind == ProxyKind::Socks5)
+        {
+            layers = self.add_tunnel(layers, request, target, proxy).await?;
+        }
+        if target.secure {
+            let protocols: &[&str] = match self.versions {
+                HttpVersions::Http1 => &[],
+                HttpVersions::PreferHttp2 => &["h2", "http/1.1"],
+                HttpVersions::Http2Only => &["h2"],
+            };
+            let role = TlsRole::Server;
+            let peer = Peer { connection: tcp, request, role, host: &target.host, protocols };
+            layers = self.add_tls(layers, request, peer).await?;
+        }
+        Ok(layers)
+    }
+
+    pub(crate) fn first_hop(&self, target: &Target) -> (String, String) {
+        if let Some(proxy) = &target.proxy {
+            return (proxy.host().to_owned(), proxy.port().to_string());
+        }
+        let known = target.port.parse().ok().map(|port| (target.host.to_ascii_lowercase(), port));
+        match known.and_then(|known| self.connect_to.get(&known)) {
+            Some((host, port)) => (host.clone(), port.to_string()),
+            None => (target.host.clone(), target.port.clone()),
+        }
+    }
+
+    async fn add_tls(
+        &self,
+        mut layers: Layers,
+        request: Option<Id>,
+        peer: Peer<'_>,
+    ) -> Result<Layers, Failure> {
+        let began_at = self.recorder.now();
+        layers.phases.tls_began_at.get_or_insert(began_at);
+        let began_at = layers.phases.tls_began_at;
+        let role = peer.role;
+        let result = self.tls.handshake(layers.stream, peer).await;
+        layers.phases.tls_ended_at = Some(self.recorder.now());
+        let ended_at = layers.phases.tls_ended_at;
+        self.waiting(request, |request| {
+            request.phases.tls_began_at = began_at;
+            request.phases.tls_ended_at = ended_at;
+        });
+        let tunnel = result?;
+        layers.stream = Box::new(tunnel.stream);
+        match role {
+            TlsRole::Proxy => layers.proxy_tls = tunnel.record,
+            TlsRole::Server => {
+                layers.tls = tunnel.record;
+                layers.http2 = tunnel.http2;
+            }
+        }
+        Ok(layers)
+    }
+
+    async fn add_tunnel(
+        &self,
+        mut layers: Layers,
+        request: Option<Id>,
+        target: &Target,
+        proxy: &proxy::Proxy,
+    ) -> Result<Layers, Failure> {
+        let authority = target.authority();
+        let protocol = if proxy.kind == ProxyKind::Socks5 { "socks5" } else { "http" };
+        let record = self.recorder.begin_connect(layers.tcp, request, protocol, &authority);
+        self.waiting(request, |request| request.proxy_connect = record);
+        layers.proxy_connect = record;
+        let result = if proxy.kind == ProxyKind::Socks5 {
+            self.ask_by_socks(&mut layers, target, proxy).await
+        } else {
+            self.ask_by_connect(&mut layers, &authority, proxy, record).await
+        };
+        let ended_at = Some(self.recorder.now());
+        self.recorder.connect(record, |connect| {
+            connect.ended_at = ended_at;
+            match &result {
+                Ok(status) => connect.status = Some(*status),
+                Err((status, failure)) => {
+                    connect.status = *status;
+                    connect.error = Some(failure.clone());
+                }
+            }
+        });
+        result.map_err(|(_, failure)| failure)?;
+        Ok(layers)
+    }
+
+    async fn ask_by_socks(
+        &self,
+        layers: &mut Layers,
+        target: &Target,
+        proxy: &proxy::Proxy,
+    ) -> Result<u16, (Option<u16>, Failure)> {
+        let port = target.port.parse().map_err(|_| {
+            let message = format!("cannot connect to {}: {} is no port", target.host, target.port);
+            (None, Failure::new(Layer::Connect, FailureKind::Invalid, message))
+        })?;
+        let code = proxy::connect_by_socks(&mut layers.stream, proxy, &target.host, port)
+            .await
+            .map_err(|failure| (None, failure))?;
+        if code == 0 {
+            return Ok(0);
+        }
+        let message = format!(
+            "the proxy {} does not connect to {}: {}",
+            proxy.shown(false),
+            target.authority(),
+            proxy::meaning_of_socks(code)
+        );
+        let failure = Failure::new(Layer::Proxy, FailureKind::ProxyRefused, message);
+        Err((Some(u16::from(code)), failure))
+    }
+
+    async fn ask_by_connect(
+        &self,
+        layers: &mut Layers,
+        authority: &str,
+        proxy: &proxy::Proxy,
+        record: Option<Id>,
+    ) -> Result<u16, (Option<u16>, Failure)> {
+        let answer = proxy::connect(&mut layers.stream, proxy, authority, &self.user_agent)
+            .await
+            .map_err(|failure| (None, failure))?;
+        let headers = crate::headers::record(&answer.headers, self.recorder.recording());
+        self.recorder.connect(record, |connect| connect.headers = headers);
+        if (200..300).contains(&answer.status) {
+            return Ok(answer.status);
+        }
+        let message = format!(
+            "the proxy {} does not connect to {authority}: {} {}",
+            proxy.shown(false),
+            answer.status,
+            answer.reason
+        );
+        let failure = Failure::new(Layer::Proxy, FailureKind::ProxyRefused, message);
+        Err((Some(answer.status), failure))
+    }
+
+    /// Changes the record of a request, unless it was given another connection meanwhile.
+    fn waiting(&self, request: Option<Id>, change: impl FnOnce(&mut HttpRequest)) {
+        self.recorder.request(request, |request| {
+            if request.connection.is_none() {
+                change(request);
+            }
+        });
+    }
+
+    /// The parts of a request's time that its dial took.
+    fn phases_of(&self, dial: Id) -> Phases {
+        let mut phases = Phases::default();
+        self.recorder.dial(dial, |dial| {
+            if let Some(lookup) = &dial.lookup {
+                phases.lookup_began_at = Some(lookup.began_at);
+                phases.lookup_ended_at = lookup.ended_at;
+            }
+            phases.connect_began_at = dial.attempts.first().map(|attempt| attempt.began_at);
+            phases.connect_ended_at = phases.connect_began_at.and(dial.ended_at);
+        });
+        phases
+    }
+}
+
+fn no_http(error: &hyper::Error) -> Failure {
+    let message = format!("cannot begin to speak HTTP: {error}");
+    Failure::new(Layer::Request, FailureKind::Protocol, message)
+}

@@ -1,0 +1,304 @@
+//! Connections to hosts: names are looked up, addresses sorted and tried (RFC 6555, RFC 8305).
+
+mod addresses;
+pub(crate) mod attempt;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    record::{Attempt, AttemptOutcome, DialOutcome, Failure, FailureKind, Id, Layer},
+    recorder::Recorder,
+    resolver::Resolver,
+    settings::Family,
+    socket::SocketOptions,
+    stream::TracedStream,
+};
+
+/// How long the first family has to itself.
+const FALLBACK_DELAY: Duration = Duration::from_millis(300);
+/// An address is not given less than this while others wait, unless there is less.
+const LEAST_FOR_AN_ADDRESS: Duration = Duration::from_secs(2);
+
+/// Opens connections.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) resolver: Resolver,
+    pub(crate) options: SocketOptions,
+    pub(crate) family: Family,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) recorder: Arc<Recorder>,
+}
+
+/// The record of a dial. When nobody wants the connection any more, it ends with that.
+struct DialGuard<'a> {
+    recorder: &'a Recorder,
+    id: Id,
+    ended: bool,
+}
+
+impl Drop for DialGuard<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let ended_at = Some(self.recorder.now());
+            let reason = "nobody waits for the connection any more".to_owned();
+            self.recorder.dial(self.id, |dial| {
+                dial.ended_at = ended_at;
+                dial.outcome = DialOutcome::Abandoned { reason };
+            });
+        }
+    }
+}
+
+impl Connector {
+    /// A record of a dial that is about to begin.
+    pub(crate) fn begin(&self, request: Option<Id>, host: &str, port: &str) -> Id {
+        let destination = format!("{host}:{port}");
+        self.recorder.begin_dial(request, destination, self.options.source_ip)
+    }
+
+    /// Connects to a host, which may be an address in brackets.
+    pub(crate) async fn dial(
+        &self,
+        id: Id,
+        host: &str,
+        port: &str,
+    ) -> Result<TracedStream, Failure> {
+        let mut guard = DialGuard { recorder: &self.recorder, id, ended: false };
+        let result = self.connect(id, host, port).await;
+        guard.ended = true;
+        let ended_at = Some(self.recorder.now());
+        self.recorder.dial(id, |dial| {
+            dial.ended_at = ended_at;
+            dial.outcome = match &result {
+                Ok(stream) => DialOutcome::Connected { connection: Some(stream.id()) },
+                Err(error) => DialOutcome::Failed { error: error.clone() },
+            };
+            let first = dial.attempts.first().map(|attempt| attempt.began_at);
+            let won = |attempt: &&Attempt| attempt.outcome == AttemptOutcome::Won;
+            let winner = dial.attempts.iter().find(won).map(|attempt| attempt.began_at);
+            dial.fallback_cost = first.zip(winner).and_then(|(first, winner)| {
+                u64::try_from(winner.since(first).as_nanos()).ok().filter(|&cost| cost > 0)
+            });
+        });
+        result
+    }
+
+    async fn connect(&self, id: Id, host: &str, port: &str) -> Result<TracedStream, Failure> {
+        let Ok(port_number) = port.parse::<u16>() else {
+            let message = format!("cannot connect to {host}: {port} is no port");
+            return Err(Failure::new(Layer::Connect, FailureKind::Invalid, message));
+        };
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let literal =
+            host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let addresses = if let Ok(address) = literal.parse::<IpAddr>() {
+            vec![address]
+        } else {
+            let mut found = self.resolver.look_up(id, host, port_number, deadline).await?;
+            found.retain(|address| match self.family {
+                Family::Any => true,
+                Family::V4 => address.is_ipv4(),
+                Family::V6 => address.is_ipv6(),
+            });
+            addresses::sort(&mut found);
+            self.recorder.dial(id, |dial| {
+                if let Some(lookup) = &mut dial.lookup {
+                    lookup.addresses.clone_from(&found);
+                }
+            });
+            found
+        };
+        if addresses.is_empty() {
+            let message = format!("cannot connect to {host}: it has no address of the family");
+            return Err(Failure::new(Layer::Dns, FailureKind::NoSuchName, message));
+        }
+        let suitable: Vec<SocketAddr> = (addresses.iter())
+            .filter(|address| self.options.suits(**address))
+            .map(|&address| SocketAddr::new(address, port_number))
+            .collect();
+        let Some(first) = suitable.first() else {
+            let source = self.options.source_ip.map(|ip| ip.to_string()).unwrap_or_default();
+            let message =
+                format!("cannot connect to {host}: no address of it can be reached from {source}");
+            return Err(Failure::new(Layer::Connect, FailureKind::SourceAddress, message));
+        };
+        let (primaries, fallbacks): (Vec<_>, Vec<_>) =
+            suitable.iter().partition(|address| address.is_ipv4() == first.is_ipv4());
+        self.race(id, &primaries, &fallbacks, deadline).await
+    }
+
+    /// The first family has a start; the other one follows when it does not succeed soon.
+    async fn race(
+        &self,
+        dial: Id,
+        primaries: &[SocketAddr],
+        fallbacks: &[SocketAddr],
+        deadline: Option<Instant>,
+    ) -> Result<TracedStream, Failure> {
+        if fallbacks.is_empty() {
+            return self.try_each(dial, primaries, false, deadline).await;
+        }
+        let mut primary = pin!(self.try_each(dial, primaries, false, deadline));
+        let mut fallback = pin!(self.try_each(dial, fallbacks, true, deadline));
+        let mut delay = pin!(sleep(FALLBACK_DELAY));
+        let mut begun = false;
+        let mut primary_error = None;
+        let mut fallback_error = None;
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut primary, if primary_error.is_none() => match result {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => {
+                        primary_error = Some(error);
+                        begun = true;
+                    }
+                },
+                result = &mut fallback, if begun && fallback_error.is_none() => match result {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => fallback_error = Some(error),
+                },
+                () = &mut delay, if !begun => begun = true,
+            }
+            if fallback_error.is_some()
+                && let Some(error) = primary_error.take()
+            {
+                return Err(error);
+            }
+        }
+    }
+
+    /// One address after the other, each with its share of the time. The first error is told.
+    async fn try_each(
+        &self,
+        dial: Id,
+        addresses: &[SocketAddr],
+        fallback: bool,
+        deadline: Option<Instant>,
+    ) -> Result<TracedStream, Failure> {
+        let mut first_error = None;
+        for (index, &address) in addresses.iter().enumerate() {
+            let deadline = deadline.map(|deadline| {
+                let now = Instant::now();
+                let left = deadline.saturating_duration_since(now);
+                let others = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+                now + (left / others).max(LEAST_FOR_AN_ADDRESS.min(left))
+            });
+            match self.try_one(dial, address, fallback, deadline).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        Err(first_error.unwrap_or_else(|| {
+            Failure::new(Layer::Connect, FailureKind::Other, "cannot connect: there is no address")
+        }))
+    }
+
+    async fn try_one(
+        &self,
+        dial: Id,
+        address: SocketAddr,
+        fallback: bool,
+        deadline: Option<Instant>,
+    ) -> Result<TracedStream, Failure> {
+        let opened = attempt::open(&self.recorder, dial, address, &self.options, false);
+        let connection = opened.as_ref().ok().map(|(id, _)| *id);
+        let guard = AttemptGuard::begin(&self.recorder, dial, address, fallback, connection);
+        let result = match (opened, deadline) {
+            (Err(failure), _) => Err(failure),
+            (Ok((_, opened)), None) => opened.connect().await,
+            (Ok((_, opened)), Some(deadline)) => {
+                timeout_at(deadline, opened.connect()).await.unwrap_or_else(|_| {
+                    let message =
+                        format!("cannot connect to {address}: it does not answer in time");
+                    let failure = Failure::new(Layer::Connect, FailureKind::Timeout, message);
+                    guard.timed_out(&failure);
+                    Err(failure)
+                })
+            }
+        };
+        guard.end(match &result {
+            Ok(_) => AttemptOutcome::Won,
+            Err(error) => AttemptOutcome::Failed { error: error.clone() },
+        });
+        result
+    }
+}
+
+/// The record of an attempt.
+struct AttemptGuard<'a> {
+    recorder: &'a Recorder,
+    dial: Id,
+    index: usize,
+    connection: Option<Id>,
+    ended: bool,
+}
+
+impl<'a> AttemptGuard<'a> {
+    fn begin(
+        recorder: &'a Recorder,
+        dial: Id,
+        address: SocketAddr,
+        fallback: bool,
+        connection: Option<Id>,
+    ) -> Self {
+        let began_at = recorder.now();
+        let mut index = usize::MAX;
+        recorder.dial(dial, |dial| {
+            index = dial.attempts.len();
+            dial.attempts.push(Attempt {
+                connection,
+                address,
+                fallback,
+                began_at,
+                ended_at: None,
+                outcome: AttemptOutcome::Running,
+            });
+        });
+        Self { recorder, dial, index, connection, ended: false }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Attempt)) {
+        self.recorder.dial(self.dial, |dial| {
+            if let Some(attempt) = dial.attempts.get_mut(self.index) {
+                change(attempt);
+            }
+        });
+    }
+
+    /// The connection was dropped with its attempt; it is known now why.
+    fn timed_out(&self, failure: &Failure) {
+        if let Some(id) = self.connection {
+            self.recorder.tcp(id, |tcp| tcp.error = Some(failure.clone()));
+        }
+    }
+
+    fn end(mut self, outcome: AttemptOutcome) {
+        self.ended = true;
+        let ended_at = Some(self.recorder.now());
+        self.change(|attempt| {
+            attempt.ended_at = ended_at;
+            attempt.outcome = outcome;
+        });
+    }
+}
+
+impl Drop for AttemptGuard<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let ended_at = Some(self.recorder.now());
+            let reason = "another was faster, or nobody waits any more".to_owned();
+            self.change(|attempt| {
+                attempt.ended_at = ended_at;
+                attempt.outcome = AttemptOutcome::Abandoned { reason };
+            });
+        }
+    }
+}

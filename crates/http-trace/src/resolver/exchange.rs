@@ -1,0 +1,327 @@
+//! One question to one name server: over UDP, and over TCP where the answer was cut short.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UdpSocket,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Resolver, Wish,
+    configuration::Configuration,
+    message::{Reply, Request},
+    timed_out,
+};
+use crate::{
+    connection_log::LogWriter,
+    connector::attempt,
+    record::{
+        AddressTuple, DnsTransport, Failure, FailureKind, Id, Layer, OperationKind, ResolverDial,
+    },
+    recorder::Recorder,
+    socket,
+};
+
+/// How many replies of a name server are kept that are none to the question.
+const MAXIMUM_REPLIES: usize = 64;
+
+impl Resolver {
+    pub(super) async fn exchange(
+        &self,
+        wish: Wish<'_>,
+        server: SocketAddr,
+        request: &Request,
+        configuration: &Configuration,
+    ) -> Result<Reply, Failure> {
+        if !configuration.tcp_alone {
+            let deadline = self.deadline(wish, configuration.timeout);
+            let reply = self.over_udp(wish, server, request, deadline).await?;
+            let truncated = reply.header.is_some_and(|header| header.metadata.truncation);
+            if !truncated {
+                return Ok(reply);
+            }
+        }
+        let deadline = self.deadline(wish, configuration.timeout);
+        self.over_tcp(wish, server, request, deadline).await
+    }
+
+    #[allow(clippy::unused_self)]
+    fn deadline(&self, wish: Wish<'_>, timeout: Duration) -> Instant {
+        let deadline = Instant::now() + timeout;
+        wish.deadline.map_or(deadline, |other| other.min(deadline))
+    }
+
+    async fn over_udp(
+        &self,
+        wish: Wish<'_>,
+        server: SocketAddr,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let began_at = self.recorder.now();
+        let opened = if self.options.suits(server.ip()) || server.ip().is_loopback() {
+            socket::udp(server, &self.options).and_then(UdpSocket::from_std)
+        } else {
+            Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "the source address is of another family",
+            ))
+        };
+        let (opened, connection, error) = match opened {
+            Ok(socket) => {
+                let addresses =
+                    AddressTuple { source: socket.local_addr().ok(), destination: server };
+                let (id, writer) = self.recorder.begin_udp(wish.dial, addresses);
+                (Ok((socket, id, writer)), Some(id), None)
+            }
+            Err(error) => {
+                let failure = cannot_open(wish.name, server, &error);
+                (Err(failure.clone()), None, Some(failure))
+            }
+        };
+        self.resolver_dial(wish.dial, began_at, server, DnsTransport::Udp, connection, error);
+        let (socket, id, mut writer) = opened?;
+        let mut exchange =
+            Exchange::begin(&self.recorder, wish.dial, id, DnsTransport::Udp, server);
+        let result = exchange.ask_over_udp(wish, &socket, &mut writer, request, deadline).await;
+        // The socket is closed with it.
+        drop(socket);
+        writer.close(self.recorder.now());
+        exchange.end(result)
+    }
+
+    async fn over_tcp(
+        &self,
+        wish: Wish<'_>,
+        server: SocketAddr,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let began_at = self.recorder.now();
+        let connecting = attempt::connect(&self.recorder, wish.dial, server, &self.options, true);
+        let connected = match timeout_at(deadline, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(timed_out(wish.name, server)),
+        };
+        let (stream, connection, error) = match connected {
+            Ok(stream) => {
+                let id = stream.id();
+                (Ok(stream), Some(id), None)
+            }
+            Err(mut failure) => {
+                failure.layer = Layer::Dns;
+                failure.message = format!(
+                    "cannot resolve {}: no connection to the name server: {}",
+                    wish.name, failure.message
+                );
+                (Err(failure.clone()), None, Some(failure))
+            }
+        };
+        self.resolver_dial(wish.dial, began_at, server, DnsTransport::Tcp, connection, error);
+        let mut stream = stream?;
+        let id = stream.id();
+        let mut exchange =
+            Exchange::begin(&self.recorder, wish.dial, id, DnsTransport::Tcp, server);
+        let asking = exchange.ask_over_tcp(wish, &mut stream, server, request);
+        let result = match timeout_at(deadline, asking).await {
+            Ok(result) => result,
+            Err(_) => Err(timed_out(wish.name, server)),
+        };
+        drop(stream);
+        exchange.end(result)
+    }
+
+    fn resolver_dial(
+        &self,
+        dial: Id,
+        began_at: crate::clock::Moment,
+        nameserver: SocketAddr,
+        transport: DnsTransport,
+        connection: Option<Id>,
+        error: Option<Failure>,
+    ) {
+        let ended_at = Some(self.recorder.now());
+        self.recorder.dial(dial, |dial| {
+            dial.resolver_dials.push(ResolverDial {
+                began_at,
+                ended_at,
+                nameserver,
+                transport,
+                connection,
+                error,
+            });
+        });
+    }
+}
+
+fn cannot_open(name: &str, server: SocketAddr, error: &io::Error) -> Failure {
+    let kind = attempt::kind(error);
+    let message = format!("cannot resolve {name}: no socket to the name server {server}: {error}");
+    Failure::new(Layer::Dns, kind, message)
+}
+
+/// The record of an exchange. When nobody waits for it any more, it ends with that.
+struct Exchange {
+    recorder: Arc<Recorder>,
+    id: Option<Id>,
+    ended: bool,
+}
+
+impl Exchange {
+    fn begin(
+        recorder: &Arc<Recorder>,
+        dial: Id,
+        connection: Id,
+        transport: DnsTransport,
+        server: SocketAddr,
+    ) -> Self {
+        let id = recorder.begin_dns(dial, connection, transport, server);
+        Self { recorder: Arc::clone(recorder), id, ended: false }
+    }
+
+    fn sent(&self, request: &Request) {
+        let query = request.record(self.recorder.now());
+        self.recorder.dns(self.id, |exchange| exchange.queries.push(query));
+    }
+
+    fn received(&self, bytes: &[u8], request: &Request) -> Option<Reply> {
+        let received_at = self.recorder.now();
+        let reply = Reply::parse(bytes);
+        let accepted = reply.answers(request);
+        if self.id.is_some() {
+            let record = reply.record(received_at, bytes.len(), accepted);
+            self.recorder.dns(self.id, |exchange| {
+                if exchange.replies.len() < MAXIMUM_REPLIES || accepted {
+                    exchange.replies.push(record);
+                } else {
+                    exchange.dropped_replies += 1;
+                }
+            });
+        }
+        accepted.then_some(reply)
+    }
+
+    fn end(&mut self, result: Result<Reply, Failure>) -> Result<Reply, Failure> {
+        self.ended = true;
+        let ended_at = Some(self.recorder.now());
+        self.recorder.dns(self.id, |exchange| {
+            exchange.ended_at = ended_at;
+            exchange.error = result.as_ref().err().cloned();
+        });
+        result
+    }
+
+    async fn ask_over_udp(
+        &self,
+        wish: Wish<'_>,
+        socket: &UdpSocket,
+        writer: &mut LogWriter,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let nameserver = socket.peer_addr().map_err(|error| self.broken(wish, None, &error))?;
+        let mut writer = Closing { writer, recorder: &self.recorder, open: true };
+        let called_at = self.recorder.now();
+        let sent = socket.send(&request.bytes).await;
+        writer.count(OperationKind::Write, called_at, &sent);
+        sent.map_err(|error| self.broken(wish, Some(nameserver), &error))?;
+        self.sent(request);
+        let mut buffer = vec![0; usize::from(u16::MAX)];
+        loop {
+            let called_at = self.recorder.now();
+            let Ok(received) = timeout_at(deadline, socket.recv(&mut buffer)).await else {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "i/o timeout");
+                writer.count(OperationKind::Read, called_at, &Err(error));
+                writer.open = false;
+                return Err(timed_out(wish.name, nameserver));
+            };
+            writer.count(OperationKind::Read, called_at, &received);
+            let length = received.map_err(|error| self.broken(wish, Some(nameserver), &error))?;
+            if let Some(reply) = self.received(buffer.get(..length).unwrap_or_default(), request) {
+                writer.open = false;
+                return Ok(reply);
+            }
+        }
+    }
+
+    async fn ask_over_tcp(
+        &self,
+        wish: Wish<'_>,
+        stream: &mut crate::stream::TracedStream,
+        server: SocketAddr,
+        request: &Request,
+    ) -> Result<Reply, Failure> {
+        let broken = |error: io::Error| self.broken(wish, Some(server), &error);
+        let length = u16::try_from(request.bytes.len()).unwrap_or(u16::MAX);
+        let message = [&length.to_be_bytes()[..], &request.bytes].concat();
+        stream.write_all(&message).await.map_err(broken)?;
+        self.sent(request);
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).await.map_err(broken)?;
+        let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut bytes).await.map_err(broken)?;
+        self.received(&bytes, request).ok_or_else(|| {
+            let message = format!(
+                "cannot resolve {}: the name server {server} answers another question",
+                wish.name
+            );
+            Failure::new(Layer::Dns, FailureKind::ServerMisbehaving, message)
+        })
+    }
+
+    #[allow(clippy::unused_self)]
+    fn broken(&self, wish: Wish<'_>, server: Option<SocketAddr>, error: &io::Error) -> Failure {
+        let server = server.map(|server| format!(" {server}")).unwrap_or_default();
+        let message = format!(
+            "cannot resolve {}: the name server{server} cannot be asked: {error}",
+            wish.name
+        );
+        Failure::new(Layer::Dns, attempt::kind(error), message)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.ended {
+            let ended_at = Some(self.recorder.now());
+            let message = "nobody waits for the answer any more";
+            let failure = Failure::new(Layer::Caller, FailureKind::Canceled, message);
+            self.recorder.dns(self.id, |exchange| {
+                exchange.ended_at = ended_at;
+                exchange.error = Some(failure);
+            });
+        }
+    }
+}
+
+/// Closes the record of a socket also where nobody waits for it any more.
+struct Closing<'a> {
+    writer: &'a mut LogWriter,
+    recorder: &'a Recorder,
+    open: bool,
+}
+
+impl Closing<'_> {
+    fn count(
+        &mut self,
+        kind: OperationKind,
+        called_at: crate::clock::Moment,
+        result: &io::Result<usize>,
+    ) {
+        let (bytes, error) = match result {
+            Ok(bytes) => (*bytes as u64, None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        self.writer.count(kind, called_at, self.recorder.now(), bytes, error);
+    }
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.writer.close(self.recorder.now());
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The client against servers of its own, well-behaved and hostile ones.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "client/batches.rs"]
+mod batches;
+#[path = "client/dns.rs"]
+mod dns;
+#[path = "client/hostile.rs"]
+mod hostile;
+#[path = "client/plain.rs"]
+mod plain;
+#[path = "client/references.rs"]
+mod references;
+#[path = "client/servers.rs"]
+mod servers;
+#[path = "client/settings.rs"]
+mod settings;
+#[path = "client/tls.rs"]
+mod tls;
