@@ -15,6 +15,7 @@ mod degradations;
 pub mod doctor;
 mod error;
 mod flow_owners;
+mod inventory;
 mod namespace;
 pub mod netlink;
 mod owner;
@@ -35,6 +36,7 @@ pub use collector::{Collector, Limits};
 pub use conntrack::Translations;
 pub use error::Error;
 pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners};
+pub use inventory::{HeldSocket, Inventory, InventoryOptions, SocketHolder};
 pub use owner::OwnerSource;
 #[cfg(feature = "ebpf")]
 pub use perf_events::{PerfEvent, PerfEvents};

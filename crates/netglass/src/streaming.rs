@@ -11,6 +11,7 @@ mod payload;
 mod selection;
 mod separated;
 mod sink;
+mod snapshot;
 mod table;
 mod text;
 mod words;
@@ -23,7 +24,10 @@ use netglass_kernel::{
     calls::{CallCounts, CallOptions, CallWatcher},
 };
 
-pub(crate) use self::arguments::{SelectionArguments, WritingArguments};
+pub(crate) use self::{
+    arguments::{SelectionArguments, WritingArguments},
+    snapshot::show as show_snapshot,
+};
 use self::{
     command::{NoCommand, Traced},
     ledger::CallLedger,

@@ -27,7 +27,7 @@ pub(crate) fn render(tree: &Tree<'_>, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Writes one object on a line of its own.
-pub(super) fn write_line(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write_line(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     let mut serializer = Serializer::with_formatter(&mut *out, TerminalSafe);
     value.serialize(&mut serializer)?;
     out.write_all(b"\n")

@@ -15,7 +15,8 @@ use crate::usage::UsageError;
 
 /// Where `ip netns` keeps names.
 const NAMED_NAMESPACES: &str = "/run/netns";
-const USERS: &str = "/etc/passwd";
+/// The list of users (passwd(5)).
+pub(super) const USERS: &str = "/etc/passwd";
 
 impl SelectionArguments {
     /// What is to be selected.

@@ -26,6 +26,25 @@ enum Printer {
     Separated(Separator),
 }
 
+/// What is written to.
+pub(super) struct Target {
+    pub(super) out: Box<dyn Write>,
+    /// Whether it is a terminal whose user wants colours.
+    pub(super) is_colored: bool,
+}
+
+impl Target {
+    /// Creates the file, or takes standard output where there is none.
+    pub(super) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(path) = path.filter(|path| *path != Path::new("-")) {
+            return Ok(Self { out: create(path)?, is_colored: false });
+        }
+        let stdout = io::stdout();
+        let is_colored = stdout.is_terminal() && AutoStream::choice(&stdout) != ColorChoice::Never;
+        Ok(Self { out: Box::new(stdout), is_colored })
+    }
+}
+
 /// Writes calls.
 pub(super) struct Sink {
     printer: Printer,
@@ -38,15 +57,7 @@ pub(super) struct Sink {
 impl Sink {
     /// Opens what is to be written to.
     pub(super) fn open(arguments: &WritingArguments) -> anyhow::Result<Self> {
-        let (out, is_colored) = match arguments.output_file.as_deref() {
-            Some(path) if path != Path::new("-") => (create(path)?, false),
-            _ => {
-                let stdout = io::stdout();
-                let is_colored =
-                    stdout.is_terminal() && AutoStream::choice(&stdout) != ColorChoice::Never;
-                (Box::new(stdout) as Box<dyn Write>, is_colored)
-            }
-        };
+        let Target { out, is_colored } = Target::open(arguments.output_file.as_deref())?;
         let mut buffer = Vec::with_capacity(CHUNK + 4096);
         let printer = match arguments.format {
             Format::Table => {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 
 use crate::streaming::{self, SelectionArguments, WritingArguments};
 
@@ -22,8 +22,15 @@ Examples:
   netglass stream --comm nginx --children           a server and its workers
   netglass stream -P 5432 --errors                  what fails on a port
   netglass stream --format json -o calls.json -p 1234
-  netglass stream --phases --comm wget              when calls begin, and when they return")]
+  netglass stream --phases --comm wget              when calls begin, and when they return
+  netglass stream --snapshot --family all           all open sockets, under their processes")]
 pub(crate) struct Arguments {
+    /// Show once, and end: the processes as a tree, with users and groups, and under each the sockets
+    /// that it has open. Selection is as with calls, but for what is about calls alone
+    #[arg(long, env = "NETGLASS_SNAPSHOT", value_parser = BoolishValueParser::new())]
+    #[arg(conflicts_with_all = ["call", "errors", "wait", "command", "phases"])]
+    snapshot: bool,
+
     #[command(flatten)]
     selection: SelectionArguments,
 
@@ -33,5 +40,9 @@ pub(crate) struct Arguments {
 
 /// Streams calls until it is told to end.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.snapshot {
+        streaming::show_snapshot(&arguments.selection, &arguments.writing)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     streaming::run(&arguments.selection, &arguments.writing)
 }

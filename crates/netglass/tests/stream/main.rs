@@ -10,6 +10,7 @@
 
 mod command;
 mod selection;
+mod snapshot;
 mod strace;
 mod support;
 mod uring;
