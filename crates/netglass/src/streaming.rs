@@ -49,6 +49,7 @@ pub(crate) fn run(
         pending: true,
         payload: writing.payload,
         buffer_size: u32::try_from(writing.buffer_size).unwrap_or(u32::MAX),
+        sums: None,
     };
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;

@@ -68,6 +68,7 @@ struct sock {
 	__u8 sk_userlocks : 4;
 	__u8 sk_kern_sock : 1;
 	int sk_err;
+	__u32 sk_max_ack_backlog;
 	struct bpf_local_storage *sk_bpf_storage;
 };
 

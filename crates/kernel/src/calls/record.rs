@@ -1,23 +1,14 @@
 //! What the kernel programs write of a call (`bpf/calls/records.h`), taken apart.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use netglass_model::{
-    Call, CallConnection, CallName, CallPhase, Caller, CommandName, NamespaceInode,
-    unmapped_address,
-};
+use netglass_model::{Call, CallName, CallPhase, Caller, CommandName, unmapped_address};
 
-use super::clock::Clock;
+use super::{clock::Clock, connection};
 
 pub(super) const LENGTH: usize = 184;
 /// How much of what is sent or received can stand behind it.
 pub(super) const MOST_PAYLOAD: usize = 4096;
-
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 
 const RETURN: u8 = 1;
 const ENTRY: u8 = 2;
@@ -65,7 +56,8 @@ impl<'a> Record<'a> {
         let flags = self.narrow(76);
         let has = |flag: u16| flags & flag != 0;
         let result = i64::from_ne_bytes(self.wide(16).to_ne_bytes());
-        let family = self.narrow(144);
+        let ends = self.bytes(96);
+        let family = connection::family(&ends);
         let is_known = phase != CallPhase::Entered && !has(BEGAN_BEFORE);
         Some(Call {
             name,
@@ -89,36 +81,14 @@ impl<'a> Record<'a> {
                 parent_comm: self.name(168),
             },
             family: Some(family).filter(|&family| family != 0),
-            connection: has(HAS_CONNECTION).then(|| self.connection(family)),
-            address: has(HAS_ADDRESS).then(|| self.endpoint(80, self.narrow(78))),
+            connection: has(HAS_CONNECTION).then(|| connection::parse(&ends)),
+            address: has(HAS_ADDRESS).then(|| self.address()),
             details: [self.word(68), self.word(72)],
         })
     }
 
-    fn connection(self, family: u16) -> CallConnection {
-        let is_ip = matches!(family, AF_INET | AF_INET6);
-        let remote_port = self.narrow(142);
-        let remote = self.endpoint(112, remote_port);
-        let is_connected = remote_port != 0 || !remote.ip().is_unspecified();
-        let cookie = self.wide(128);
-        CallConnection {
-            family,
-            protocol: self.narrow(146),
-            socket_type: self.narrow(148),
-            state: self.0[150],
-            local: is_ip.then(|| self.endpoint(96, self.narrow(140))),
-            remote: (is_ip && is_connected).then_some(remote),
-            namespace: NamespaceInode(self.word(136).into()),
-            cookie: Some(cookie).filter(|&cookie| cookie != 0),
-        }
-    }
-
-    fn endpoint(self, offset: usize, port: u16) -> SocketAddr {
-        SocketAddr::new(self.address(offset), port)
-    }
-
-    fn address(self, offset: usize) -> IpAddr {
-        unmapped_address(self.bytes(offset))
+    fn address(self) -> SocketAddr {
+        SocketAddr::new(unmapped_address(self.bytes(80)), self.narrow(78))
     }
 
     fn name(self, offset: usize) -> CommandName {
@@ -219,7 +189,7 @@ mod tests {
         put(112, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 2]);
         put(140, &57_032_u16.to_ne_bytes());
         put(142, &80_u16.to_ne_bytes());
-        put(144, &AF_INET.to_ne_bytes());
+        put(144, &2_u16.to_ne_bytes());
         put(146, &6_u16.to_ne_bytes());
         put(152, b"wget\0x");
         let call = Record::new(&bytes).unwrap().call(CLOCK).unwrap();

@@ -8,6 +8,9 @@
 const volatile struct call_settings settings SEC(".rodata.settings");
 volatile struct call_control control SEC(".data.control");
 
+/* There was no room to tell of a call, so that calls are added up until the reader sets it back. */
+__u32 adds_up_since_full SEC(".data.overload");
+
 /* The level of the pid namespace of who reads. */
 __u32 level_of_reader;
 
@@ -15,6 +18,20 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } records SEC(".maps");
+
+/*
+ * Calls are added to one table while the other one is read: a program that found its sum just before
+ * the reader takes it out would add to what nobody reads any more.
+ */
+struct sum_table {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct sum_key);
+	__type(value, struct call_sum);
+};
+
+struct sum_table sums_even SEC(".maps");
+struct sum_table sums_odd SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -87,6 +104,8 @@ struct work {
 	/* Behind the record. Twice as long, so that no piece that begins in it leads beyond it. */
 	__u8 payload[2 * MAX_PAYLOAD];
 	struct user_vector vectors[MAX_VECTORS];
+	struct sum_key sum_key;
+	struct call_sum sum;
 };
 
 struct {

@@ -77,6 +77,17 @@ static __always_inline void read_address_v6(__u8 *bytes, struct sock *sk, bool r
 				    READ(sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
 }
 
+/*
+ * Whether it is the end that listened. A socket that was accepted keeps the backlog of the one that
+ * listens; one of UDP serves if the program chose its port.
+ */
+static __always_inline bool is_passive(struct sock *sk, __u16 protocol)
+{
+	if (protocol == IPPROTO_UDP)
+		return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+	return READ(sk, sk_max_ack_backlog);
+}
+
 /* Reads what a socket knows of its connection. */
 static __always_inline void read_connection(struct file *file, struct call_connection *connection)
 {
@@ -104,7 +115,12 @@ static __always_inline void read_connection(struct file *file, struct call_conne
 		return;
 	}
 	connection->local_port = READ(sk, __sk_common.skc_num);
+	/* A connection that is no more has given its port back. */
+	if (!connection->local_port)
+		connection->local_port = bpf_ntohs(READ((struct inet_sock *)sk, inet_sport));
 	connection->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
+	if (settings.flags & (ADD_UP | ADD_UP_WHEN_FULL))
+		connection->is_passive = is_passive(sk, connection->protocol);
 }
 
 #endif

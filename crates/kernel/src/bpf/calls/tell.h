@@ -22,28 +22,6 @@ static __always_inline int socket_descriptor(struct task_struct *task, __u32 cal
 	return fd;
 }
 
-static __always_inline void copy_comm(char *comm, struct task_struct *leader)
-{
-	__u64 *words = (__u64 *)comm;
-
-	words[0] = *(__u64 *)&leader->comm[0];
-	words[1] = *(__u64 *)&leader->comm[8];
-}
-
-static __always_inline void describe_process(struct call_record *record, struct task_struct *task)
-{
-	struct task_struct *leader = task->group_leader;
-	struct task_struct *parent = leader->real_parent->group_leader;
-	__u32 level = level_of_reader;
-
-	record->pid = number_of(leader);
-	record->tid = level ? pid_number(task->thread_pid, level) : (__u32)task->pid;
-	record->ppid = number_of(parent);
-	record->uid = task->real_cred->uid.val;
-	copy_comm(record->comm, leader);
-	copy_comm(record->parent_comm, parent);
-}
-
 static __always_inline __u64 wakeup(__u64 seen)
 {
 	if (seen % WAKE_CHECK == 0 &&
@@ -60,7 +38,11 @@ static __always_inline __u64 count_seen(void)
 	return seen ? ++*seen : 0;
 }
 
-static __always_inline void tell(struct work *work, struct pt_regs *regs)
+/*
+ * Tells of a call, or adds it up. Of a task that is given, what is not in the record yet is read; of
+ * registers what was sent or received.
+ */
+static __always_inline void tell(struct work *work, struct task_struct *task, struct pt_regs *regs)
 {
 	struct call_record *record = &work->record;
 	__u64 flags = wakeup(count_seen());
@@ -70,6 +52,12 @@ static __always_inline void tell(struct work *work, struct pt_regs *regs)
 		count(COUNT_FILTERED);
 		return;
 	}
+	if (adds_up()) {
+		add_to_sum(work, task);
+		return;
+	}
+	if (task)
+		describe_process(record, task);
 	if (settings.payload && regs) {
 		__u32 length = read_payload(work, regs);
 
@@ -80,8 +68,14 @@ static __always_inline void tell(struct work *work, struct pt_regs *regs)
 	} else {
 		refused = bpf_ringbuf_output(&records, record, sizeof(*record), flags);
 	}
-	if (refused)
+	if (!refused)
+		return;
+	if (settings.flags & ADD_UP_WHEN_FULL) {
+		adds_up_since_full = 1;
+		add_to_sum(work, task);
+	} else {
 		count(COUNT_RING_FULL);
+	}
 }
 
 /* After the call: which socket a successful call has made, or accepted. */
@@ -122,8 +116,7 @@ static __always_inline void tell_entry(struct task_struct *task, struct pt_regs 
 		record->connection.family = FIRST_ARGUMENT(regs);
 	}
 	read_arguments(work, regs);
-	describe_process(record, task);
-	tell(work, regs);
+	tell(work, task, regs);
 }
 
 SEC("tp_btf/sys_enter")
@@ -246,9 +239,9 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 		record->flags |= RECORD_BEGAN_BEFORE;
 	if (!describe_connection(task, regs, record, progress))
 		return 0;
-	read_arguments(work, regs);
-	describe_process(record, task);
-	tell(work, regs);
+	if (!adds_up() || is_sum_of_arguments(record))
+		read_arguments(work, regs);
+	tell(work, task, regs);
 	return 0;
 }
 

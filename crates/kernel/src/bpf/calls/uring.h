@@ -145,7 +145,7 @@ int BPF_PROG(complete_operation, void *ring, void *address, struct io_uring_cqe 
 		read_connection(file, &record->connection);
 		record->flags |= RECORD_CONNECTION;
 	}
-	tell(work, NULL);
+	tell(work, NULL, NULL);
 	return 0;
 }
 
