@@ -87,8 +87,23 @@ impl Inventory {
     /// Looks at all processes and at the sockets of all network namespaces. What vanishes meanwhile
     /// is no error.
     pub fn take(options: &InventoryOptions) -> Result<Self, Error> {
+        let mut pids: Vec<u32> = process_ids()?.collect();
+        pids.sort_unstable();
+        Self::of(&pids, &Namespaces::find()?, options)
+    }
+
+    /// The same of one process, whose sockets are listed in its own network namespace alone. One that
+    /// has ended is not there.
+    pub fn of_process(pid: u32, options: &InventoryOptions) -> Result<Self, Error> {
+        Self::of(&[pid], &Namespaces::of_process(pid), options)
+    }
+
+    fn of(
+        pids: &[u32],
+        namespaces: &Namespaces,
+        options: &InventoryOptions,
+    ) -> Result<Self, Error> {
         let mut degradations = Degradations::default();
-        let namespaces = Namespaces::find()?;
         if namespaces.denied > 0 {
             degradations.add(Degradation {
                 feature: "all network namespaces".to_owned(),
@@ -99,7 +114,7 @@ impl Inventory {
             });
         }
         // Holders first: what is opened from now on is not asked for.
-        let mut holders = read_holders(&mut degradations)?;
+        let mut holders = read_holders(pids, &mut degradations)?;
         let wanted: HashSet<u32> =
             holders.iter().flat_map(|holder| &holder.sockets).map(|socket| socket.inode).collect();
         let mut lists =
@@ -146,14 +161,12 @@ fn settle(holder: &mut SocketHolder, options: &InventoryOptions) {
     });
 }
 
-fn read_holders(degradations: &mut Degradations) -> Result<Vec<SocketHolder>, Error> {
+fn read_holders(pids: &[u32], degradations: &mut Degradations) -> Result<Vec<SocketHolder>, Error> {
     let mut cache = ProcessCache::new(BootClock::read()?);
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_LENGTH];
     let mut holders = Vec::new();
     let mut room = MOST_SOCKETS;
-    let mut pids: Vec<u32> = process_ids()?.collect();
-    pids.sort_unstable();
-    for pid in pids {
+    for &pid in pids {
         let Ok(files) = directory(pid) else { continue };
         // It has ended.
         let Ok(identity) = identity(&files) else { continue };
@@ -302,6 +315,16 @@ mod tests {
         let socket = own(&inventory, &unbound);
         assert_eq!((socket.listed.is_none(), socket.family()), (true, Some(2)));
         assert_eq!(socket.protocol_name.as_deref(), Some(b"TCP".as_slice()));
+    }
+
+    #[test]
+    fn one_process_is_looked_at_by_itself() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = InventoryOptions::default();
+        let inventory = Inventory::of_process(std::process::id(), &options).unwrap();
+        assert_eq!(inventory.holders.len(), 1);
+        assert!(own(&inventory, &listener).listed.is_some());
+        assert!(Inventory::of_process(u32::MAX, &options).unwrap().holders.is_empty());
     }
 
     #[test]

@@ -35,6 +35,7 @@ Examples:
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
   netglass capture -i eth0              who exchanges how much with whom, from when to when
   netglass stream -- wget example.org   every network system call of a command
+  netglass top                          which processes use the network, and how much
   netglass monitor -t drop              why Cilium's datapath drops packets"
 )]
 pub(crate) struct Cli {
@@ -62,6 +63,8 @@ pub(crate) enum Verb {
     Capture(Box<verbs::capture::Arguments>),
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
+    #[cfg(feature = "ebpf")]
+    Top(Box<verbs::top::Arguments>),
     Monitor(Box<verbs::monitor::Arguments>),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
@@ -96,6 +99,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
         #[cfg(feature = "ebpf")]
         Verb::Stream(arguments) => return verbs::stream::run(arguments),
+        #[cfg(feature = "ebpf")]
+        Verb::Top(arguments) => verbs::top::run(arguments)?,
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
@@ -191,6 +196,7 @@ mod tests {
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),
                     ("stream", Some("format")) => Some("stream-format"),
+                    ("top", Some("format")) => Some("top-format"),
                     (_, name) => name,
                 };
                 let expected =

@@ -20,8 +20,12 @@ mod secrets;
 #[cfg(feature = "ebpf")]
 mod streaming;
 mod time;
+#[cfg(feature = "ebpf")]
+mod top;
 mod tree;
 mod usage;
+#[cfg(feature = "ebpf")]
+mod users;
 mod verbs;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod selection;
 mod separated;
 mod sink;
 mod snapshot;
+pub(crate) mod socket_words;
 mod table;
 mod text;
 mod words;
@@ -25,7 +26,8 @@ use netglass_kernel::{
 };
 
 pub(crate) use self::{
-    arguments::{SelectionArguments, WritingArguments},
+    arguments::{CommandArguments, SelectionArguments, WritingArguments},
+    errno::words as errno_name,
     snapshot::show as show_snapshot,
 };
 use self::{
@@ -41,10 +43,11 @@ const WAIT: Duration = Duration::from_millis(50);
 /// Streams calls until it is told to end, or until the command has ended, whose status is passed on.
 pub(crate) fn run(
     selection: &SelectionArguments,
+    command: &CommandArguments,
     writing: &WritingArguments,
 ) -> anyhow::Result<ExitCode> {
     let options = CallOptions {
-        selection: selection.selection()?,
+        selection: selection.selection(&command.command)?,
         entries: writing.phases,
         pending: true,
         payload: writing.payload,
@@ -57,7 +60,7 @@ pub(crate) fn run(
     let mut watcher = CallWatcher::new(&options).context("getting ready to follow system calls")?;
     tell(watcher.take_degradation().map(|it| it.to_string()).as_slice());
     // Before privileges are given up, which the command is to have.
-    let traced = match Traced::start(&selection.command, &watcher)? {
+    let traced = match Traced::start(&command.command, &watcher)? {
         None => None,
         Some(Ok(traced)) => Some(traced),
         Some(Err(NoCommand { reason, status })) => {

@@ -12,4 +12,6 @@ pub(crate) mod probe;
 pub(crate) mod status;
 #[cfg(feature = "ebpf")]
 pub(crate) mod stream;
+#[cfg(feature = "ebpf")]
+pub(crate) mod top;
 pub(crate) mod up;

@@ -81,7 +81,12 @@ pub(crate) struct SelectionArguments {
     /// Calls of the selected processes' children, too; of a COMMAND they always are
     #[arg(long, env = "NETGLASS_CHILDREN", value_parser = BoolishValueParser::new())]
     pub(super) children: bool,
+}
 
+/// A command whose calls are followed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct CommandArguments {
     /// Only calls of this command, which is run, and of its children
     #[arg(value_name = "COMMAND", env = "NETGLASS_COMMAND", last = true)]
     pub(super) command: Vec<OsString>,

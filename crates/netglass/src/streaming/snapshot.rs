@@ -2,7 +2,6 @@
 
 mod filter;
 mod json;
-mod names;
 mod text;
 mod tree;
 
@@ -11,12 +10,13 @@ use std::io::{BufWriter, Write as _};
 use anyhow::Context as _;
 use netglass_kernel::{Inventory, InventoryOptions, Needs};
 
-use self::{filter::Filter, names::Names, tree::Tree};
+use self::{filter::Filter, tree::Tree};
 use super::arguments::{Format, SelectionArguments, WritingArguments};
 use crate::{
     probing::{drop_privileges, tell},
     streaming::sink::Target,
     usage::UsageError,
+    users::UserNames,
 };
 
 /// Shows which sockets the selected processes have open.
@@ -29,7 +29,7 @@ pub(crate) fn show(
         let reason = "a snapshot is a tree: --snapshot takes --format table or json";
         return Err(UsageError(reason.to_owned()).into());
     }
-    let selection = selection.selection()?;
+    let selection = selection.selection(&[])?;
     let target = Target::open(writing.output_file.as_deref())?;
     let needs = Needs { processes: true, all_namespaces: true, ..Needs::default() };
     tell(drop_privileges(needs, || true, || true).as_slice());
@@ -41,7 +41,7 @@ pub(crate) fn show(
     let degradations: Vec<_> = inventory.degradations.iter().map(ToString::to_string).collect();
     tell(&degradations);
     let selected = Filter::new(&selection).select(&mut inventory);
-    let names = Names::read();
+    let names = UserNames::read();
     let tree = Tree::new(&inventory, &selected);
     let mut out = BufWriter::new(target.out);
     let written = match (format, target.is_colored) {

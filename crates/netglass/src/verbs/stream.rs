@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, builder::BoolishValueParser};
 
-use crate::streaming::{self, SelectionArguments, WritingArguments};
+use crate::streaming::{self, CommandArguments, SelectionArguments, WritingArguments};
 
 /// Shows every system call about a socket, live, with the process that made it and the connection
 ///
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     selection: SelectionArguments,
 
     #[command(flatten)]
+    command: CommandArguments,
+
+    #[command(flatten)]
     writing: WritingArguments,
 }
 
@@ -44,5 +47,5 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         streaming::show_snapshot(&arguments.selection, &arguments.writing)?;
         return Ok(ExitCode::SUCCESS);
     }
-    streaming::run(&arguments.selection, &arguments.writing)
+    streaming::run(&arguments.selection, &arguments.command, &arguments.writing)
 }

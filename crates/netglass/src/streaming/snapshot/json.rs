@@ -6,11 +6,8 @@ use netglass_kernel::{HeldSocket, socket::SocketName, socket::SocketState};
 use netglass_model::NamespaceInode;
 use serde::Serialize;
 
-use super::{
-    names::{self, Names},
-    tree::Tree,
-};
-use crate::output::json::write_line;
+use super::{super::socket_words, tree::Tree};
+use crate::{output::json::write_line, users::UserNames};
 
 /// The version of the objects' schema.
 const VERSION: u32 = 1;
@@ -79,7 +76,7 @@ struct TrafficObject {
 }
 
 /// Writes an object for each process.
-pub(super) fn write(tree: &Tree<'_>, names: &Names, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(tree: &Tree<'_>, names: &UserNames, out: &mut impl Write) -> io::Result<()> {
     for entry in &tree.entries {
         let process = &entry.holder.process;
         let object = ProcessObject {
@@ -115,17 +112,17 @@ fn socket_object<'a>(tree: &Tree<'a>, socket: &HeldSocket) -> SocketObject<'a> {
     });
     let peer_name = || {
         let (listed, _) = tree.peer(socket)?.1.listed.as_ref()?;
-        names::end(&listed.local)
+        socket_words::end(&listed.local)
     };
     let queues = listed.and_then(|listed| listed.queues);
     SocketObject {
         fd: socket.fd,
         inode: socket.inode,
-        family: names::family(socket),
-        protocol: names::protocol(socket),
+        family: socket_words::family(socket),
+        protocol: socket_words::protocol(socket),
         state: listed.and_then(|listed| listed.state).map(SocketState::name),
-        local: listed.and_then(|listed| names::end(&listed.local)),
-        remote: listed.and_then(|listed| names::end(&listed.remote)).or_else(peer_name),
+        local: listed.and_then(|listed| socket_words::end(&listed.local)),
+        remote: listed.and_then(|listed| socket_words::end(&listed.remote)).or_else(peer_name),
         peer,
         netns: namespace.map(|namespace| namespace.inode),
         netns_name: namespace.and_then(|namespace| namespace.name.as_deref()),
@@ -138,7 +135,7 @@ fn socket_object<'a>(tree: &Tree<'a>, socket: &HeldSocket) -> SocketObject<'a> {
             bytes_sent: traffic.bytes_sent,
             bytes_received: traffic.bytes_received,
         }),
-        subsystem: listed.and_then(names::subsystem),
+        subsystem: listed.and_then(socket_words::subsystem),
         groups: listed.and_then(|listed| match listed.local {
             SocketName::Netlink { groups, .. } => Some(groups),
             _ => None,

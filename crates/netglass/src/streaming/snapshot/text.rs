@@ -12,17 +12,20 @@ use netglass_kernel::{HeldSocket, socket::SocketState};
 use netglass_model::{NamespaceInode, printable};
 
 use super::{
-    names::{self, Names},
+    super::socket_words,
     tree::{Entry, Tree},
 };
-use crate::output::table::{Align, Cell, Table};
+use crate::{
+    output::table::{Align, Cell, Table},
+    users::UserNames,
+};
 
 const PROCESS: Style = Style::new().bold();
 const LISTENING: Style = AnsiColor::Green.on_default();
 const PLAIN: Style = Style::new();
 
 /// Writes a line for each process and each socket, with the styles of a terminal.
-pub(super) fn write(tree: &Tree<'_>, names: &Names, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(tree: &Tree<'_>, names: &UserNames, out: &mut impl Write) -> io::Result<()> {
     let mut table = Table::new([
         ("PID", Align::Right),
         ("USER", Align::Left),
@@ -79,7 +82,7 @@ fn trunk(is_last: &[bool]) -> String {
 
 /// `fd 6  tcp  LISTEN  0.0.0.0:80`.
 fn line(tree: &Tree<'_>, socket: &HeldSocket, home: Option<NamespaceInode>) -> String {
-    let protocol = names::protocol(socket).or(names::family(socket));
+    let protocol = socket_words::protocol(socket).or(socket_words::family(socket));
     let protocol = protocol.unwrap_or_else(|| "?".to_owned());
     let mut text =
         format!("fd {:<4} {:<14} ", socket.fd, printable(&with_family(socket, protocol)));
@@ -89,15 +92,15 @@ fn line(tree: &Tree<'_>, socket: &HeldSocket, home: Option<NamespaceInode>) -> S
     };
     let state = listed.state.map_or("-", SocketState::name);
     let _ = write!(text, "{state:<12}");
-    if let Some(subsystem) = names::subsystem(listed) {
+    if let Some(subsystem) = socket_words::subsystem(listed) {
         let _ = write!(text, " {subsystem}");
     }
-    let local = names::end(&listed.local);
+    let local = socket_words::end(&listed.local);
     let _ = write!(text, " {}", printable(local.as_deref().unwrap_or("*")));
-    if let Some(remote) = names::end(&listed.remote) {
+    if let Some(remote) = socket_words::end(&listed.remote) {
         let _ = write!(text, " -> {}", printable(&remote));
     } else if let Some((holder, peer)) = tree.peer(socket) {
-        let name = peer.listed.as_ref().and_then(|(peer, _)| names::end(&peer.local));
+        let name = peer.listed.as_ref().and_then(|(peer, _)| socket_words::end(&peer.local));
         let name = name.unwrap_or_else(|| "*".to_owned());
         let process = &holder.process;
         let _ =

@@ -1,6 +1,6 @@
-//! What users, groups and sockets are called.
+//! What sockets are called.
 
-use std::{collections::HashMap, fmt::Write as _, fs};
+use std::fmt::Write as _;
 
 use netglass_kernel::{
     HeldSocket,
@@ -8,13 +8,7 @@ use netglass_kernel::{
 };
 use netglass_model::text_from_bytes;
 
-use super::super::{
-    selection::USERS,
-    words::{family_name, protocol_of},
-};
-
-/// The list of groups (group(5)).
-const GROUPS: &str = "/etc/group";
+use super::words::{family_name, protocol_of};
 
 /// What the kernel writes for any context and any port of a vsock.
 const ANY: u32 = u32::MAX;
@@ -43,43 +37,8 @@ const SUBSYSTEMS: [(u16, &str); 20] = [
     (22, "smc"),
 ];
 
-/// The names of users and groups, by number.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    users: HashMap<u32, String>,
-    groups: HashMap<u32, String>,
-}
-
-impl Names {
-    /// Reads them from this host's files. Who is in none of them goes by number.
-    pub(super) fn read() -> Self {
-        let read = |path| numbered(&text_from_bytes(&fs::read(path).unwrap_or_default()));
-        Self { users: read(USERS), groups: read(GROUPS) }
-    }
-
-    pub(super) fn user(&self, uid: u32) -> Option<&str> {
-        self.users.get(&uid).map(String::as_str)
-    }
-
-    pub(super) fn group(&self, gid: u32) -> Option<&str> {
-        self.groups.get(&gid).map(String::as_str)
-    }
-}
-
-/// Of both files the first field is the name and the third the number.
-fn numbered(text: &str) -> HashMap<u32, String> {
-    let mut names = HashMap::new();
-    for line in text.lines() {
-        let mut fields = line.split(':');
-        if let (Some(name), Some(Ok(number))) = (fields.next(), fields.nth(1).map(str::parse)) {
-            names.entry(number).or_insert_with(|| name.to_owned());
-        }
-    }
-    names
-}
-
 /// What a socket speaks; of what is in no list, the kernel's name of it.
-pub(super) fn protocol(socket: &HeldSocket) -> Option<String> {
+pub(crate) fn protocol(socket: &HeldSocket) -> Option<String> {
     match (&socket.listed, socket.protocol_name.as_deref()) {
         (Some((socket, _)), _) => {
             protocol_of(socket.family, socket.protocol, socket.socket_type).map(str::to_owned)
@@ -90,13 +49,13 @@ pub(super) fn protocol(socket: &HeldSocket) -> Option<String> {
 }
 
 /// `AF_…`, or the number of an unknown family.
-pub(super) fn family(socket: &HeldSocket) -> Option<String> {
+pub(crate) fn family(socket: &HeldSocket) -> Option<String> {
     let family = socket.family()?;
     Some(family_name(family).map_or_else(|| family.to_string(), str::to_owned))
 }
 
 /// Of a netlink socket, which part of the kernel it talks to.
-pub(super) fn subsystem(socket: &OpenSocket) -> Option<String> {
+pub(crate) fn subsystem(socket: &OpenSocket) -> Option<String> {
     let SocketName::Netlink { .. } = socket.local else { return None };
     let known = SUBSYSTEMS.iter().find(|(number, _)| *number == socket.protocol);
     Some(known.map_or_else(|| socket.protocol.to_string(), |(_, name)| (*name).to_owned()))
@@ -104,7 +63,7 @@ pub(super) fn subsystem(socket: &OpenSocket) -> Option<String> {
 
 /// One end of a socket: `127.0.0.1:80`, `/run/path`, `@abstract`, a netlink port, an interface,
 /// `3:1234` of a vsock.
-pub(super) fn end(name: &SocketName) -> Option<String> {
+pub(crate) fn end(name: &SocketName) -> Option<String> {
     Some(match name {
         SocketName::Unknown => return None,
         SocketName::Inet(endpoint) => endpoint.to_string(),
@@ -130,14 +89,6 @@ pub(super) fn end(name: &SocketName) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_stand_before_their_numbers() {
-        let names = numbered("root:x:0:0:root:/root:/bin/sh\n# none\nwww-data:x:33:\nother:x:0:\n");
-        assert_eq!(names.get(&0).map(String::as_str), Some("root"));
-        assert_eq!(names.get(&33).map(String::as_str), Some("www-data"));
-        assert_eq!(names.len(), 2);
-    }
 
     #[test]
     fn each_kind_of_end_has_its_words() {
