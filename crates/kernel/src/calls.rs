@@ -2,6 +2,7 @@
 //! those that are selected when they return, and what they told is read here in the order of its
 //! times. Where that is too much they add them up.
 
+mod callers;
 mod clock;
 mod connection;
 mod descendants;
@@ -21,6 +22,7 @@ use std::{
 use netglass_model::{Call, CallSum, Degradation};
 
 pub use self::{
+    callers::Callers,
     programs::CallCounts,
     settings::{CallSelection, CgroupIdentity, Children, SumsBy},
     sums::{CallSums, SumCounts, SumOptions},

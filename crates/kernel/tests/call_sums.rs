@@ -10,7 +10,7 @@
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
-use netglass_kernel::calls::{CallSelection, CallSums, SumOptions, SumsBy};
+use netglass_kernel::calls::{CallSelection, CallSums, Callers, SumOptions, SumsBy};
 use netglass_model::{CallName, CallSum, Direction, Transfer};
 use netglass_testing::{Running, require};
 
@@ -107,7 +107,9 @@ fn connections_of_a_client_are_one_by_service() {
             assert_eq!((sum.calls(), sum.bytes), (ROUNDS, 4 * ROUNDS));
             assert_eq!((sum.transfer, sum.fd, sum.error), (Some(transfer), None, None));
             assert_eq!(sum.process.pid, program.running.id());
-            assert_eq!(sum.process.comm.as_bytes(), b"python3");
+            let process = Callers::new().unwrap().find(&sum.process);
+            assert_eq!(process.comm, "python3");
+            assert!(process.exe.as_ref().is_some_and(|exe| exe.contains("python3")), "{process:?}");
             let connection = sum.connection.unwrap();
             let ends = (connection.local.unwrap(), connection.remote.unwrap());
             let (service, client) = match direction {

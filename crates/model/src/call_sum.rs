@@ -111,8 +111,12 @@ pub struct CallingProcess {
     pub pid: u32,
     /// Parent's process id.
     pub ppid: u32,
+    /// Process group id, where it is known.
+    pub pgid: Option<u32>,
     /// Real user id.
     pub uid: u32,
+    /// When it started, since the kernel booted, where that is known.
+    pub started: Option<Duration>,
     /// The process's name, which is that of its first thread.
     pub comm: CommandName,
     /// The parent's.

@@ -98,7 +98,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
         #[cfg(feature = "ebpf")]
-        Verb::Stream(arguments) => return verbs::stream::run(arguments),
+        Verb::Stream(arguments) => return verbs::stream::run(arguments, &cli.database),
         #[cfg(feature = "ebpf")]
         Verb::Top(arguments) => verbs::top::run(arguments)?,
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,

@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     probing::{RegisteredSignals, drop_privileges, tell},
-    streaming::SelectionArguments,
+    streaming::FilterArguments,
     usage::UsageError,
     users::UserNames,
 };
@@ -39,7 +39,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Shows the processes until it is told to end.
-pub(crate) fn run(selection: &SelectionArguments, arguments: &TopArguments) -> anyhow::Result<()> {
+pub(crate) fn run(selection: &FilterArguments, arguments: &TopArguments) -> anyhow::Result<()> {
     let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     if !arguments.once && !has_terminal {
         let reason = "netglass top is drawn on a terminal, and this is none; --once writes one \

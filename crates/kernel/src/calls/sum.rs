@@ -10,12 +10,12 @@ use crate::program::{u16_at, u32_at, u64_at};
 /// `struct sum_key`.
 pub(super) const KEY_LENGTH: usize = 72;
 /// `struct call_sum`.
-pub(super) const SUM_LENGTH: usize = 512;
+pub(super) const SUM_LENGTH: usize = 528;
 
 const HAS_CONNECTION: u8 = 1 << 0;
 const IS_TAKEN_FROM: u8 = 1 << 1;
 
-const LATENCIES_AT: usize = 56;
+const LATENCIES_AT: usize = 72;
 
 /// What was added up; `None` where it is not what the kernel programs write.
 pub(super) fn parse(key: &[u8], sum: &[u8]) -> Option<CallSum> {
@@ -33,10 +33,14 @@ pub(super) fn parse(key: &[u8], sum: &[u8]) -> Option<CallSum> {
         name,
         process: CallingProcess {
             pid: u32_at(key, 56)?,
-            ppid: u32_at(sum, 16)?,
-            uid: u32_at(sum, 20)?,
-            comm: CommandName::new(comm(24)?),
-            parent_comm: CommandName::new(comm(40)?),
+            ppid: u32_at(sum, 24)?,
+            pgid: Some(u32_at(sum, 32)?).filter(|&pgid| pgid != 0),
+            uid: u32_at(sum, 28)?,
+            started: Some(u64_at(sum, 16)?)
+                .filter(|&since_boot| since_boot != 0)
+                .map(Duration::from_nanos),
+            comm: CommandName::new(comm(40)?),
+            parent_comm: CommandName::new(comm(56)?),
         },
         error,
         family: Some(family).filter(|&family| family != 0),
@@ -115,7 +119,7 @@ mod tests {
         put(&mut key, 66, &[16, HAS_CONNECTION]);
         put(&mut sum, 0, &1_000_u64.to_ne_bytes());
         put(&mut sum, 8, &500_u64.to_ne_bytes());
-        put(&mut sum, 24, b"nginx\0");
+        put(&mut sum, 40, b"nginx\0");
         put(&mut sum, LATENCIES_AT, &1_u32.to_ne_bytes());
         put(&mut sum, LATENCIES_AT + 8, &2_u32.to_ne_bytes());
         let sum = parse(&key, &sum).unwrap();

@@ -11,13 +11,20 @@ use anyhow::Context as _;
 use netglass_kernel::calls::{CallSelection, CgroupIdentity, Children};
 use netglass_model::{CallName, CommandName, NamespaceInode, text_from_bytes};
 
-use super::arguments::{Family, SelectionArguments};
+use super::arguments::{Family, FilterArguments, SelectionArguments};
 use crate::{usage::UsageError, users::USERS};
 
 /// Where `ip netns` keeps names.
 const NAMED_NAMESPACES: &str = "/run/netns";
 
 impl SelectionArguments {
+    /// What is to be selected.
+    pub(super) fn selection(&self) -> anyhow::Result<CallSelection> {
+        self.filters.selection(&self.command)
+    }
+}
+
+impl FilterArguments {
     /// What is to be selected; where there is a command, its calls and its children's.
     pub(crate) fn selection(&self, command: &[OsString]) -> anyhow::Result<CallSelection> {
         let gone = self.pid.iter().find(|pid| !Path::new(&format!("/proc/{pid}")).exists());

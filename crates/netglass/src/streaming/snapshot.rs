@@ -11,10 +11,12 @@ use anyhow::Context as _;
 use netglass_kernel::{Inventory, InventoryOptions, Needs};
 
 use self::{filter::Filter, tree::Tree};
-use super::arguments::{Format, SelectionArguments, WritingArguments};
+use super::{
+    arguments::{Format, SelectionArguments, WritingArguments},
+    output,
+};
 use crate::{
     probing::{drop_privileges, tell},
-    streaming::sink::Target,
     usage::UsageError,
     users::UserNames,
 };
@@ -29,8 +31,8 @@ pub(crate) fn show(
         let reason = "a snapshot is a tree: --snapshot takes --format table or json";
         return Err(UsageError(reason.to_owned()).into());
     }
-    let selection = selection.selection(&[])?;
-    let target = Target::open(writing.output_file.as_deref())?;
+    let selection = selection.selection()?;
+    let (out, is_colored) = output::open(writing)?;
     let needs = Needs { processes: true, all_namespaces: true, ..Needs::default() };
     tell(drop_privileges(needs, || true, || true).as_slice());
     let options = InventoryOptions {
@@ -43,8 +45,8 @@ pub(crate) fn show(
     let selected = Filter::new(&selection).select(&mut inventory);
     let names = UserNames::read();
     let tree = Tree::new(&inventory, &selected);
-    let mut out = BufWriter::new(target.out);
-    let written = match (format, target.is_colored) {
+    let mut out = BufWriter::new(out);
+    let written = match (format, is_colored) {
         (Format::Json, _) => json::write(&tree, &names, &mut out),
         (_, true) => text::write(&tree, &names, &mut out),
         (_, false) => {

@@ -277,7 +277,7 @@ fn push_amount(out: &mut Vec<u8>, call: &Call, begin: usize) {
 }
 
 /// A duration in its greatest unit.
-fn show(duration: Duration) -> String {
+pub(super) fn show(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     match nanoseconds {
         0..1_000_000 => format!("{}us", nanoseconds / 1_000),

@@ -18,9 +18,11 @@ fn activity(pid: u32, comm: &str, sent: u64, received: u64, errors: u64) -> Acti
     let process = CallingProcess {
         pid,
         ppid: 1,
+        pgid: Some(pid),
         uid: 54321,
         comm: CommandName::new(comm.as_bytes()),
         parent_comm: CommandName::new(b"init"),
+        started: None,
     };
     let mut activity = Activity::new(process);
     (activity.sent, activity.received) = (sent, received);

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Args, builder::BoolishValueParser};
 
-use crate::streaming::{self, CommandArguments, SelectionArguments, WritingArguments};
+use crate::{
+    database::{DatabaseArguments, StorageArguments},
+    streaming::{self, SelectionArguments, SummaryArguments, WritingArguments},
+};
 
 /// Shows every system call about a socket, live, with the process that made it and the connection
 ///
@@ -22,30 +25,35 @@ Examples:
   netglass stream --comm nginx --children           a server and its workers
   netglass stream -P 5432 --errors                  what fails on a port
   netglass stream --format json -o calls.json -p 1234
+  netglass stream --summary 5s                      who talks to whom, each five seconds
   netglass stream --phases --comm wget              when calls begin, and when they return
   netglass stream --snapshot --family all           all open sockets, under their processes")]
 pub(crate) struct Arguments {
     /// Show once, and end: the processes as a tree, with users and groups, and under each the sockets
     /// that it has open. Selection is as with calls, but for what is about calls alone
     #[arg(long, env = "NETGLASS_SNAPSHOT", value_parser = BoolishValueParser::new())]
-    #[arg(conflicts_with_all = ["call", "errors", "wait", "command", "phases"])]
+    #[arg(conflicts_with_all = ["call", "errors", "wait", "command", "phases", "summary"])]
     snapshot: bool,
 
     #[command(flatten)]
     selection: SelectionArguments,
 
     #[command(flatten)]
-    command: CommandArguments,
+    writing: WritingArguments,
 
     #[command(flatten)]
-    writing: WritingArguments,
+    summary: SummaryArguments,
+
+    #[command(flatten, next_help_heading = "Storage")]
+    storage: StorageArguments,
 }
 
 /// Streams calls until it is told to end.
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if arguments.snapshot {
-        streaming::show_snapshot(&arguments.selection, &arguments.writing)?;
+pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<ExitCode> {
+    let Arguments { snapshot, selection, writing, summary, storage } = arguments;
+    if *snapshot {
+        streaming::show_snapshot(selection, writing)?;
         return Ok(ExitCode::SUCCESS);
     }
-    streaming::run(&arguments.selection, &arguments.command, &arguments.writing)
+    streaming::run(selection, writing, summary, (database, storage))
 }

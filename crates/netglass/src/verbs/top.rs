@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    streaming::SelectionArguments,
+    streaming::FilterArguments,
     top::{self, TopArguments},
 };
 
@@ -22,7 +22,7 @@ Examples:
   netglass top --once --format json     one second, for programs")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    selection: SelectionArguments,
+    selection: FilterArguments,
 
     #[command(flatten)]
     showing: TopArguments,

@@ -12,5 +12,6 @@ mod command;
 mod selection;
 mod snapshot;
 mod strace;
+mod summary;
 mod support;
 mod uring;

@@ -262,12 +262,17 @@ _Static_assert(sizeof(struct sum_key) == 72, "src/calls/sum.rs reads 72 bytes");
 struct call_sum {
 	__u64 bytes;
 	__u64 duration_ns;
+	/* When the process began, by CLOCK_BOOTTIME. */
+	__u64 process_start;
 	__u32 ppid;
 	__u32 uid;
+	/* 0 where it is not known. */
+	__u32 pgid;
+	__u32 reserved;
 	char comm[COMM_LENGTH];
 	char parent_comm[COMM_LENGTH];
 	__u32 latencies[LATENCIES];
 };
-_Static_assert(sizeof(struct call_sum) == 512, "src/calls/sum.rs reads 512 bytes");
+_Static_assert(sizeof(struct call_sum) == 528, "src/calls/sum.rs reads 528 bytes");
 
 #endif

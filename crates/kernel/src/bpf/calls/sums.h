@@ -91,11 +91,22 @@ static __always_inline struct call_sum *find_sum(const struct sum_key *key, bool
 	return odd ? bpf_map_lookup_elem(&sums_odd, key) : bpf_map_lookup_elem(&sums_even, key);
 }
 
-static __always_inline struct call_sum *begin_sum(struct work *work, bool odd)
+static __always_inline struct call_sum *begin_sum(struct work *work, struct task_struct *task,
+						  bool odd)
 {
-	const struct call_record *record = &work->record;
+	struct call_record *record = &work->record;
 	struct call_sum *sum = &work->sum;
 
+	sum->process_start = 0;
+	sum->pgid = 0;
+	if (task) {
+		struct task_struct *leader = task->group_leader;
+		struct pid *group = BPF_CORE_READ(leader, signal, pids[PIDTYPE_PGID]);
+
+		describe_process(record, task);
+		sum->process_start = leader->start_boottime;
+		sum->pgid = pid_number(group, level_of_reader);
+	}
 	sum->ppid = record->ppid;
 	sum->uid = record->uid;
 	__builtin_memcpy(sum->comm, record->comm, COMM_LENGTH);
@@ -122,11 +133,8 @@ static __always_inline void add_to_sum(struct work *work, struct task_struct *ta
 		record->pid = number_of(task->group_leader);
 	fill_sum_key(key, record);
 	sum = find_sum(key, odd);
-	if (!sum) {
-		if (task)
-			describe_process(record, task);
-		sum = begin_sum(work, odd);
-	}
+	if (!sum)
+		sum = begin_sum(work, task, odd);
 	if (!sum) {
 		count(COUNT_SUMS_FULL);
 		return;
