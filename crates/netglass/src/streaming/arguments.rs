@@ -6,6 +6,9 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use netglass_kernel::calls::{CallSums, MOST_PAYLOAD};
 use netglass_model::CallName;
 
+use super::delivery::Delivery;
+#[cfg(feature = "kafka")]
+use super::kafka::KafkaArguments;
 use crate::{bytes::parse_bytes, time::parse_duration, usage::UsageError};
 
 /// Which calls.
@@ -125,6 +128,30 @@ pub(crate) struct WritingArguments {
     /// What becomes of calls that come faster than they can be written
     #[arg(long, env = "NETGLASS_ON_OVERLOAD", value_name = "WHAT", default_value = "drop")]
     pub(super) on_overload: OnOverload,
+
+    #[cfg(feature = "kafka")]
+    #[command(flatten)]
+    kafka: KafkaArguments,
+}
+
+impl WritingArguments {
+    /// Who is to take calls, rather than a file.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody can")
+    )]
+    pub(super) fn delivery(&self) -> anyhow::Result<Option<Box<dyn Delivery>>> {
+        #[cfg(feature = "kafka")]
+        if let Some(delivery) = self.kafka.delivery()? {
+            if self.on_overload == OnOverload::Aggregate || self.format != Format::Table {
+                let reason = "--kafka has calls one by one and a format of its own: leave out \
+                              --on-overload aggregate and --format";
+                return Err(UsageError(reason.to_owned()).into());
+            }
+            return Ok(Some(delivery));
+        }
+        Ok(None)
+    }
 }
 
 /// What is added up rather than written call by call.

@@ -9,6 +9,8 @@
 #![cfg(feature = "ebpf")]
 
 mod command;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod selection;
 mod snapshot;
 mod strace;
