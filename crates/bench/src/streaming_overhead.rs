@@ -8,6 +8,7 @@ use netglass_testing::{Namespace, Nginx, link, requirement::find_command};
 use crate::{
     bench::{Bench, Effort},
     bpftrace::Bpftrace,
+    empty_programs::EmptyPrograms,
     netglass::{FLUSH_INTERVAL, Mode, Probe},
     rate::{Condition, Observer, Rates, Work},
     report::{Report, grouped},
@@ -21,6 +22,7 @@ const CONNECTIONS: &str = "32";
 const SECONDS: u64 = 4;
 
 const AT_LEAST: f64 = 0.98;
+const NOTHING: &str = "programs that do nothing";
 const BPFTRACE: &str = "bpftrace, a line per connection";
 
 /// The benches of this file.
@@ -91,7 +93,7 @@ impl Web {
 fn measure(kind: Kind, rounds: u32, seconds: u64) -> Result<Report> {
     let web = Web::start();
 
-    let mut conditions = vec![probing(Mode::Streaming)];
+    let mut conditions = vec![probing(Mode::Streaming), doing_nothing()];
     let mut notes = Vec::new();
     if find_command("bpftrace").is_some() {
         conditions.push(tracing(kind));
@@ -132,6 +134,21 @@ impl Observer for Probe {
         ensure!(stored.ledger.stored > 0, "it has stored nothing");
         let said = stored.said.lines().collect::<Vec<_>>().join("; ");
         Ok((!said.is_empty()).then_some(said))
+    }
+}
+
+fn doing_nothing() -> Condition {
+    let start = || Ok(Box::new(EmptyPrograms::attach()?) as Box<dyn Observer>);
+    Condition { name: NOTHING, start: Box::new(start) }
+}
+
+impl Observer for EmptyPrograms {
+    fn cpu_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn end(self: Box<Self>, _: Work) -> Result<Option<String>> {
+        Ok(None)
     }
 }
 

@@ -100,11 +100,13 @@ impl Tally<'_> {
         }
         let adds = match &mut self.tracker {
             None => counters_of_one_sight(socket),
-            Some(tracker) => match tracker.observe(namespace, socket, direction) {
-                Sight::Adds(adds) => adds,
-                Sight::Nothing => return self.collector.nothing_new(),
-                Sight::NoRoom => return self.skip_for_lack_of_room(),
-            },
+            Some(tracker) => {
+                match tracker.observe(namespace, socket, direction, holder.is_some()) {
+                    Sight::Adds(adds) => adds,
+                    Sight::Nothing => return self.collector.nothing_new(),
+                    Sight::NoRoom => return self.skip_for_lack_of_room(),
+                }
+            }
         };
         self.collector.add(&ends, owner, &adds, Addition::Beside, 1);
     }

@@ -77,6 +77,8 @@ struct Tracked {
     counted_in: Option<u32>,
     failed: bool,
     was_held: bool,
+    /// Whether the last sight knew who holds it.
+    was_known: bool,
     bytes_sent: u64,
     bytes_received: u64,
     segments_sent: u32,
@@ -124,11 +126,13 @@ impl Tracker {
         self.sockets.get(&(namespace, socket.cookie)).map(|tracked| tracked.direction)
     }
 
+    /// `is_known` says whether it is known which process holds the socket.
     pub(super) fn observe(
         &mut self,
         namespace: NamespaceInode,
         socket: &Socket,
         direction: Direction,
+        is_known: bool,
     ) -> Sight {
         let is_full = self.sockets.len() >= self.capacity;
         let traffic = socket.traffic.unwrap_or_default();
@@ -157,6 +161,7 @@ impl Tracker {
                     counted_in: None,
                     failed: false,
                     was_held: false,
+                    was_known: false,
                     bytes_sent: 0,
                     bytes_received: 0,
                     segments_sent: 0,
@@ -177,6 +182,11 @@ impl Tracker {
             }
         };
         tracked.scan = self.scan;
+        // Its process ends just now, most likely: what is left to count is not nobody's.
+        let ends = std::mem::replace(&mut tracked.was_known, is_known) && !is_known;
+        if ends && tracked.counted_in.is_some() {
+            return Sight::Nothing;
+        }
         if socket.inode != 0 {
             tracked.was_held = true;
         } else if (tracked.was_held && tracked.counted_in.is_some())
@@ -239,7 +249,7 @@ mod tests {
         tracker.begin_scan();
         let mut total = FlowCounters::default();
         for socket in sockets {
-            match tracker.observe(NAMESPACE, socket, Direction::Active) {
+            match tracker.observe(NAMESPACE, socket, Direction::Active, socket.inode != 0) {
                 Sight::Adds(adds) => total.combine(&adds),
                 Sight::Nothing => {}
                 Sight::NoRoom => panic!("no room"),
@@ -276,7 +286,7 @@ mod tests {
             let traffic = TcpTraffic { segments_sent, segments_received, ..TcpTraffic::default() };
             let seen = Socket { traffic: Some(traffic), ..socket(1, SocketState::Established, 0) };
             tracker.begin_scan();
-            let sight = tracker.observe(NAMESPACE, &seen, Direction::Active);
+            let sight = tracker.observe(NAMESPACE, &seen, Direction::Active, true);
             tracker.end_scan();
             match sight {
                 Sight::Adds(adds) => (adds.segments_sent, adds.segments_received),
@@ -343,11 +353,28 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_ends_while_it_is_read_takes_its_connection_with_it() {
+        let mut tracker = Tracker::new(10);
+        let held = socket(1, SocketState::Established, 0);
+        let mut sight = |is_known| {
+            tracker.begin_interval();
+            tracker.begin_scan();
+            let sight = tracker.observe(NAMESPACE, &held, Direction::Active, is_known);
+            tracker.end_scan();
+            sight
+        };
+        assert!(matches!(sight(true), Sight::Adds(adds) if adds.connections == 1));
+        assert_eq!(sight(false), Sight::Nothing, "it was counted as its process's");
+        let of_nobody = sight(false);
+        assert!(matches!(of_nobody, Sight::Adds(adds) if adds.connections == 1), "it goes on");
+    }
+
+    #[test]
     fn a_connection_keeps_its_direction() {
         let mut tracker = Tracker::new(10);
         let accepted = socket(1, SocketState::Established, 0);
         tracker.begin_scan();
-        tracker.observe(NAMESPACE, &accepted, Direction::Passive);
+        tracker.observe(NAMESPACE, &accepted, Direction::Passive, true);
         tracker.end_scan();
         assert_eq!(tracker.direction(NAMESPACE, &accepted), Some(Direction::Passive));
         let another = socket(2, SocketState::Established, 0);
@@ -359,10 +386,10 @@ mod tests {
         let mut tracker = Tracker::new(1);
         tracker.begin_scan();
         let first = socket(1, SocketState::Established, 0);
-        assert_ne!(tracker.observe(NAMESPACE, &first, Direction::Active), Sight::NoRoom);
+        assert_ne!(tracker.observe(NAMESPACE, &first, Direction::Active, true), Sight::NoRoom);
         let second = socket(2, SocketState::Established, 0);
-        assert_eq!(tracker.observe(NAMESPACE, &second, Direction::Active), Sight::NoRoom);
-        assert_ne!(tracker.observe(NAMESPACE, &first, Direction::Active), Sight::NoRoom);
+        assert_eq!(tracker.observe(NAMESPACE, &second, Direction::Active, true), Sight::NoRoom);
+        assert_ne!(tracker.observe(NAMESPACE, &first, Direction::Active, true), Sight::NoRoom);
     }
 
     #[test]
@@ -370,8 +397,8 @@ mod tests {
         let mut tracker = Tracker::new(1);
         let [first, second] = [1, 2].map(|cookie| socket(cookie, SocketState::Established, 10));
         tracker.begin_scan();
-        tracker.observe(NAMESPACE, &first, Direction::Active);
-        assert_eq!(tracker.observe(NAMESPACE, &second, Direction::Active), Sight::NoRoom);
+        tracker.observe(NAMESPACE, &first, Direction::Active, true);
+        assert_eq!(tracker.observe(NAMESPACE, &second, Direction::Active, true), Sight::NoRoom);
         tracker.leave_out();
         tracker.end_scan();
         // Neither is it while there is still no room, nor when the first one has made way.

@@ -1,10 +1,8 @@
 //! Who is at an address, for ends of connections that no probe saw.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use foldhash::HashMap;
 use netglass_model::{Endpoint, Protocol, Timestamp};
 
 use super::{

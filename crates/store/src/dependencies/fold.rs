@@ -1,11 +1,8 @@
 //! Reading a window of time, and folding what is told of one flow into one.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::Hash,
-    sync::Arc,
-};
+use std::{hash::Hash, sync::Arc};
 
+use foldhash::{HashMap, HashSet};
 use netglass_model::{
     Attribution, Direction, Endpoint, FlowCounters, Host, HostFlow, HostId, Listener,
     NamespaceInode, NetworkNamespace, Port, Process, Protocol, Route, Timestamp, Translation,
@@ -140,7 +137,7 @@ struct Numbered<T> {
 
 impl<T> Default for Numbered<T> {
     fn default() -> Self {
-        Self { numbers: HashMap::new(), values: Vec::new() }
+        Self { numbers: HashMap::default(), values: Vec::new() }
     }
 }
 
@@ -178,7 +175,7 @@ impl Reading {
         snapshot: &mut dyn Snapshot,
         wanted: Option<&Selection>,
     ) -> Result<Vec<FlowKey<Option<usize>>>, Error> {
-        let mut part = Flows::new();
+        let mut part = Flows::default();
         snapshot.flows(wanted, &mut |host, flow| self.fold(&mut part, host, flow))?;
         let mut new = Vec::new();
         for (key, counted) in part {
@@ -305,7 +302,7 @@ impl Reading {
             .collect();
         let (groups, group_of) = processes::group(&processes);
 
-        let mut flows: HashMap<FlowKey<Option<GroupId>>, Counted> = HashMap::new();
+        let mut flows: HashMap<FlowKey<Option<GroupId>>, Counted> = HashMap::default();
         for ((key, _), counted) in self.flows {
             let key = FlowKey {
                 place: place_of(key.place),
@@ -326,7 +323,7 @@ impl Reading {
                 .or_insert(counted);
         }
         let mut listeners: HashMap<ListenerKey<Option<GroupId>>, (Timestamp, Timestamp)> =
-            HashMap::new();
+            HashMap::default();
         for ((place, protocol, local, process), seen) in self.listeners {
             let process = process.map(|process| group_of[process]);
             let sum = listeners.entry((place_of(place), protocol, local, process)).or_insert(seen);

@@ -7,12 +7,9 @@
 
 mod related;
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    mem,
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, mem, net::IpAddr};
 
+use foldhash::{HashMap, HashSet};
 use netglass_model::{Direction, Host, HostId};
 
 use self::related::Related;
@@ -54,9 +51,9 @@ pub(super) fn read(
         owners: owners(&hosts),
         hosts: &hosts,
         reading,
-        services: HashSet::new(),
-        families: HashSet::new(),
-        listening: HashSet::new(),
+        services: HashSet::default(),
+        families: HashSet::default(),
+        listening: HashSet::default(),
         frontier: BTreeSet::new(),
     };
     let mut wanted = search.seeds(interest)?;
@@ -74,7 +71,7 @@ pub(super) fn read(
 
 /// The hosts that have an address.
 fn owners(hosts: &[Host]) -> HashMap<IpAddr, Vec<HostId>> {
-    let mut owners: HashMap<IpAddr, Vec<HostId>> = HashMap::new();
+    let mut owners: HashMap<IpAddr, Vec<HostId>> = HashMap::default();
     for host in hosts {
         for address in &host.addresses {
             let of_address = owners.entry(address.address.to_canonical()).or_default();

@@ -1,7 +1,8 @@
 //! Which processes are one: a server and its workers.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashMap;
 use netglass_model::Process;
 
 use super::process_key;
@@ -30,7 +31,7 @@ impl Groups {
 pub(super) fn group(processes: &[(usize, Arc<Process>)]) -> (Groups, Vec<GroupId>) {
     type Identity<'a> = (usize, u32, u32, &'a str);
 
-    let mut members: HashMap<Identity<'_>, Vec<usize>> = HashMap::new();
+    let mut members: HashMap<Identity<'_>, Vec<usize>> = HashMap::default();
     for (index, (host, process)) in processes.iter().enumerate() {
         let identity = (*host, process.family, process.pgid, &*process.comm);
         members.entry(identity).or_default().push(index);

@@ -1,7 +1,8 @@
 //! Reading what is kept.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashMap;
 use netglass_model::{
     FlowCounters, Host, HostAddress, HostFlow, HostId, Listener, NamespaceInode, NetworkNamespace,
     Process, Route, Timestamp, Translation,
@@ -29,7 +30,7 @@ const HOSTS: &str =
 pub(super) async fn hosts(client: &Client, moment: &mut Moment) -> Result<Vec<Host>, Fault> {
     moment.read_narrowly(client, true).await?;
     let bounds = &moment.bounds;
-    let mut hosts = HashMap::new();
+    let mut hosts = HashMap::default();
     let observed = bounds.observations(Kind::Address, Some("$id = a.address_id"));
     let addresses = format!(
         "SELECT host_id, inode, address
@@ -105,23 +106,31 @@ impl Dimensions {
         Ok(Some(Arc::clone(process)))
     }
 
-    /// Reads those rows of `text`, which ends with the name of the id, that `rows` refer to in their
-    /// first column, and the namespaces that those refer to in their second one, and the processes in
-    /// the column `process`.
+    /// Reads those rows of a table that `rows` refer to in their first column, and what they refer to
+    /// themselves.
     async fn learn<T>(
         &mut self,
         client: &Client,
         rows: &[Row],
         known: &mut Known<T>,
-        text: &str,
-        process: Option<usize>,
-        read: impl Fn(&Self, &Row) -> Result<(Arc<HostId>, T), Fault>,
+        table: &Table<T>,
     ) -> Result<(), Fault> {
         let missing = missing(rows, Some(0), known)?;
-        let found = of(client, text, &missing).await?;
-        self.learn_what(client, &found, Some(1), process).await?;
-        for row in &found {
-            known.insert(row.try_get(0)?, read(self, row)?);
+        let found = of(client, &table.of_ids(), &missing).await?;
+        self.learn_of(client, &found, known, table).await
+    }
+
+    /// The same of rows that have been read.
+    async fn learn_of<T>(
+        &mut self,
+        client: &Client,
+        found: &[Row],
+        known: &mut Known<T>,
+        table: &Table<T>,
+    ) -> Result<(), Fault> {
+        self.learn_what(client, found, Some(1), table.process).await?;
+        for row in found {
+            known.insert(row.try_get(0)?, (table.read)(self, row)?);
         }
         Ok(())
     }
@@ -184,8 +193,62 @@ fn missing<K>(
     Ok(missing)
 }
 
-fn told<'k, T>(known: &'k Known<T>, row: &Row, what: &str) -> Result<&'k (Arc<HostId>, T), Fault> {
-    known.get(&row.try_get(0)?).ok_or_else(|| dangling("an observation", what))
+/// What is observed, and where it is kept.
+struct Table<T> {
+    kind: Kind,
+    /// The id, the namespace, and what else is read.
+    columns: &'static [&'static str],
+    /// Which of the columns is the process.
+    process: Option<usize>,
+    read: Read<T>,
+}
+
+/// What a row tells, and of which host.
+type Read<T> = fn(&Dimensions, &Row) -> Result<(Arc<HostId>, T), Fault>;
+
+impl<T> Table<T> {
+    /// What reads those of some ids, as [`of`] takes it.
+    fn of_ids(&self) -> String {
+        let name = self.kind.name();
+        format!("SELECT {} FROM {name} WHERE {name}_id", self.columns.join(", "))
+    }
+
+    /// Gives each observation that tells of the window: of all, in order of time, or of those that
+    /// were `found`.
+    async fn visit(
+        &self,
+        client: &Client,
+        moment: &mut Moment,
+        found: Option<Vec<Row>>,
+        mut visit: impl FnMut(&HostId, &T, &Row) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let Moment { bounds, dimensions, .. } = moment;
+        let mut known = Known::default();
+        let ids = found.as_deref().map(ids).transpose()?;
+        let mut observations = Observations::new(client, self.kind, bounds, ids.as_deref()).await?;
+        // Both are sent at once.
+        let found = found.unwrap_or_default();
+        let learned = dimensions.learn_of(client, &found, &mut known, self);
+        let (learned, rows) = tokio::join!(biased; learned, observations.next());
+        learned?;
+        let mut rows = rows?;
+        while !rows.is_empty() {
+            dimensions.learn(client, &rows, &mut known, self).await?;
+            for row in &rows {
+                let (host, what) = known
+                    .get(&row.try_get(0)?)
+                    .ok_or_else(|| dangling("an observation", self.kind.name()))?;
+                visit(host, what, row)?;
+            }
+            rows = observations.next().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The ids in the first column.
+fn ids(rows: &[Row]) -> Result<Vec<Uuid>, Fault> {
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// The processes of these families that have a flow or a listener within the window, and what else
@@ -243,38 +306,41 @@ pub(super) async fn flows(
     visit: &mut dyn FnMut(&HostId, HostFlow),
 ) -> Result<(), Fault> {
     moment.read_narrowly(client, wanted.is_some()).await?;
-    let Moment { bounds, dimensions, .. } = moment;
-    let mut known = Known::new();
-    let ids = match wanted {
-        Some(wanted) => Some(select::flows(client, bounds, wanted).await?),
+    let found = match wanted {
+        Some(wanted) => Some(select::flows(client, &moment.bounds, wanted, FLOW.columns).await?),
         None => None,
     };
-    let mut observations = Observations::new(client, Kind::Flow, bounds, ids.as_deref()).await?;
-    loop {
-        let rows = observations.next().await?;
-        if rows.is_empty() {
-            break;
-        }
-        dimensions.learn(client, &rows, &mut known, FLOW, Some(2), flow_of).await?;
-        for row in &rows {
-            let (host, flow) = told(&known, row, "flow")?;
-            let mut columns = 4..;
-            let observed = HostFlow {
-                counters: counters_from(|| codec::count(row, columns.next().unwrap_or_default()))?,
-                first_seen: codec::timestamp(row, 2)?,
-                last_seen: codec::timestamp(row, 3)?,
-                ..flow.clone()
-            };
-            visit(host, observed);
-        }
-    }
-    Ok(())
+    let observed = |host: &HostId, flow: &HostFlow, row: &Row| {
+        let mut columns = 4..;
+        let observed = HostFlow {
+            counters: counters_from(|| codec::count(row, columns.next().unwrap_or_default()))?,
+            first_seen: codec::timestamp(row, 2)?,
+            last_seen: codec::timestamp(row, 3)?,
+            ..flow.clone()
+        };
+        visit(host, observed);
+        Ok(())
+    };
+    FLOW.visit(client, moment, found, observed).await
 }
 
-const FLOW: &str = "
-    SELECT flow_id, namespace_id, process_id, protocol, direction, local_address, local_port,
-        peer_address, peer_port, attribution
-    FROM flow WHERE flow_id";
+const FLOW: Table<HostFlow> = Table {
+    kind: Kind::Flow,
+    columns: &[
+        "flow_id",
+        "namespace_id",
+        "process_id",
+        "protocol",
+        "direction",
+        "local_address",
+        "local_port",
+        "peer_address",
+        "peer_port",
+        "attribution",
+    ],
+    process: Some(2),
+    read: flow_of,
+};
 
 fn flow_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, HostFlow), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
@@ -301,36 +367,37 @@ pub(super) async fn listeners(
     visit: &mut dyn FnMut(&HostId, Listener),
 ) -> Result<(), Fault> {
     moment.read_narrowly(client, wanted.is_some()).await?;
-    let Moment { bounds, dimensions, .. } = moment;
-    let mut known = Known::new();
-    let ids = match wanted {
-        Some(wanted) => Some(select::listeners(client, bounds, wanted).await?),
+    let found = match wanted {
+        Some(wanted) => {
+            Some(select::listeners(client, &moment.bounds, wanted, LISTENER.columns).await?)
+        }
         None => None,
     };
-    let mut observations =
-        Observations::new(client, Kind::Listener, bounds, ids.as_deref()).await?;
-    loop {
-        let rows = observations.next().await?;
-        if rows.is_empty() {
-            break;
-        }
-        dimensions.learn(client, &rows, &mut known, LISTENER, Some(2), listener_of).await?;
-        for row in &rows {
-            let (host, listener) = told(&known, row, "listener")?;
-            let observed = Listener {
-                first_seen: codec::timestamp(row, 2)?,
-                last_seen: codec::timestamp(row, 3)?,
-                ..listener.clone()
-            };
-            visit(host, observed);
-        }
-    }
-    Ok(())
+    let observed = |host: &HostId, listener: &Listener, row: &Row| {
+        let observed = Listener {
+            first_seen: codec::timestamp(row, 2)?,
+            last_seen: codec::timestamp(row, 3)?,
+            ..listener.clone()
+        };
+        visit(host, observed);
+        Ok(())
+    };
+    LISTENER.visit(client, moment, found, observed).await
 }
 
-const LISTENER: &str = "
-    SELECT listener_id, namespace_id, process_id, protocol, local_address, local_port
-    FROM listener WHERE listener_id";
+const LISTENER: Table<Listener> = Table {
+    kind: Kind::Listener,
+    columns: &[
+        "listener_id",
+        "namespace_id",
+        "process_id",
+        "protocol",
+        "local_address",
+        "local_port",
+    ],
+    process: Some(2),
+    read: listener_of,
+};
 
 fn listener_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, Listener), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;
@@ -352,32 +419,36 @@ pub(super) async fn translations(
     visit: &mut dyn FnMut(&HostId, Translation),
 ) -> Result<(), Fault> {
     moment.read_narrowly(client, true).await?;
-    let Moment { bounds, dimensions, .. } = moment;
-    let mut known = Known::new();
-    let mut observations = Observations::new(client, Kind::Translation, bounds, None).await?;
-    let find = "SELECT translation_id, namespace_id, protocol, original_client, original_server,
-                    original_port, translated_client, translated_server, translated_port
-                FROM translation WHERE translation_id";
-    loop {
-        let rows = observations.next().await?;
-        if rows.is_empty() {
-            break;
-        }
-        dimensions.learn(client, &rows, &mut known, find, None, translation_of).await?;
-        for row in &rows {
-            let (host, translation) = told(&known, row, "translation")?;
-            let observed = Translation {
-                first_seen: codec::timestamp(row, 2)?,
-                last_seen: codec::timestamp(row, 3)?,
-                connections: codec::count(row, 4)?,
-                opened: codec::count(row, 5)?,
-                ..*translation
-            };
-            visit(host, observed);
-        }
-    }
-    Ok(())
+    let observed = |host: &HostId, translation: &Translation, row: &Row| {
+        let observed = Translation {
+            first_seen: codec::timestamp(row, 2)?,
+            last_seen: codec::timestamp(row, 3)?,
+            connections: codec::count(row, 4)?,
+            opened: codec::count(row, 5)?,
+            ..*translation
+        };
+        visit(host, observed);
+        Ok(())
+    };
+    TRANSLATION.visit(client, moment, None, observed).await
 }
+
+const TRANSLATION: Table<Translation> = Table {
+    kind: Kind::Translation,
+    columns: &[
+        "translation_id",
+        "namespace_id",
+        "protocol",
+        "original_client",
+        "original_server",
+        "original_port",
+        "translated_client",
+        "translated_server",
+        "translated_port",
+    ],
+    process: None,
+    read: translation_of,
+};
 
 fn translation_of(dimensions: &Dimensions, row: &Row) -> Result<(Arc<HostId>, Translation), Fault> {
     let (host, namespace) = dimensions.place(row, 1)?;

@@ -4,7 +4,7 @@ use std::{mem, net::IpAddr};
 
 use netglass_model::Protocol;
 use tokio_postgres::{
-    Client,
+    Client, Row,
     types::{ToSql, Type},
 };
 use uuid::Uuid;
@@ -23,12 +23,13 @@ use crate::{Family, Selection, Server, Service};
 const LAG: i64 = 26 * 60 * 60 * 1_000_000;
 
 /// The flows that are wanted, with whatever anybody saw of their services, of those that may have been
-/// observed within the bounds.
+/// observed within the bounds, with these columns; what services are known by must be among them.
 pub(super) async fn flows(
     client: &Client,
     bounds: &Bounds,
     wanted: &Selection,
-) -> Result<Vec<Uuid>, Fault> {
+    columns: &[&str],
+) -> Result<Vec<Row>, Fault> {
     let owners = Owners::new(wanted);
     let addresses: Vec<IpAddr> = wanted.addresses.iter().map(IpAddr::to_canonical).collect();
     let servers = Servers::new(&wanted.servers);
@@ -36,7 +37,7 @@ pub(super) async fn flows(
         wanted.services.iter().partition(|service| service.server.port.number().is_some());
     let (numbered, many) = (Services::new(&numbered), Services::new(&many));
 
-    let mut question = Question::new("flow", OF_FLOW, bounds);
+    let mut question = Question::new("flow", columns, bounds);
     owners.ask(&mut question);
     if !addresses.is_empty() {
         let any = any_of(question.parameter(&addresses, Type::INET_ARRAY), "inet");
@@ -50,14 +51,16 @@ pub(super) async fn flows(
     question.answer(client).await
 }
 
-/// The listeners that are wanted, of those that may have been observed within the bounds.
+/// The listeners that are wanted, of those that may have been observed within the bounds, with these
+/// columns.
 pub(super) async fn listeners(
     client: &Client,
     bounds: &Bounds,
     wanted: &Selection,
-) -> Result<Vec<Uuid>, Fault> {
+    columns: &[&str],
+) -> Result<Vec<Row>, Fault> {
     let owners = Owners::new(wanted);
-    let mut question = Question::new("listener", "d.listener_id", bounds);
+    let mut question = Question::new("listener", columns, bounds);
     owners.ask(&mut question);
     question.answer(client).await
 }
@@ -65,8 +68,8 @@ pub(super) async fn listeners(
 /// A statement that finds the rows of a dimension table for which any of several things is true.
 struct Question<'p> {
     table: &'static str,
-    /// The id, and what else tells of a row.
-    columns: &'static str,
+    /// What is told of a row.
+    columns: String,
     since: Moment,
     /// What the parts refer to.
     with: String,
@@ -75,11 +78,13 @@ struct Question<'p> {
 }
 
 impl<'p> Question<'p> {
-    fn new(table: &'static str, columns: &'static str, bounds: &Bounds) -> Self {
+    fn new(table: &'static str, columns: &[&str], bounds: &Bounds) -> Self {
         let since = Moment(bounds.first().0.saturating_sub(LAG));
+        // Joined tables have columns of the same names.
+        let columns: Vec<_> = columns.iter().map(|column| format!("d.{column}")).collect();
         Self {
             table,
-            columns,
+            columns: columns.join(", "),
             since,
             with: String::new(),
             parts: Vec::new(),
@@ -100,10 +105,11 @@ impl<'p> Question<'p> {
 
     /// The same, with rows that are joined.
     fn joined(&mut self, join: &str, condition: &str) {
-        let (table, columns) = (self.table, self.columns);
-        self.parts.push(format!(
+        let Self { table, columns, .. } = self;
+        let part = format!(
             "SELECT {columns} FROM {table} d {join} WHERE d.last_bucket >= $1 AND {condition}"
-        ));
+        );
+        self.parts.push(part);
     }
 
     /// Adds, of flows, what anybody else saw of the services of those that are found so far.
@@ -127,8 +133,7 @@ impl<'p> Question<'p> {
             "WITH wanted AS MATERIALIZED ({wanted}), services AS MATERIALIZED ({}) ",
             services.join(" UNION ")
         );
-        self.columns = "d.flow_id";
-        self.parts.push("SELECT flow_id FROM wanted".to_owned());
+        self.parts.push("SELECT * FROM wanted".to_owned());
         self.of_services("services", "= s.port");
         self.of_services("services", "IS NULL AND s.port IS NULL");
     }
@@ -151,21 +156,16 @@ impl<'p> Question<'p> {
         }
     }
 
-    async fn answer(self, client: &Client) -> Result<Vec<Uuid>, Fault> {
+    async fn answer(self, client: &Client) -> Result<Vec<Row>, Fault> {
         if self.parts.is_empty() {
             return Ok(Vec::new());
         }
         let mut parameters: Vec<Parameter<'_>> = vec![(&self.since, Type::TIMESTAMPTZ)];
         parameters.extend(self.parameters);
         let text = format!("{}{}", self.with, self.parts.join(" UNION "));
-        let rows = ask(client, &text, &parameters).await?;
-        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        ask(client, &text, &parameters).await
     }
 }
-
-/// What a flow's service is known by.
-const OF_FLOW: &str = "d.flow_id, d.namespace_id, d.protocol, d.direction, d.local_address,
-    d.local_port, d.peer_address, d.peer_port";
 
 /// Which of a flow's ends is which, by its direction.
 #[derive(Clone, Copy)]
