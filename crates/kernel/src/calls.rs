@@ -24,13 +24,15 @@ use netglass_model::{Call, CallSum, Degradation};
 pub use self::{
     callers::Callers,
     programs::CallCounts,
+    record::parse as parse_call,
     settings::{CallSelection, CgroupIdentity, Children, SumsBy},
+    sum::parse as parse_sum,
     sums::{CallSums, SumCounts, SumOptions},
 };
 
 pub(crate) use self::programs::try_programs;
 use self::{
-    clock::{Clock, monotonic_ns},
+    clock::Clock,
     order::{Order, WINDOW_NS},
     programs::{Plan, Programs},
     record::Record,
@@ -98,7 +100,7 @@ impl CallWatcher {
             sums: options.sums.unwrap_or_default(),
         };
         Ok(Self {
-            programs: Programs::start(&plan, Rc::clone(&order))?,
+            programs: Programs::start(&plan, &order)?,
             order,
             clock: Clock::read(),
             tells_pending: options.pending,
@@ -131,8 +133,7 @@ impl CallWatcher {
         wait: Duration,
         visit: &mut dyn FnMut(&Call, &[u8]),
     ) -> Result<(), Error> {
-        self.programs.read(wait)?;
-        let until = monotonic_ns().saturating_sub(WINDOW_NS);
+        let until = self.programs.read(wait)?.saturating_sub(WINDOW_NS);
         if self.tells_pending && self.looked_at_pending.elapsed() >= PENDING_INTERVAL {
             self.looked_at_pending = Instant::now();
             let mut order = self.order.borrow_mut();

@@ -9,13 +9,16 @@ use std::{
 };
 
 use libbpf_rs::{
-    Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenMapMut, OpenObject,
-    ProgramMut, RingBuffer, RingBufferBuilder,
+    Iter, Link, Map, MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, OpenMapMut,
+    OpenObject, ProgramMut, RingBuffer, RingBufferBuilder, num_possible_cpus,
 };
 use netglass_model::{CallSum, Degradation};
 use rustix::thread::CapabilitySet;
 
-use super::{CallSelection, Children, descendants, order::Order, record, settings::Telling, sum};
+use super::{
+    CallSelection, Children, clock::monotonic_ns, descendants, order::Order, record,
+    settings::Telling, sum,
+};
 use crate::{
     Error,
     program::{self, Obstacle},
@@ -107,7 +110,7 @@ impl std::fmt::Debug for Programs {
 
 impl Programs {
     /// What they tell of goes to `order`.
-    pub(super) fn start(plan: &Plan<'_>, order: Rc<RefCell<Order>>) -> Result<Self, Error> {
+    pub(super) fn start(plan: &Plan<'_>, order: &Rc<RefCell<Order>>) -> Result<Self, Error> {
         let (object, degradation) = match load(plan, true) {
             Ok(object) => (object, None),
             // What is wrong with all of them is told by those that are needed.
@@ -117,7 +120,7 @@ impl Programs {
                 (object, Some(without_uring(obstacle.reason)))
             }
         };
-        let ring = ring_buffer(&object, order)?;
+        let ring = ring_buffers(&object, ring_size(plan.buffer_size), order)?;
         fill_sets(&object, plan.selection)?;
         let pending = attach(&object, PENDING)?;
         let mut programs = Self {
@@ -218,16 +221,20 @@ impl Programs {
         }
     }
 
-    /// Waits until much is there to be read, for so long at most, and reads what there is.
-    pub(super) fn read(&self, wait: Duration) -> Result<(), Error> {
+    /// Waits until much is there to be read, for so long at most, and reads what there is. Returns the
+    /// time until which that is all there was.
+    pub(super) fn read(&self, wait: Duration) -> Result<u64, Error> {
         let polled = self.ring.poll_raw(wait);
         let is_interrupted = polled == -rustix::io::Errno::INTR.raw_os_error();
         if polled < 0 && !is_interrupted {
             let error = std::io::Error::from_raw_os_error(-polled);
             return Err(failure("read", error.to_string()));
         }
+        // While one buffer is read, the others fill again.
+        let until = monotonic_ns();
         // Nobody is woken for a few, which are there all the same.
-        self.ring.consume().map_err(|error| failure("read", reason(&error)))
+        self.ring.consume().map_err(|error| failure("read", reason(&error)))?;
+        Ok(until)
     }
 
     /// Visits a record of each call that does not return.
@@ -314,7 +321,7 @@ fn load(plan: &Plan<'_>, uring: bool) -> Result<Object, Obstacle> {
                 program.set_autoload(false);
             }
         }
-        configure(&mut object, plan, ring_size, &settings)?;
+        configure(&mut object, plan, &settings)?;
         object.load()
     })
 }
@@ -322,7 +329,6 @@ fn load(plan: &Plan<'_>, uring: bool) -> Result<Object, Obstacle> {
 fn configure(
     object: &mut OpenObject,
     plan: &Plan<'_>,
-    ring_size: u32,
     settings: &[u8],
 ) -> Result<(), libbpf_rs::Error> {
     let selection = plan.selection;
@@ -338,7 +344,7 @@ fn configure(
     };
     for mut map in object.maps_mut() {
         match map.name().to_str() {
-            Some("records") => map.set_max_entries(ring_size)?,
+            Some("rings") => set_size(&mut map, num_possible_cpus()?)?,
             Some("sums_even" | "sums_odd") => map.set_max_entries(plan.sums.max(1))?,
             Some("selected_pids") => set_size(&mut map, selection.pids.len())?,
             Some("other_pids") => set_size(&mut map, selection.not_pids.len())?,
@@ -394,26 +400,53 @@ fn fill_sets(object: &Object, selection: &CallSelection) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the kernel takes: a power of two of at least a page.
+/// What the kernel takes for the buffer of one processor, of `bytes` for all of them: a power of two
+/// of at least a page.
 fn ring_size(bytes: u32) -> u32 {
     const PAGE: u32 = 4096;
     const MOST: u32 = 1 << 30;
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(PAGE);
-    bytes.clamp(page, MOST).next_power_of_two()
+    let processors = num_possible_cpus().ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(1);
+    (bytes / processors.max(1)).clamp(page, MOST).next_power_of_two()
 }
 
-fn ring_buffer(object: &Object, order: Rc<RefCell<Order>>) -> Result<RingBuffer<'static>, Error> {
-    let map = find_map(object, "records")?;
+/// Makes a ring buffer for each processor; what is read of any of them goes to `order`.
+fn ring_buffers(
+    object: &Object,
+    size: u32,
+    order: &Rc<RefCell<Order>>,
+) -> Result<RingBuffer<'static>, Error> {
+    let rings = find_map(object, "rings")?;
+    let options = libbpf_rs::libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_rs::libbpf_sys::bpf_map_create_opts>() as u64,
+        ..Default::default()
+    };
     let mut builder = RingBufferBuilder::new();
-    builder
-        .add(&map, move |bytes| {
-            // Nobody else is there while records are read.
-            if let Ok(mut order) = order.try_borrow_mut() {
-                order.push(bytes);
-            }
-            0
-        })
-        .map_err(|error| failure("read", reason(&error)))?;
+    let mut made = Vec::new();
+    for processor in 0..rings.max_entries() {
+        let ring = MapHandle::create(MapType::RingBuf, Some("call_records"), 0, 0, size, &options)
+            .map_err(|error| failure("make the buffers of", reason(&error)))?;
+        rings
+            .update(
+                &processor.to_ne_bytes(),
+                &ring.as_fd().as_raw_fd().to_ne_bytes(),
+                MapFlags::ANY,
+            )
+            .map_err(|error| failure("make the buffers of", reason(&error)))?;
+        made.push(ring);
+    }
+    for ring in &made {
+        let order = Rc::clone(order);
+        builder
+            .add(ring, move |bytes| {
+                // Nobody else is there while records are read.
+                if let Ok(mut order) = order.try_borrow_mut() {
+                    order.push(bytes);
+                }
+                0
+            })
+            .map_err(|error| failure("read", reason(&error)))?;
+    }
     builder.build().map_err(|error| failure("read", reason(&error)))
 }
 

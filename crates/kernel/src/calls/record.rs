@@ -113,6 +113,14 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Reads a call as the kernel programs tell of it, with the beginning of what it sent or received;
+/// its time is that of the kernel's clock since it booted. `None` where it is not that.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Option<(Call, &[u8])> {
+    let record = Record::new(bytes)?;
+    Some((record.call(Clock::since_boot())?, record.payload()))
+}
+
 /// How many bytes went through a call that says so by its result.
 fn transferred(name: CallName, phase: CallPhase, result: i64) -> Option<u64> {
     let says_so = match name {

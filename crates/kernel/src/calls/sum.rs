@@ -17,8 +17,10 @@ const IS_TAKEN_FROM: u8 = 1 << 1;
 
 const LATENCIES_AT: usize = 72;
 
-/// What was added up; `None` where it is not what the kernel programs write.
-pub(super) fn parse(key: &[u8], sum: &[u8]) -> Option<CallSum> {
+/// Reads what the kernel programs add up, as the key and the value of their table; `None` where it is
+/// not that.
+#[must_use]
+pub fn parse(key: &[u8], sum: &[u8]) -> Option<CallSum> {
     let key: &[u8; KEY_LENGTH] = key.try_into().ok()?;
     let sum: &[u8; SUM_LENGTH] = sum.try_into().ok()?;
     let ends = key.first_chunk()?;

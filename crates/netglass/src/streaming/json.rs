@@ -110,9 +110,13 @@ impl Json {
             endpoint.map_or(0, |endpoint| u32::from(endpoint.port()))
         };
         let number = port(connection.local) ^ port(connection.remote).rotate_left(7);
+        // What is not written makes no difference to what is.
+        let written = CallConnection { state: 0, ..*connection };
         match place(&mut self.connections, number) {
-            Some(remembered) => remembered
-                .write(connection, out, |out| write_connection(call, Some(connection), out)),
+            Some(remembered) => {
+                remembered
+                    .write(&written, out, |out| write_connection(call, Some(connection), out));
+            }
             None => write_connection(call, Some(connection), out),
         }
     }

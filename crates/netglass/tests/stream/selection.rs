@@ -1,9 +1,11 @@
 //! Which calls are told of.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
     os::unix::net::UnixStream,
+    path::PathBuf,
     process,
 };
 
@@ -49,7 +51,7 @@ fn processes_by_id_and_by_name() {
     let port = talk("127.0.0.1");
     assert!(!has_port(&watching.end(), port));
 
-    let comm = std::fs::read_to_string(format!("/proc/{}/comm", process::id())).unwrap();
+    let comm = fs::read_to_string(format!("/proc/{}/comm", process::id())).unwrap();
     let watching = place.watch(&["--comm", &format!("nobody,{}", comm.trim())]);
     let port = talk("127.0.0.1");
     assert!(has_port(&watching.end(), port));
@@ -178,6 +180,72 @@ os.wait()
     let streamed = watching.end();
     assert_eq!(streamed.names(), ["socket", "close", "socket", "close"]);
     assert_ne!(streamed.calls[0]["pid"], streamed.calls[2]["pid"]);
+}
+
+/// A control group of version 2 that goes with the test, together with one below.
+struct ControlGroup {
+    path: PathBuf,
+    below: PathBuf,
+}
+
+impl ControlGroup {
+    /// None where the hierarchy is not there or may not be changed.
+    fn new(below: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").ok()?;
+        let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mount = mounts.lines().map(fields).find(|fields| fields[2] == "cgroup2")?;
+        let path = PathBuf::from(&mount[1]).join(format!("netglass-stream-{}", process::id()));
+        let below = path.join(below);
+        fs::create_dir_all(&below).ok()?;
+        Some(Self { path, below })
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.below);
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+#[test]
+fn processes_by_control_group_and_container() {
+    require!(root, ebpf, command("python3"));
+    let container = format!("{:08x}", process::id()).repeat(8);
+    let Some(group) = ControlGroup::new(&format!("docker-{container}.scope")) else { return };
+    let place = Place::new();
+    // Each is its own process: one in the group, one in the container below it, one in neither.
+    let talk = || {
+        for (path, kind) in
+            [(Some(&group.path), "STREAM"), (Some(&group.below), "DGRAM"), (None, "RAW")]
+        {
+            let enter = path.map_or(String::new(), |path| {
+                format!("open('{}/cgroup.procs', 'w').write('0')", path.display())
+            });
+            let script = format!(
+                "import socket\n{enter}\nsocket.socket(socket.AF_INET, socket.SOCK_{kind}, {})",
+                u8::from(kind == "RAW")
+            );
+            let status = process::Command::new("python3").args(["-c", &script]).status().unwrap();
+            assert!(status.success());
+        }
+    };
+    let kinds = |streamed: &Streamed| -> Vec<String> {
+        let sockets = streamed.calls.iter().filter(|call| call["call"] == "socket");
+        sockets.map(|call| call["protocol"].as_str().unwrap().to_owned()).collect()
+    };
+    let path = group.path.to_str().unwrap();
+    let relative = format!("/{}", group.path.file_name().unwrap().to_str().unwrap());
+    for path in [path, &relative] {
+        let watching = place.watch(&["--cgroup", path, "--call", "socket"]);
+        talk();
+        assert_eq!(kinds(&watching.end()), ["tcp", "udp"], "{path}");
+    }
+    for id in [container.as_str(), &container[..60]] {
+        let watching = place.watch(&["--container", id, "--call", "socket"]);
+        talk();
+        assert_eq!(kinds(&watching.end()), ["udp"], "{id}");
+    }
 }
 
 #[test]

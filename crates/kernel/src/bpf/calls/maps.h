@@ -14,10 +14,21 @@ __u32 adds_up_since_full SEC(".data.overload");
 /* The level of the pid namespace of who reads. */
 __u32 level_of_reader;
 
-struct {
+struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
-} records SEC(".maps");
+};
+
+/*
+ * One for each processor: they neither wait for each other nor take each other's memory. The reader
+ * makes them.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings SEC(".maps");
 
 /*
  * Calls are added to one table while the other one is read: a program that found its sum just before

@@ -22,10 +22,10 @@ static __always_inline int socket_descriptor(struct task_struct *task, __u32 cal
 	return fd;
 }
 
-static __always_inline __u64 wakeup(__u64 seen)
+static __always_inline __u64 wakeup(void *ring, __u64 seen)
 {
 	if (seen % WAKE_CHECK == 0 &&
-	    bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > settings.ring_size / 4)
+	    bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > settings.ring_size / 4)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }
@@ -45,8 +45,10 @@ static __always_inline __u64 count_seen(void)
 static __always_inline void tell(struct work *work, struct task_struct *task, struct pt_regs *regs)
 {
 	struct call_record *record = &work->record;
-	__u64 flags = wakeup(count_seen());
-	long refused;
+	__u32 processor = bpf_get_smp_processor_id();
+	__u64 flags, seen = count_seen();
+	long refused = -1;
+	void *ring;
 
 	if (!is_record_selected(record)) {
 		count(COUNT_FILTERED);
@@ -58,15 +60,17 @@ static __always_inline void tell(struct work *work, struct task_struct *task, st
 	}
 	if (task)
 		describe_process(record, task);
-	if (settings.payload && regs) {
+	ring = bpf_map_lookup_elem(&rings, &processor);
+	flags = ring ? wakeup(ring, seen) : 0;
+	if (ring && settings.payload && regs) {
 		__u32 length = read_payload(work, regs);
 
 		if (length > MAX_PAYLOAD)
 			length = MAX_PAYLOAD;
 		record->payload_length = length;
-		refused = bpf_ringbuf_output(&records, record, sizeof(*record) + length, flags);
-	} else {
-		refused = bpf_ringbuf_output(&records, record, sizeof(*record), flags);
+		refused = bpf_ringbuf_output(ring, record, sizeof(*record) + length, flags);
+	} else if (ring) {
+		refused = bpf_ringbuf_output(ring, record, sizeof(*record), flags);
 	}
 	if (!refused)
 		return;
