@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     arguments::{Format, TopArguments},
     sample::{Activity, Sample},
-    screen::show_latency,
+    screen::latency,
     state::{Row, State},
 };
 use crate::{
@@ -94,8 +94,8 @@ fn table(rows: &[&Row]) -> Table {
             show_bytes(row.received),
             row.calls.to_string(),
             row.errors.to_string(),
-            show_latency(row.median),
-            show_latency(row.slow),
+            latency(row.median),
+            latency(row.slow),
         ];
         table.push(cells.into_iter().map(|text| Cell::new(text, Style::new())).collect());
     }

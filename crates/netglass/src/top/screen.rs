@@ -19,7 +19,11 @@ use super::{
     help,
     state::{Mode, Row, State},
 };
-use crate::{output::tree::show_bytes, streaming::errno_name, time::show_duration};
+use crate::{
+    output::tree::show_bytes,
+    streaming::errno_name,
+    time::{show_duration, show_latency},
+};
 
 /// The least terminal.
 pub(super) const WIDTH: u16 = 80;
@@ -172,8 +176,8 @@ fn draw_processes(frame: &mut Frame<'_>, state: &State, area: Rect) {
             }),
         ];
         if is_wide {
-            cells.push(cell(show_latency(row.median), true));
-            cells.push(cell(show_latency(row.slow), true));
+            cells.push(cell(latency(row.median), true));
+            cells.push(cell(latency(row.slow), true));
         }
         let mut style = if row.idle > 0 { dimmed() } else { Style::new() };
         if place == Some(index) {
@@ -301,7 +305,7 @@ fn connection_cells(
         cell(connection.state.map_or("-", SocketState::name).to_owned(), false).style(state_style),
         end(&connection.local),
         end(&connection.remote),
-        cell(show_latency(connection.rtt), true),
+        cell(latency(connection.rtt), true),
         cell(number(connection.retransmits), true).style(if is_lossy {
             alarming(state)
         } else {
@@ -367,15 +371,9 @@ fn shortened(text: &str, width: usize) -> String {
     format!("…{}", text.get(begin..).unwrap_or_default())
 }
 
-/// A duration in its greatest unit; a dash where there is none.
-pub(super) fn show_latency(duration: Option<Duration>) -> String {
-    let Some(duration) = duration else { return "-".to_owned() };
-    match duration.as_nanos() {
-        nanoseconds @ 0..1_000 => format!("{nanoseconds}ns"),
-        nanoseconds @ 1_000..1_000_000 => format!("{}us", nanoseconds / 1_000),
-        1_000_000..1_000_000_000 => format!("{:.1}ms", duration.as_secs_f64() * 1e3),
-        _ => format!("{:.1}s", duration.as_secs_f64()),
-    }
+/// A dash where there is none.
+pub(super) fn latency(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "-".to_owned(), show_latency)
 }
 
 fn strong() -> Style {
