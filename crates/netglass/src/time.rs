@@ -42,6 +42,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 }
 
 /// A duration in its greatest unit, for columns of what is mostly short.
+#[cfg(feature = "ebpf")]
 pub(crate) fn show_latency(duration: Duration) -> String {
     match duration.as_nanos() {
         nanoseconds @ 0..1_000 => format!("{nanoseconds}ns"),
@@ -149,6 +150,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(feature = "ebpf")]
     #[test]
     fn a_latency_is_shown_in_its_greatest_unit() {
         let shown = |nanoseconds| show_latency(Duration::from_nanos(nanoseconds));

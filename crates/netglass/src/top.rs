@@ -116,7 +116,8 @@ impl Top<'_> {
                     self.state.update(&sample);
                     if !self.state.is_frozen() {
                         self.watched.look(self.state.selected());
-                        self.state.set_connections(self.watched.connections());
+                        self.state
+                            .set_connections(self.watched.connections(), self.watched.hidden());
                     }
                     self.draw()?;
                     // What was missed is not made up for.
@@ -132,7 +133,7 @@ impl Top<'_> {
     fn look_at_another(&mut self) {
         if self.watched.process() != self.state.selected() {
             self.watched.look(self.state.selected());
-            self.state.set_connections(self.watched.connections());
+            self.state.set_connections(self.watched.connections(), self.watched.hidden());
         }
     }
 

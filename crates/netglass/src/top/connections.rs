@@ -11,7 +11,7 @@ use netglass_model::printable;
 use super::state::ProcessKey;
 use crate::streaming::socket_words;
 
-/// How many connections are shown of one process.
+/// How many connections are shown of one process: those of the lowest descriptors.
 const MOST: usize = 10_000;
 
 /// A socket of the process that is looked at.
@@ -49,6 +49,8 @@ pub(super) struct Watched {
     options: InventoryOptions,
     process: Option<ProcessKey>,
     connections: Connections,
+    /// How many sockets are beyond those that are looked at.
+    hidden: usize,
     before: Option<Totals>,
 }
 
@@ -66,6 +68,7 @@ impl Watched {
             options: InventoryOptions { families, ..InventoryOptions::default() },
             process: None,
             connections: Connections::Known(Vec::new()),
+            hidden: 0,
             before: None,
         }
     }
@@ -78,12 +81,18 @@ impl Watched {
         self.connections.clone()
     }
 
+    /// How many sockets the process has beyond those.
+    pub(super) fn hidden(&self) -> usize {
+        self.hidden
+    }
+
     /// Looks at the connections of a process.
     pub(super) fn look(&mut self, process: Option<ProcessKey>) {
         if self.process != process {
             self.process = process;
             self.before = None;
         }
+        self.hidden = 0;
         let Some(process) = process else {
             self.connections = Connections::Known(Vec::new());
             return;
@@ -99,6 +108,7 @@ impl Watched {
             self.connections = Connections::Unknown("the process has ended".to_owned());
             return;
         };
+        self.hidden = holder.sockets.len().saturating_sub(MOST);
         let now = Instant::now();
         let before = self.before.take();
         let mut totals = Totals { at: now, bytes: HashMap::new() };

@@ -203,6 +203,10 @@ fn draw_details(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let rows = state.rows();
     let row = state.place().and_then(|place| rows.get(place));
     let title = match row {
+        Some(row) if state.hidden > 0 => {
+            let hidden = state.hidden;
+            format!("── {} {}: {hidden} sockets more than are shown ", row.key.pid, row.name)
+        }
         Some(row) => format!("── {} {} ", row.key.pid, row.name),
         None => "── no process ".to_owned(),
     };

@@ -87,6 +87,8 @@ pub(super) struct State {
     pub(super) filter: String,
     pub(super) mode: Mode,
     pub(super) connections: Connections,
+    /// How many sockets of the process are not among them.
+    pub(super) hidden: usize,
     /// The connection at which the list begins.
     pub(super) first_connection: usize,
     pub(super) ledger: Option<SumLedger>,
@@ -112,6 +114,7 @@ impl State {
             filter: String::new(),
             mode: Mode::Browsing,
             connections: Connections::Known(Vec::new()),
+            hidden: 0,
             first_connection: 0,
             ledger: None,
             notes,
@@ -147,9 +150,10 @@ impl State {
         self.select_something();
     }
 
-    /// Takes over what is known of the connections of the process that is selected.
-    pub(super) fn set_connections(&mut self, connections: Connections) {
-        self.connections = connections;
+    /// Takes over what is known of the connections of the process that is selected, and how many
+    /// sockets it has beyond them.
+    pub(super) fn set_connections(&mut self, connections: Connections, hidden: usize) {
+        (self.connections, self.hidden) = (connections, hidden);
         self.first_connection = self.first_connection.min(self.last_connection());
     }
 
@@ -283,7 +287,7 @@ impl State {
         if selected != self.selected {
             self.selected = selected;
             self.first_connection = 0;
-            self.connections = Connections::Known(Vec::new());
+            self.set_connections(Connections::Known(Vec::new()), 0);
         }
     }
 

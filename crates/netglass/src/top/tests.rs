@@ -89,7 +89,7 @@ fn connections() -> Connections {
 fn state() -> State {
     let mut state = State::new(Duration::from_secs(1), Column::Throughput, true, Vec::new());
     state.update(&usual());
-    state.set_connections(connections());
+    state.set_connections(connections(), 0);
     state
 }
 
@@ -311,7 +311,9 @@ fn connections_are_gone_through() {
     assert!(text.contains("LISTEN") && !text.contains("ESTABLISHED"), "{text}");
     state.key(Key::Down);
     assert_eq!(state.first_connection, 1, "it is the last one");
-    state.set_connections(Connections::Unknown("it has ended\x1b".to_owned()));
+    state.set_connections(connections(), 12);
+    assert!(shown(&state, 100, 18).contains("── 830 nginx: 12 sockets more than are shown ──"));
+    state.set_connections(Connections::Unknown("it has ended\x1b".to_owned()), 0);
     let text = shown(&state, 100, 18);
     assert!(text.contains("not known: it has ended\\u{1b}"), "{text}");
     state.key(Key::Esc);
