@@ -5,10 +5,11 @@
 use libfuzzer_sys::fuzz_target;
 use netglass_fuzz::{prefixes, splice};
 use netglass_kernel::calls::{parse_call, parse_sum};
-use netglass_model::CallPhase;
+use netglass_model::{Call, CallPhase, SocketPath};
 
 const RECORD: usize = 184;
 const PAYLOAD_LENGTH: usize = 40;
+const PATH_LENGTHS: usize = 44;
 const KIND: usize = 46;
 const CALL: usize = 47;
 const KEY: usize = 72;
@@ -36,11 +37,14 @@ fn sample() -> Vec<u8> {
 fn call(bytes: &[u8]) {
     let read = parse_call(bytes);
     if let Some((call, payload)) = &read {
-        assert_eq!(bytes.len(), RECORD + payload.len());
+        let paths: usize =
+            bytes[PATH_LENGTHS..KIND].iter().map(|&length| usize::from(length)).sum();
+        assert_eq!(bytes.len(), RECORD + paths + payload.len());
         assert!(call.error().is_none() || call.phase == CallPhase::Returned);
         let mut without = bytes[..RECORD].to_vec();
-        without[PAYLOAD_LENGTH..PAYLOAD_LENGTH + 4].fill(0);
-        assert_eq!(parse_call(&without), Some((*call, &[][..])));
+        without[PAYLOAD_LENGTH..KIND].fill(0);
+        let alone = Call { paths: [SocketPath::NONE; 2], ..*call };
+        assert_eq!(parse_call(&without), Some((alone, &[][..])));
     }
     for prefix in prefixes(bytes).filter(|prefix| prefix.len() < bytes.len()) {
         // One that is cut is none, but for one that was not whole before.

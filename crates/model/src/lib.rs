@@ -24,7 +24,8 @@ mod timestamp;
 mod translation;
 
 pub use call::{
-    Call, CallConnection, CallName, CallPhase, Caller, CommandName, Transfer, unmapped_address,
+    Call, CallConnection, CallName, CallPhase, Caller, CommandName, SocketPath, Transfer,
+    unmapped_address,
 };
 pub use call_sum::{CallSum, CallingProcess, Latencies};
 pub use degradation::Degradation;

@@ -95,6 +95,25 @@ struct udp_sock {
 	struct inet_sock inet;
 };
 
+/* include/linux/un.h */
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+/* include/net/af_unix.h */
+struct unix_address {
+	int len;
+	struct sockaddr_un name[0];
+};
+
+/* include/net/af_unix.h */
+struct unix_sock {
+	struct sock sk;
+	struct unix_address *addr;
+	struct sock *peer;
+};
+
 /* include/linux/net.h */
 struct socket {
 	short type;

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use netglass_model::{Call, CallName, CallPhase, Caller, CommandName, unmapped_address};
+use netglass_model::{
+    Call, CallName, CallPhase, Caller, CommandName, SocketPath, unmapped_address,
+};
 
 use super::{clock::Clock, connection};
 
@@ -20,22 +22,26 @@ const HAS_LENGTH: u16 = 1 << 2;
 const HAS_TRANSFERRED: u16 = 1 << 3;
 const HAS_CONNECTION: u16 = 1 << 4;
 
-/// `struct call_record`, and what stands behind it.
+/// `struct call_record`, and what stands behind it: two paths, and what was sent or received.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Record<'a>(&'a [u8; LENGTH], &'a [u8]);
+pub(super) struct Record<'a>(&'a [u8; LENGTH], [&'a [u8]; 3]);
 
 impl<'a> Record<'a> {
     /// The record that is as long as all of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let (fields, payload) = bytes.split_first_chunk()?;
-        let record = Self(fields, payload);
+        let (fields, rest) = bytes.split_first_chunk()?;
+        let (local, rest) = rest.split_at_checked(usize::from(fields[44]))?;
+        let (remote, payload) = rest.split_at_checked(usize::from(fields[45]))?;
+        let record = Self(fields, [local, remote, payload]);
         let length = usize::try_from(record.word(40)).ok()?;
-        (length == payload.len() && length <= MOST_PAYLOAD).then_some(record)
+        let is_whole = length == payload.len() && length <= MOST_PAYLOAD;
+        (is_whole && local.len().max(remote.len()) <= SocketPath::MOST).then_some(record)
     }
 
     /// The beginning of what was sent or received, where that is told.
     pub(super) fn payload(self) -> &'a [u8] {
-        self.1
+        let [_, _, payload] = self.1;
+        payload
     }
 
     /// By `CLOCK_MONOTONIC`.
@@ -82,9 +88,15 @@ impl<'a> Record<'a> {
             },
             family: Some(family).filter(|&family| family != 0),
             connection: has(HAS_CONNECTION).then(|| connection::parse(&ends)),
+            paths: self.paths(),
             address: has(HAS_ADDRESS).then(|| self.address()),
             details: [self.word(68), self.word(72)],
         })
+    }
+
+    fn paths(self) -> [SocketPath; 2] {
+        let [local, remote, _] = self.1;
+        [SocketPath::new(local), SocketPath::new(remote)]
     }
 
     fn address(self) -> SocketAddr {
@@ -147,6 +159,7 @@ mod tests {
     fn records_are_those_of_the_header() {
         assert!(HEADER.contains(&format!("sizeof(struct call_record) == {LENGTH}, ")));
         assert!(HEADER.contains(&format!("#define MAX_PAYLOAD {MOST_PAYLOAD}\n")));
+        assert!(HEADER.contains(&format!("#define MAX_PATH {}\n", SocketPath::MOST)));
         for (name, number) in
             [("RECORD_RETURN = 1", RETURN), ("RECORD_ENTRY", ENTRY), ("RECORD_PENDING", PENDING)]
         {
@@ -224,7 +237,7 @@ mod tests {
             kind in RETURN..=PENDING,
             call in 1..=CallName::ALL.len(),
         ) {
-            bytes[40..44].fill(0);
+            bytes[40..46].fill(0);
             bytes[46] = kind;
             bytes[47] = u8::try_from(call).unwrap();
             prop_assert!(Record::new(&bytes).unwrap().call(CLOCK).is_some());
@@ -232,6 +245,10 @@ mod tests {
             prop_assert!(Record::new(&bytes).is_none());
             bytes.extend_from_slice(b"abc");
             prop_assert_eq!(Record::new(&bytes).unwrap().payload(), b"abc");
+            (bytes[40], bytes[44], bytes[45]) = (1, 1, 1);
+            let record = Record::new(&bytes).unwrap();
+            prop_assert_eq!(record.payload(), b"c");
+            prop_assert_eq!(record.paths(), [SocketPath::new(b"a"), SocketPath::new(b"b")]);
         }
     }
 }

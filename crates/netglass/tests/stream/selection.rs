@@ -4,7 +4,10 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::unix::net::UnixStream,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
     path::PathBuf,
     process,
 };
@@ -137,6 +140,34 @@ fn sockets_by_family() {
     let streamed = watching.end();
     assert!(has_port(&streamed, port));
     assert!(streamed.calls.iter().any(|call| call["family"] == "AF_UNIX"));
+}
+
+#[test]
+fn unix_sockets_have_paths() {
+    require!(root, ebpf);
+    let place = Place::new();
+    let path = place.path("a.sock");
+    let watching = place.watch(&["-p", &own_pid(), "--family", "unix"]);
+    let listener = UnixListener::bind(&path).unwrap();
+    let name = format!("netglass-{}", process::id());
+    let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+    let other = UnixListener::bind_addr(&abstract_name).unwrap();
+    for address in [listener.local_addr().unwrap(), abstract_name] {
+        let mut client = UnixStream::connect_addr(&address).unwrap();
+        client.write_all(b"ping").unwrap();
+    }
+    drop((listener, other));
+    let streamed = watching.end();
+    let path = path.to_str().unwrap();
+    let bound = streamed.calls.iter().filter(|call| call["call"] == "bind");
+    let bound: Vec<_> = bound.map(|call| call["local"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(bound, [path, &format!("@{name}")], "{streamed:#?}");
+    for call in ["connect", "sendto"] {
+        let called = streamed.calls.iter().filter(|it| it["call"] == call);
+        let peers: Vec<_> = called.map(|it| it["remote"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(peers, bound, "{streamed:#?}");
+    }
+    assert_eq!(streamed.ledger()[3], 0);
 }
 
 #[test]

@@ -112,8 +112,11 @@ struct user_vector {
 /* What a program has no room for on its stack. Programs do not interrupt each other here. */
 struct work {
 	struct call_record record;
-	/* Behind the record. Twice as long, so that no piece that begins in it leads beyond it. */
-	__u8 payload[2 * MAX_PAYLOAD];
+	/*
+	 * Paths and payload, behind the record. The payload has twice its room, so that no piece that
+	 * begins in it leads beyond it.
+	 */
+	__u8 rest[2 * MAX_PATH + 2 * MAX_PAYLOAD];
 	struct user_vector vectors[MAX_VECTORS];
 	struct sum_key sum_key;
 	struct call_sum sum;

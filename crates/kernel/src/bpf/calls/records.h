@@ -123,9 +123,11 @@ struct call_record {
 	__s64 result;
 	__u64 length;
 	__u64 transferred;
-	/* How many bytes of what was sent or received stand behind the record. */
+	/* How many bytes of what was sent or received stand behind the record and its paths. */
 	__u32 payload_length;
-	__u16 reserved;
+	/* Of a Unix socket: how long its path is, which stands behind the record, and its peer's behind it. */
+	__u8 local_path_length;
+	__u8 remote_path_length;
 	__u8 kind;
 	__u8 call;
 	__u32 pid;
@@ -184,6 +186,7 @@ enum setting_flags {
 };
 
 #define MAX_PAYLOAD 4096
+#define MAX_PATH 108
 #define MAX_PREFIXES 32
 #define MAX_NAMESPACES 16
 #define MAX_CGROUPS 16

@@ -123,4 +123,42 @@ static __always_inline void read_connection(struct file *file, struct call_conne
 		connection->is_passive = is_passive(sk, connection->protocol);
 }
 
+/* Copies the path that a Unix socket is bound to; returns its length. */
+static __always_inline __u32 read_path(__u8 *path, struct sock *sk)
+{
+	struct unix_address *address = BPF_CORE_READ((struct unix_sock *)sk, addr);
+	const char *from;
+	__u32 length;
+
+	if (!address)
+		return 0;
+	length = BPF_CORE_READ(address, len) - sizeof(__u16);
+	from = (const char *)address + bpf_core_field_offset(struct unix_address, name) +
+	       sizeof(__u16);
+	if (length > MAX_PATH || bpf_probe_read_kernel(path, length, from))
+		return 0;
+	return length;
+}
+
+/* Reads the paths of a Unix socket and its peer. */
+static __always_inline void read_paths(struct work *work, struct file *file)
+{
+	struct call_record *record = &work->record;
+	struct socket *socket;
+	struct sock *sk, *peer;
+	__u32 local;
+
+	if (record->connection.family != AF_UNIX || settings.flags & ADD_UP)
+		return;
+	socket = READ(file, private_data);
+	sk = READ(socket, sk);
+	local = read_path(work->rest, sk);
+	if (local > MAX_PATH)
+		return;
+	record->local_path_length = local;
+	peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+	if (peer)
+		record->remote_path_length = read_path(work->rest + local, peer);
+}
+
 #endif

@@ -119,8 +119,25 @@ static __always_inline struct call_sum *begin_sum(struct work *work, struct task
 	return find_sum(&work->sum_key, odd);
 }
 
-/* Adds a call to its sum. Of a task that is given, what is not in the record yet is read. */
-static __always_inline void add_to_sum(struct work *work, struct task_struct *task)
+/* Whether a call leaves where it is what it receives, so that it is received once more. */
+static __always_inline bool only_looks(__u32 call, struct pt_regs *regs)
+{
+	__u64 third = THIRD_ARGUMENT(regs), fourth = FOURTH_ARGUMENT(regs);
+
+	/* Registers are read by offsets that the verifier has to know. */
+	barrier_var(third);
+	barrier_var(fourth);
+	if (call == CALL_RECVMSG)
+		return third & MSG_PEEK;
+	return (call == CALL_RECVFROM || call == CALL_RECVMMSG) && fourth & MSG_PEEK;
+}
+
+/*
+ * Adds a call to its sum. Of a task that is given, what is not in the record yet is read; of
+ * registers whether bytes count.
+ */
+static __always_inline void add_to_sum(struct work *work, struct task_struct *task,
+				       struct pt_regs *regs)
 {
 	struct call_record *record = &work->record;
 	struct sum_key *key = &work->sum_key;
@@ -147,7 +164,7 @@ static __always_inline void add_to_sum(struct work *work, struct task_struct *ta
 	bytes = record->flags & RECORD_TRANSFERRED ? record->transferred :
 		record->result > 0		   ? record->result :
 						     0;
-	if (bytes)
+	if (bytes && !(regs && only_looks(record->call, regs)))
 		__sync_fetch_and_add(&sum->bytes, bytes);
 }
 

@@ -55,19 +55,26 @@ static __always_inline void tell(struct work *work, struct task_struct *task, st
 		return;
 	}
 	if (adds_up()) {
-		add_to_sum(work, task);
+		add_to_sum(work, task, regs);
 		return;
 	}
 	if (task)
 		describe_process(record, task);
 	ring = bpf_map_lookup_elem(&rings, &processor);
 	flags = ring ? wakeup(ring, seen) : 0;
-	if (ring && settings.payload && regs) {
-		__u32 length = read_payload(work, regs);
+	if (ring && (record->connection.family == AF_UNIX || (settings.payload && regs))) {
+		__u32 length = record->local_path_length + record->remote_path_length;
 
-		if (length > MAX_PAYLOAD)
-			length = MAX_PAYLOAD;
-		record->payload_length = length;
+		if (length > 2 * MAX_PATH)
+			length = 2 * MAX_PATH;
+		if (settings.payload && regs) {
+			__u32 payload = read_payload(work, regs, length);
+
+			if (payload > MAX_PAYLOAD)
+				payload = MAX_PAYLOAD;
+			record->payload_length = payload;
+			length += payload;
+		}
 		refused = bpf_ringbuf_output(ring, record, sizeof(*record) + length, flags);
 	} else if (ring) {
 		refused = bpf_ringbuf_output(ring, record, sizeof(*record), flags);
@@ -76,7 +83,7 @@ static __always_inline void tell(struct work *work, struct task_struct *task, st
 		return;
 	if (settings.flags & ADD_UP_WHEN_FULL) {
 		adds_up_since_full = 1;
-		add_to_sum(work, task);
+		add_to_sum(work, task, regs);
 	} else {
 		count(COUNT_RING_FULL);
 	}
@@ -115,6 +122,7 @@ static __always_inline void tell_entry(struct task_struct *task, struct pt_regs 
 	record->fd = fd;
 	if (file) {
 		read_connection(file, &record->connection);
+		read_paths(work, file);
 		record->flags |= RECORD_CONNECTION;
 	} else if (makes_socket(call)) {
 		record->connection.family = FIRST_ARGUMENT(regs);
@@ -164,9 +172,10 @@ int BPF_PROG(enter_call, struct pt_regs *regs, long number)
 
 /* Fills in which connection a call was about. Returns whether it was about one that is followed. */
 static __always_inline bool describe_connection(struct task_struct *task, struct pt_regs *regs,
-						struct call_record *record,
+						struct work *work,
 						struct call_in_progress *progress)
 {
+	struct call_record *record = &work->record;
 	__u32 call = record->call;
 	struct file *file = NULL;
 
@@ -201,6 +210,7 @@ static __always_inline bool describe_connection(struct task_struct *task, struct
 	}
 	if (file) {
 		read_connection(file, &record->connection);
+		read_paths(work, file);
 		record->flags |= RECORD_CONNECTION;
 	}
 	return true;
@@ -241,7 +251,7 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 		record->duration_ns = record->time_ns - progress->entered_ns;
 	else
 		record->flags |= RECORD_BEGAN_BEFORE;
-	if (!describe_connection(task, regs, record, progress))
+	if (!describe_connection(task, regs, work, progress))
 		return 0;
 	if (!adds_up() || is_sum_of_arguments(record))
 		read_arguments(work, regs);

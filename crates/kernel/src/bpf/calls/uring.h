@@ -143,6 +143,7 @@ int BPF_PROG(complete_operation, void *ring, void *address, struct io_uring_cqe 
 	}
 	if (file) {
 		read_connection(file, &record->connection);
+		read_paths(work, file);
 		record->flags |= RECORD_CONNECTION;
 	}
 	tell(work, NULL, NULL);
