@@ -4,6 +4,7 @@
 
 pub mod message;
 mod table;
+mod tracked;
 mod watch;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 
 use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
+pub use self::tracked::TrackedConnections;
 pub(crate) use self::{
     table::{Counted, TranslationKey},
     watch::try_to_ask,

@@ -11,6 +11,8 @@ pub mod capture;
 mod cgroup_root;
 mod collector;
 pub mod conntrack;
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+pub mod datapath;
 mod degradations;
 pub mod doctor;
 mod error;
@@ -35,7 +37,7 @@ mod stream;
 pub use collector::{Collector, Limits};
 pub use conntrack::Translations;
 pub use error::Error;
-pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners};
+pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners, PacketSocket};
 pub use inventory::{HeldSocket, Inventory, InventoryOptions, SocketHolder};
 pub use owner::OwnerSource;
 #[cfg(feature = "ebpf")]

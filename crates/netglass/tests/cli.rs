@@ -14,13 +14,14 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "probe",
     "up",
     "capture",
     "stream",
     "top",
     "monitor",
+    "explain",
     "look",
     "diff",
     "status",
