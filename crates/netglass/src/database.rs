@@ -121,6 +121,7 @@ impl StorageArguments {
 
 impl DatabaseArguments {
     /// Whether one is named, rather than to be the default one.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn is_named(&self) -> bool {
         self.db.is_some()
     }

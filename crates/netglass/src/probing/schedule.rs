@@ -86,6 +86,7 @@ impl Deadline {
 
 impl Signals {
     /// What a signal asks for, within so long.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn wait(&self, patience: Duration) -> Option<Event> {
         match self.0.recv_timeout(patience) {
             Ok(event) => Some(event),
