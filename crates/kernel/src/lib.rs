@@ -17,6 +17,7 @@ mod degradations;
 pub mod doctor;
 mod error;
 mod flow_owners;
+mod inventory;
 mod namespace;
 pub mod netlink;
 mod owner;
@@ -37,6 +38,7 @@ pub use collector::{Collector, Limits};
 pub use conntrack::{Lookups, Tracked, Translations};
 pub use error::Error;
 pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners, PacketSocket};
+pub use inventory::{HeldSocket, Inventory, InventoryOptions, SocketHolder};
 pub use owner::OwnerSource;
 #[cfg(feature = "ebpf")]
 pub use perf_events::{PerfEvent, PerfEvents};

@@ -61,6 +61,21 @@ impl Namespaces {
         Ok(namespaces)
     }
 
+    /// The namespace of one process; none where it has ended, or may not be read.
+    pub(crate) fn of_process(pid: u32) -> Self {
+        let mut namespaces = Self::default();
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        if let Ok(metadata) = fs::metadata(&path) {
+            let inode = NamespaceInode(metadata.ino());
+            for directory in NAMED {
+                namespaces.find_named(Path::new(directory));
+            }
+            namespaces.found.retain(|&found, _| found == inode);
+            namespaces.add(inode, path, None);
+        }
+        namespaces
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
         self.found.values()
     }

@@ -1,6 +1,6 @@
 //! Which process holds which socket.
 
-mod procfs;
+pub(crate) mod procfs;
 #[cfg(feature = "ebpf")]
 mod task_file;
 

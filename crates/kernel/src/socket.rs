@@ -2,13 +2,22 @@
 
 mod diag;
 pub mod diag_message;
+mod netlink;
+mod open;
+mod packet;
 pub mod proc_net;
+mod unix;
+mod vsock;
 
 use std::net::IpAddr;
 
 use netglass_model::Protocol;
 
-pub(crate) use self::diag::{Diag, InetFamily};
+pub use self::open::{OpenSocket, SocketName};
+pub(crate) use self::{
+    diag::{Diag, InetFamily},
+    open::list_open,
+};
 
 /// The state of a socket (`include/net/tcp_states.h`); UDP knows only [`SocketState::Established`]
 /// for a connected and [`SocketState::Close`] for an unconnected one.
@@ -47,6 +56,24 @@ impl SocketState {
             11 => Self::Closing,
             _ => return None,
         })
+    }
+
+    /// Its name in RFC 9293, as the kernel writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Established => "ESTABLISHED",
+            Self::SynSent => "SYN_SENT",
+            Self::SynReceived => "SYN_RECEIVED",
+            Self::FinWait1 => "FIN_WAIT_1",
+            Self::FinWait2 => "FIN_WAIT_2",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::Listen => "LISTEN",
+            Self::Closing => "CLOSING",
+        }
     }
 
     /// Whether the connection is still being opened.
@@ -98,6 +125,16 @@ pub struct TcpTraffic {
     pub segments_received: u32,
 }
 
+/// What waits in a socket. Of one of TCP that listens, connections: those that nobody has accepted,
+/// and how many may wait so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Bytes that the program has not read.
+    pub receive: u32,
+    /// Bytes that the peer has not acknowledged, or that are not sent.
+    pub send: u32,
+}
+
 /// A socket as the kernel lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Socket {
@@ -120,6 +157,8 @@ pub struct Socket {
     pub cookie: u64,
     /// An IPv6 wildcard socket that takes no IPv4 peers (`IPV6_V6ONLY`).
     pub only_v6: bool,
+    /// What waits in it.
+    pub queues: Queues,
     /// Its traffic, where the kernel tells.
     pub traffic: Option<TcpTraffic>,
 }

@@ -35,6 +35,7 @@ Examples:
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
   netglass capture -i eth0              who exchanges how much with whom, from when to when
   netglass stream -- wget example.org   every network system call of a command
+  netglass top                          which processes use the network, and how much
   netglass monitor --kernel             why packets are dropped, and whose"
 )]
 pub(crate) struct Cli {
@@ -62,6 +63,8 @@ pub(crate) enum Verb {
     Capture(Box<verbs::capture::Arguments>),
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
+    #[cfg(feature = "ebpf")]
+    Top(Box<verbs::top::Arguments>),
     Monitor(Box<verbs::monitor::Arguments>),
     #[cfg(feature = "trace")]
     Trace(Box<verbs::trace::Arguments>),
@@ -102,6 +105,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
         #[cfg(feature = "ebpf")]
         Verb::Stream(arguments) => return verbs::stream::run(arguments, &cli.database),
+        #[cfg(feature = "ebpf")]
+        Verb::Top(arguments) => verbs::top::run(arguments)?,
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
         #[cfg(feature = "trace")]
         Verb::Trace(arguments) => return verbs::trace::run(arguments),
@@ -214,6 +219,7 @@ mod tests {
                     ("trace", Some("format")) => Some("trace-format"),
                     // A dot cannot be part of a variable's name.
                     ("trace", Some("http1.1")) => Some("http1-1"),
+                    ("top", Some("format")) => Some("top-format"),
                     (_, name) => name,
                 };
                 let expected =

@@ -22,10 +22,14 @@ mod secrets;
 #[cfg(feature = "ebpf")]
 mod streaming;
 mod time;
+#[cfg(feature = "ebpf")]
+mod top;
 #[cfg(feature = "trace")]
 mod tracing;
 mod tree;
 mod usage;
+#[cfg(feature = "ebpf")]
+mod users;
 mod verbs;
 
 use std::process::ExitCode;

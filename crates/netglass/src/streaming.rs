@@ -2,10 +2,13 @@
 
 mod arguments;
 mod command;
+mod delivery;
 mod errno;
 #[cfg(test)]
 mod fixtures;
 mod json;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod ledger;
 mod output;
 mod overload;
@@ -13,6 +16,8 @@ mod payload;
 mod selection;
 mod separated;
 mod sink;
+mod snapshot;
+pub(crate) mod socket_words;
 mod store;
 mod summary;
 mod summing;
@@ -28,11 +33,15 @@ use netglass_kernel::{
     calls::{CallCounts, CallOptions, CallWatcher},
 };
 
-pub(crate) use self::arguments::{SelectionArguments, SummaryArguments, WritingArguments};
+pub(crate) use self::{
+    arguments::{FilterArguments, SelectionArguments, SummaryArguments, WritingArguments},
+    errno::words as errno_name,
+    snapshot::show as show_snapshot,
+};
 use self::{
     arguments::{Interval, OnOverload},
     command::{NoCommand, Traced},
-    ledger::CallLedger,
+    ledger::{CallLedger, Undelivered},
     overload::Overload,
     sink::Sink,
 };
@@ -79,7 +88,7 @@ fn stream(
     };
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;
-    let sink = Sink::open(writing)?;
+    let mut sink = Sink::open(writing)?;
     let mut watcher = CallWatcher::new(&options).context("getting ready to follow system calls")?;
     tell(watcher.take_degradation().map(|it| it.to_string()).as_slice());
     // Before privileges are given up, which the command is to have.
@@ -93,6 +102,7 @@ fn stream(
     };
     let kept = drop_privileges(Needs::default(), watcher.trial(), || true);
     tell(kept.as_slice());
+    sink.start()?;
     let signals = signals.listen()?;
     let mut streaming = Streaming {
         watcher,
@@ -101,6 +111,7 @@ fn stream(
         traced,
         signals,
         told: CallCounts::default(),
+        told_undelivered: Undelivered::default(),
         is_ending: false,
     };
     let streamed = streaming.run();
@@ -118,6 +129,7 @@ struct Streaming {
     signals: Signals,
     /// What was told of as lost.
     told: CallCounts,
+    told_undelivered: Undelivered,
     /// A signal has asked for the end.
     is_ending: bool,
 }
@@ -162,6 +174,7 @@ impl Streaming {
     fn tell_losses(&mut self) -> anyhow::Result<()> {
         let counts = self.watcher.counts()?;
         let lost = |now: u64, before: u64| now.saturating_sub(before);
+        self.tell_undelivered();
         for (reason, words, count) in [
             (
                 "ring_full",
@@ -193,6 +206,28 @@ impl Streaming {
         Ok(())
     }
 
+    /// Says at once that calls did not arrive.
+    fn tell_undelivered(&mut self) {
+        let (now, before) = (self.sink.undelivered(), self.told_undelivered);
+        for (words, count) in [
+            (
+                "more waits to be acknowledged than there is room for (--kafka-queue makes more)",
+                now.queue_full.saturating_sub(before.queue_full),
+            ),
+            (
+                "no broker has acknowledged them in time (--kafka-timeout)",
+                now.timed_out.saturating_sub(before.timed_out),
+            ),
+            ("the brokers do not take them", now.refused.saturating_sub(before.refused)),
+        ] {
+            if count > 0 {
+                tell(&[format!("{count} calls were lost: {words}")]);
+            }
+        }
+        self.told_undelivered = now;
+        tell(self.sink.take_note().as_slice());
+    }
+
     /// Writes what was called until now, and the ledger.
     fn finish(&mut self) -> anyhow::Result<()> {
         let Self { watcher, sink, overload, .. } = self;
@@ -202,12 +237,15 @@ impl Streaming {
         }
         self.tell_losses()?;
         self.sink.flush().context("writing calls")?;
+        self.sink.finish();
+        self.tell_undelivered();
         self.tell_ledger()
     }
 
     fn tell_ledger(&self) -> anyhow::Result<()> {
         let ledger =
-            CallLedger::new(&self.watcher.counts()?, self.sink.written(), self.overload.is_some());
+            CallLedger::new(&self.watcher.counts()?, self.sink.written(), self.overload.is_some())
+                .with_undelivered(self.sink.undelivered());
         tell(&[format!("ledger: {ledger}")]);
         Ok(())
     }

@@ -41,6 +41,17 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     shown
 }
 
+/// A duration in its greatest unit, for columns of what is mostly short.
+#[cfg(feature = "ebpf")]
+pub(crate) fn show_latency(duration: Duration) -> String {
+    match duration.as_nanos() {
+        nanoseconds @ 0..1_000 => format!("{nanoseconds}ns"),
+        nanoseconds @ 1_000..1_000_000 => format!("{}us", nanoseconds / 1_000),
+        1_000_000..1_000_000_000 => format!("{:.1}ms", duration.as_secs_f64() * 1e3),
+        _ => format!("{:.1}s", duration.as_secs_f64()),
+    }
+}
+
 /// A moment as people give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
@@ -138,6 +149,15 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[cfg(feature = "ebpf")]
+    #[test]
+    fn a_latency_is_shown_in_its_greatest_unit() {
+        let shown = |nanoseconds| show_latency(Duration::from_nanos(nanoseconds));
+        assert_eq!([0, 999, 1_000].map(shown), ["0ns", "999ns", "1us"]);
+        assert_eq!([12_345, 1_250_000].map(shown), ["12us", "1.2ms"]);
+        assert_eq!(shown(2_000_000_000), "2.0s");
+    }
 
     #[test]
     fn durations_are_numbers_with_units() {

@@ -14,6 +14,8 @@ pub(crate) mod probe;
 pub(crate) mod status;
 #[cfg(feature = "ebpf")]
 pub(crate) mod stream;
+#[cfg(feature = "ebpf")]
+pub(crate) mod top;
 #[cfg(feature = "trace")]
 pub(crate) mod trace;
 pub(crate) mod up;

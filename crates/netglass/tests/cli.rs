@@ -14,11 +14,12 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "probe",
     "up",
     "capture",
     "stream",
+    "top",
     "monitor",
     "trace",
     "explain",
@@ -120,13 +121,21 @@ fn every_option_of_trace_is_documented() {
     assert_documented("trace", &[include_str!("../../../docs/trace.md")]);
 }
 
+#[test]
+fn every_option_of_top_is_documented() {
+    assert_documented(
+        "top",
+        &[include_str!("../../../docs/top.md"), include_str!("../../../docs/stream.md")],
+    );
+}
+
 #[track_caller]
 fn assert_documented(verb: &str, documents: &[&str]) {
     let help = Place::new().run(&[verb, "--help"]).stdout;
     let (own, _) = help.split_once("Options of every verb:").unwrap();
     let words = || {
         let words = own.split([' ', ',', '=', ']', '[', '\n']);
-        words.map(|word| word.trim_end_matches('.'))
+        words.map(|word| word.trim_end_matches(['.', ';']))
     };
     let options: Vec<_> =
         words().filter(|word| word.starts_with("--") && *word != "--help").collect();

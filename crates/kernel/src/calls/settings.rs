@@ -1,6 +1,11 @@
 //! Which calls are told of: everything that the kernel programs choose by.
 
-use std::{fs, net::IpAddr, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::MetadataExt as _,
+    path::{Component, Path, PathBuf},
+};
 
 use netglass_model::{CallName, CommandName, NamespaceInode};
 
@@ -101,6 +106,17 @@ impl CgroupIdentity {
         let metadata = fs::metadata(&full).map_err(|source| Error::read(&full, source))?;
         let level = u32::try_from(below.components().count()).unwrap_or(u32::MAX);
         Ok(Self { id: metadata.ino(), level })
+    }
+
+    /// Whether a process of that path, as its `/proc/PID/cgroup` has it, is in it or below it.
+    #[must_use]
+    pub fn holds(&self, path: &str) -> bool {
+        let names = Path::new(path).components().filter(|it| matches!(it, Component::Normal(_)));
+        let above: Vec<_> = names.take(usize::try_from(self.level).unwrap_or(usize::MAX)).collect();
+        let Ok(root) = cgroup_root::path() else { return false };
+        u32::try_from(above.len()) == Ok(self.level)
+            && fs::metadata(root.join(above.iter().collect::<PathBuf>()))
+                .is_ok_and(|metadata| metadata.ino() == self.id)
     }
 
     /// The control groups of the containers whose id begins so, as their runtime wrote it into the

@@ -119,7 +119,7 @@ fn calls() -> Finding {
         "system_calls",
         "following system calls",
         calls::try_programs(),
-        "`netglass stream`",
+        "`netglass stream` and `netglass top`",
         "a kernel built with CONFIG_FTRACE_SYSCALLS, Linux 5.12 or later",
     )
 }

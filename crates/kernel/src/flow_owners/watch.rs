@@ -195,6 +195,7 @@ fn parse(bytes: &[u8], clock: Clock) -> Option<(Sighting, NonZeroU32)> {
         inode: 0,
         cookie: 0,
         only_v6: *bytes.get(62)? != 0,
+        queues: crate::socket::Queues::default(),
         traffic: None,
     };
     let sighting = Sighting {

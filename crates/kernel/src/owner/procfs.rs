@@ -1,7 +1,7 @@
 //! Finding the owners of sockets in `/proc/*/fd` (`proc_pid_fd(5)`): a link to read for each open
 //! file of each process.
 
-use std::{io, mem::MaybeUninit};
+use std::{ffi::CStr, io, mem::MaybeUninit};
 
 use rustix::{
     fs::{OFlags, RawDir, readlinkat_raw},
@@ -11,11 +11,11 @@ use rustix::{
 use super::{Held, OwnerIndex, Owners};
 use crate::{
     Error,
-    process::{directory, identity, process_ids},
+    process::{directory, directory::ProcessDirectory, identity, process_ids},
 };
 
 /// Room for a few hundred directory entries.
-const DIRECTORY_BUFFER_LENGTH: usize = 16 * 1024;
+pub(crate) const DIRECTORY_BUFFER_LENGTH: usize = 16 * 1024;
 
 pub(super) fn read(owners: &mut Owners) -> Result<(), Error> {
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER_LENGTH];
@@ -31,24 +31,38 @@ pub(super) fn read(owners: &mut Owners) -> Result<(), Error> {
 
 fn read_process(pid: u32, buffer: &mut [MaybeUninit<u8>], owners: &mut Owners) -> io::Result<()> {
     let files = directory(pid)?;
-    let descriptors = files.open("fd", OFlags::RDONLY | OFlags::DIRECTORY)?;
     let mut owner: Option<OwnerIndex> = None;
-    let mut entries = RawDir::new(&descriptors, buffer);
-    while let Some(entry) = entries.next() {
-        // "socket:[4294967295]" has 19 bytes; what is longer is no socket.
-        let mut link = [MaybeUninit::uninit(); 32];
-        let target = match readlinkat_raw(&descriptors, entry?.file_name(), &mut link) {
-            Ok((target, _)) => target,
-            // The file was closed meanwhile, or the entry is "." or "..".
-            Err(Errno::NOENT | Errno::INVAL) => continue,
-            Err(errno) => return Err(errno.into()),
-        };
-        let Some(inode) = socket_inode(target) else { continue };
+    open_sockets(&files, buffer, &mut |_, inode| {
         let owner = match owner {
             Some(owner) => owner,
             None => *owner.insert(owners.add_process(identity(&files)?)),
         };
         owners.hold(inode, Held { owner, port_bound: None });
+        Ok(())
+    })
+}
+
+/// Calls `visit` with the descriptor and the inode of each socket that a process has open.
+pub(crate) fn open_sockets(
+    files: &ProcessDirectory,
+    buffer: &mut [MaybeUninit<u8>],
+    visit: &mut dyn FnMut(&CStr, u32) -> io::Result<()>,
+) -> io::Result<()> {
+    let descriptors = files.open("fd", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut entries = RawDir::new(&descriptors, buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        // "socket:[4294967295]" has 19 bytes; what is longer is no socket.
+        let mut link = [MaybeUninit::uninit(); 32];
+        let target = match readlinkat_raw(&descriptors, entry.file_name(), &mut link) {
+            Ok((target, _)) => target,
+            // The file was closed meanwhile, or the entry is "." or "..".
+            Err(Errno::NOENT | Errno::INVAL) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        if let Some(inode) = socket_inode(target) {
+            visit(entry.file_name(), inode)?;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! The directory of a process under `/proc`.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
+};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -35,6 +38,11 @@ impl ProcessDirectory {
     /// Where a link points.
     pub(crate) fn link(&self, name: &str) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(&self.directory, name, Vec::new())?.into_bytes())
+    }
+
+    /// Where we have it open.
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.directory.as_raw_fd()
     }
 
     /// Opens a file or directory in it.

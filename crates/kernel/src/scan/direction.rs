@@ -84,6 +84,7 @@ mod tests {
             inode: 1,
             cookie: 1,
             only_v6: false,
+            queues: crate::socket::Queues::default(),
             traffic: None,
         }
     }

@@ -232,6 +232,7 @@ mod tests {
             inode: 1,
             cookie,
             only_v6: false,
+            queues: crate::socket::Queues::default(),
             traffic: Some(TcpTraffic {
                 rtt_us: 100,
                 retransmits: 0,

@@ -68,4 +68,14 @@ impl Diag {
         })?;
         Ok(())
     }
+
+    /// Calls `visit` with each answer to a request that is laid out as its family wants it.
+    pub(super) fn list_messages(
+        &mut self,
+        request: &[u8],
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        self.netlink.dump(WHAT, SOCK_DIAG_BY_FAMILY, request, |message| visit(message.payload))?;
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netglass_model::Protocol;
 
-use super::{Socket, SocketState, TcpTraffic};
+use super::{Queues, Socket, SocketState, TcpTraffic};
 use crate::netlink::message::Attributes;
 
 /// The length of `struct inet_diag_msg`.
@@ -16,6 +16,8 @@ const PEER_PORT_OFFSET: usize = 6;
 const LOCAL_ADDRESS_OFFSET: usize = 8;
 const PEER_ADDRESS_OFFSET: usize = 24;
 const COOKIE_OFFSET: usize = 44;
+const RECEIVE_QUEUE_OFFSET: usize = 56;
+const SEND_QUEUE_OFFSET: usize = 60;
 const INODE_OFFSET: usize = 68;
 
 const AF_INET: u8 = 2;
@@ -55,6 +57,10 @@ pub fn parse(payload: &[u8], protocol: Protocol) -> Option<Socket> {
         inode: u32::from_ne_bytes(array(fixed, INODE_OFFSET)?),
         cookie: u64::from_ne_bytes(array(fixed, COOKIE_OFFSET)?),
         only_v6: false,
+        queues: Queues {
+            receive: u32::from_ne_bytes(array(fixed, RECEIVE_QUEUE_OFFSET)?),
+            send: u32::from_ne_bytes(array(fixed, SEND_QUEUE_OFFSET)?),
+        },
         traffic: None,
     };
     for (kind, value) in Attributes::new(&payload[MESSAGE_LENGTH..]) {
@@ -94,7 +100,8 @@ fn v6(bytes: &[u8], offset: usize) -> Option<IpAddr> {
     Some(IpAddr::V6(Ipv6Addr::from(array::<16>(bytes, offset)?)).to_canonical())
 }
 
-fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+/// The bytes at `offset`, where there are so many.
+pub(super) fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
@@ -112,6 +119,8 @@ mod tests {
         bytes[LOCAL_ADDRESS_OFFSET..][..4].copy_from_slice(&[10, 0, 0, 1]);
         bytes[PEER_ADDRESS_OFFSET..][..4].copy_from_slice(&[10, 0, 0, 2]);
         bytes[COOKIE_OFFSET..][..8].copy_from_slice(&0x1122_3344_5566_7788_u64.to_ne_bytes());
+        bytes[RECEIVE_QUEUE_OFFSET..][..4].copy_from_slice(&5_u32.to_ne_bytes());
+        bytes[SEND_QUEUE_OFFSET..][..4].copy_from_slice(&6_u32.to_ne_bytes());
         bytes[INODE_OFFSET..][..4].copy_from_slice(&4711_u32.to_ne_bytes());
         bytes
     }
@@ -136,6 +145,7 @@ mod tests {
             ("10.0.0.2", 40000)
         );
         assert_eq!((socket.inode, socket.cookie), (4711, 0x1122_3344_5566_7788));
+        assert_eq!(socket.queues, Queues { receive: 5, send: 6 });
         assert_eq!(socket.traffic, None);
     }
 

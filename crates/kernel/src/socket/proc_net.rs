@@ -13,7 +13,7 @@ use foldhash::quality::FixedState;
 use netglass_model::Protocol;
 use std::hash::BuildHasher;
 
-use super::{InetFamily, Socket, SocketState, StateSet};
+use super::{InetFamily, Queues, Socket, SocketState, StateSet};
 use crate::Error;
 
 /// A line of the kernel's is about 150 bytes long.
@@ -72,8 +72,9 @@ pub fn parse_line(line: &[u8], protocol: Protocol) -> Option<Socket> {
     let (local_address, local_port) = parse_endpoint(fields.next()?)?;
     let (peer_address, peer_port) = parse_endpoint(fields.next()?)?;
     let state = u8::try_from(parse_hexadecimal(fields.next()?)?).ok()?;
-    // tx_queue:rx_queue, tr:tm->when, retrnsmt, uid, timeout, inode.
-    let inode = std::str::from_utf8(fields.nth(5)?).ok()?.parse().ok()?;
+    let (send, receive) = parse_pair(fields.next()?)?;
+    // tr:tm->when, retrnsmt, uid, timeout, inode.
+    let inode = std::str::from_utf8(fields.nth(4)?).ok()?.parse().ok()?;
     Some(Socket {
         protocol,
         state: SocketState::from_number(state)?,
@@ -90,8 +91,15 @@ pub fn parse_line(line: &[u8], protocol: Protocol) -> Option<Socket> {
             peer_port,
         )),
         only_v6: false,
+        queues: Queues { receive, send },
         traffic: None,
     })
+}
+
+/// `tx_queue:rx_queue`.
+fn parse_pair(field: &[u8]) -> Option<(u32, u32)> {
+    let colon = field.iter().position(|&byte| byte == b':')?;
+    Some((parse_hexadecimal(&field[..colon])?, parse_hexadecimal(&field[colon + 1..])?))
 }
 
 /// `0100007F:0050`: the address as 32-bit words in the machine's byte order.
@@ -127,7 +135,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const V4: &[u8] = b"   1: 0100007F:0050 0200007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 20 4 30 10 -1\n";
+    const V4: &[u8] = b"   1: 0100007F:0050 0200007F:9C40 01 00000006:00000005 00:00000000 00000000     0        0 4711 1 0000000000000000 20 4 30 10 -1\n";
     const V6: &[u8] = b"   0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 88 1 0000000000000000 100 0 0 10 0\n";
 
     #[test]
@@ -144,6 +152,7 @@ mod tests {
             ("127.0.0.2", 40000)
         );
         assert_eq!(socket.inode, 4711);
+        assert_eq!(socket.queues, Queues { receive: 5, send: 6 });
 
         let socket = parse_line(V6, Protocol::Tcp).unwrap();
         assert_eq!((socket.state, socket.inode), (SocketState::Listen, 88));

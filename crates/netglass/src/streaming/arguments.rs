@@ -6,13 +6,16 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use netglass_kernel::calls::{CallSums, MOST_PAYLOAD};
 use netglass_model::CallName;
 
+use super::delivery::Delivery;
+#[cfg(feature = "kafka")]
+use super::kafka::KafkaArguments;
 use crate::{bytes::parse_bytes, time::parse_duration, usage::UsageError};
 
 /// Which calls.
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Selection")]
-pub(crate) struct SelectionArguments {
+pub(crate) struct FilterArguments {
     /// Only calls of these processes
     #[arg(short = 'p', long, env = "NETGLASS_PID", value_name = "PID", value_delimiter = ',')]
     pub(super) pid: Vec<u32>,
@@ -81,6 +84,14 @@ pub(crate) struct SelectionArguments {
     /// Calls of the selected processes' children, too; of a COMMAND they always are
     #[arg(long, env = "NETGLASS_CHILDREN", value_parser = BoolishValueParser::new())]
     pub(super) children: bool,
+}
+
+/// Which calls, or those of a command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct SelectionArguments {
+    #[command(flatten)]
+    pub(super) filters: FilterArguments,
 
     /// Only calls of this command, which is run, and of its children
     #[arg(value_name = "COMMAND", env = "NETGLASS_COMMAND", last = true)]
@@ -117,6 +128,30 @@ pub(crate) struct WritingArguments {
     /// What becomes of calls that come faster than they can be written
     #[arg(long, env = "NETGLASS_ON_OVERLOAD", value_name = "WHAT", default_value = "drop")]
     pub(super) on_overload: OnOverload,
+
+    #[cfg(feature = "kafka")]
+    #[command(flatten)]
+    kafka: KafkaArguments,
+}
+
+impl WritingArguments {
+    /// Who is to take calls, rather than a file.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody can")
+    )]
+    pub(super) fn delivery(&self) -> anyhow::Result<Option<Box<dyn Delivery>>> {
+        #[cfg(feature = "kafka")]
+        if let Some(delivery) = self.kafka.delivery()? {
+            if self.on_overload == OnOverload::Aggregate || self.format != Format::Table {
+                let reason = "--kafka has calls one by one and a format of its own: leave out \
+                              --on-overload aggregate and --format";
+                return Err(UsageError(reason.to_owned()).into());
+            }
+            return Ok(Some(delivery));
+        }
+        Ok(None)
+    }
 }
 
 /// What is added up rather than written call by call.

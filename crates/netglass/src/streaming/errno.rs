@@ -150,6 +150,11 @@ pub(super) fn name(number: u32) -> Option<&'static str> {
     NAMES.get(index).map(|&(_, name)| name)
 }
 
+/// The name of an error, or, of an unknown one, its number.
+pub(crate) fn words(number: u32) -> String {
+    name(number).map_or_else(|| format!("errno {number}"), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,25 @@ use std::fmt;
 
 use netglass_kernel::calls::{CallCounts, SumCounts};
 
+/// Calls that were to be delivered, and were not, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Undelivered {
+    /// There was no room in the queue.
+    pub(super) queue_full: u64,
+    /// Nobody acknowledged them in time.
+    pub(super) timed_out: u64,
+    /// They were refused.
+    pub(super) refused: u64,
+    /// They may still be acknowledged.
+    pub(super) waiting: u64,
+}
+
+impl Undelivered {
+    const fn lost(&self) -> u64 {
+        self.queue_full + self.timed_out + self.refused
+    }
+}
+
 /// `seen = written + added up + waiting + filtered + lost`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct CallLedger {
@@ -16,12 +35,18 @@ pub(super) struct CallLedger {
     pub(super) ring_full: u64,
     pub(super) sums_full: u64,
     pub(super) malformed: u64,
+    pub(super) undelivered: Undelivered,
     pub(super) late: u64,
     pub(super) not_followed: u64,
     pub(super) not_remembered: u64,
 }
 
 impl CallLedger {
+    /// The same of calls that are delivered.
+    pub(super) fn with_undelivered(self, undelivered: Undelivered) -> Self {
+        Self { undelivered, ..self }
+    }
+
     /// Of calls that are written, and added up where that is asked for.
     pub(super) fn new(counts: &CallCounts, written: u64, adds_up: bool) -> Self {
         Self {
@@ -32,6 +57,7 @@ impl CallLedger {
             ring_full: counts.ring_full,
             sums_full: counts.sums_full,
             malformed: counts.malformed,
+            undelivered: Undelivered::default(),
             late: counts.late,
             not_followed: counts.not_followed,
             not_remembered: counts.not_remembered,
@@ -48,6 +74,7 @@ impl CallLedger {
             ring_full: 0,
             sums_full: counts.full.saturating_add(full),
             malformed: counts.malformed,
+            undelivered: Undelivered::default(),
             late: 0,
             not_followed: counts.not_followed,
             not_remembered: counts.not_remembered,
@@ -57,16 +84,26 @@ impl CallLedger {
 
 impl fmt::Display for CallLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seen, filtered, ring_full, sums_full, malformed, .. } = self;
+        let Self { seen, filtered, ring_full, sums_full, malformed, undelivered, .. } = self;
         let calls = if *seen == 1 { "call" } else { "calls" };
         write!(f, "{seen} {calls} = ")?;
         let became = [(self.written, "written"), (self.added_up, "added up")];
         for (count, what) in became.into_iter().filter_map(|(count, what)| Some((count?, what))) {
             write!(f, "{count} {what} + ")?;
         }
-        write!(f, "{filtered} filtered + {} lost", ring_full + sums_full + malformed)?;
-        let reasons =
-            [(*ring_full, "ring full"), (*sums_full, "sums full"), (*malformed, "malformed")];
+        if undelivered.waiting > 0 {
+            write!(f, "{} waiting + ", undelivered.waiting)?;
+        }
+        let lost = ring_full + sums_full + malformed + undelivered.lost();
+        write!(f, "{filtered} filtered + {lost} lost")?;
+        let reasons = [
+            (*ring_full, "ring full"),
+            (*sums_full, "sums full"),
+            (*malformed, "malformed"),
+            (undelivered.queue_full, "queue full"),
+            (undelivered.timed_out, "not acknowledged"),
+            (undelivered.refused, "refused"),
+        ];
         let mut before = " (";
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, "{before}{count} {reason}")?;
@@ -106,6 +143,12 @@ mod tests {
         assert_eq!(
             CallLedger::new(&counts, 3, true).to_string(),
             "9 calls = 3 written + 4 added up + 0 filtered + 2 lost (2 sums full)"
+        );
+        let counts = CallCounts { seen: 9, filtered: 1, ..CallCounts::default() };
+        let undelivered = Undelivered { queue_full: 3, timed_out: 2, refused: 0, waiting: 1 };
+        assert_eq!(
+            CallLedger::new(&counts, 2, false).with_undelivered(undelivered).to_string(),
+            "9 calls = 2 written + 1 waiting + 1 filtered + 5 lost (3 queue full, 2 not acknowledged)"
         );
         let counts = SumCounts { seen: 9, collected: 8, filtered: 1, ..SumCounts::default() };
         assert_eq!(

@@ -1,6 +1,7 @@
 //! From what the user names to what the kernel knows it by.
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -10,16 +11,22 @@ use anyhow::Context as _;
 use netglass_kernel::calls::{CallSelection, CgroupIdentity, Children};
 use netglass_model::{CallName, CommandName, NamespaceInode, text_from_bytes};
 
-use super::arguments::{Family, SelectionArguments};
-use crate::usage::UsageError;
+use super::arguments::{Family, FilterArguments, SelectionArguments};
+use crate::{usage::UsageError, users::USERS};
 
 /// Where `ip netns` keeps names.
 const NAMED_NAMESPACES: &str = "/run/netns";
-const USERS: &str = "/etc/passwd";
 
 impl SelectionArguments {
     /// What is to be selected.
     pub(super) fn selection(&self) -> anyhow::Result<CallSelection> {
+        self.filters.selection(&self.command)
+    }
+}
+
+impl FilterArguments {
+    /// What is to be selected; where there is a command, its calls and its children's.
+    pub(crate) fn selection(&self, command: &[OsString]) -> anyhow::Result<CallSelection> {
         let gone = self.pid.iter().find(|pid| !Path::new(&format!("/proc/{pid}")).exists());
         if let Some(pid) = gone {
             anyhow::bail!(
@@ -28,7 +35,7 @@ impl SelectionArguments {
             );
         }
         let selects_others = !self.pid.is_empty() || !self.comm.is_empty() || self.children;
-        if selects_others && !self.command.is_empty() {
+        if selects_others && !command.is_empty() {
             return Err(UsageError(
                 "a COMMAND selects itself and its children; leave out --pid, --comm and --children"
                     .to_owned(),
@@ -61,7 +68,7 @@ impl SelectionArguments {
             ports: self.port.clone(),
             networks: self.addr.clone(),
             errors: self.errors,
-            children: match (self.command.is_empty(), self.children) {
+            children: match (command.is_empty(), self.children) {
                 (false, _) => Children::OfReader,
                 (true, true) => Children::Followed,
                 (true, false) => Children::Alone,

@@ -6,7 +6,9 @@ use netglass_model::{Call, CallSum};
 
 use super::{
     arguments::{Format, WritingArguments},
+    delivery::Delivery,
     json::{self, Json},
+    ledger::Undelivered,
     output, overload,
     separated::Separator,
     table::Table,
@@ -26,6 +28,8 @@ pub(super) struct Sink {
     printer: Printer,
     buffer: Vec<u8>,
     out: Box<dyn Write>,
+    /// Who takes calls instead.
+    delivery: Option<Box<dyn Delivery>>,
     failure: Option<io::Error>,
     written: u64,
     format: Format,
@@ -34,9 +38,11 @@ pub(super) struct Sink {
 impl Sink {
     /// Opens what is to be written to.
     pub(super) fn open(arguments: &WritingArguments) -> anyhow::Result<Self> {
+        let delivery = arguments.delivery()?;
         let (out, is_colored) = output::open(arguments)?;
         let mut buffer = Vec::with_capacity(CHUNK + 4096);
-        let printer = match arguments.format {
+        let format = if delivery.is_some() { Format::Json } else { arguments.format };
+        let printer = match format {
             Format::Table => {
                 let table = Table::new(is_colored, arguments.phases);
                 table.write_heading(&mut buffer);
@@ -46,8 +52,12 @@ impl Sink {
             Format::Csv => separated(Separator::Comma, &mut buffer),
             Format::Tsv => separated(Separator::Tab, &mut buffer),
         };
-        let format = arguments.format;
-        Ok(Self { printer, buffer, out, failure: None, written: 0, format })
+        Ok(Self { printer, buffer, out, delivery, failure: None, written: 0, format })
+    }
+
+    /// Begins, once privileges are given up.
+    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+        self.delivery.as_mut().map_or(Ok(()), |delivery| delivery.start())
     }
 
     /// Writes a call, and the beginning of what it sent or received, soon.
@@ -58,6 +68,7 @@ impl Sink {
             Printer::Separated(separator) => separator.write_call(call, payload, &mut self.buffer),
         }
         self.written += 1;
+        self.deliver(call.caller.pid, 1);
         if self.buffer.len() >= CHUNK {
             self.write_out();
         }
@@ -70,6 +81,7 @@ impl Sink {
             Printer::Json(_) => json::write_loss(reason, count, &mut self.buffer),
             Printer::Separated(_) => {}
         }
+        self.deliver(0, 0);
     }
 
     /// Says that calls are added up from here on, or no more.
@@ -92,9 +104,34 @@ impl Sink {
         }
     }
 
-    /// How many calls were written.
+    /// Waits until what was written has arrived, where somebody says that.
+    pub(super) fn finish(&mut self) {
+        if let Some(delivery) = &mut self.delivery {
+            delivery.finish();
+        }
+    }
+
+    /// How many calls were written, and have arrived where somebody says that.
     pub(super) fn written(&self) -> u64 {
-        self.written
+        self.delivery.as_ref().map_or(self.written, |delivery| delivery.delivered())
+    }
+
+    /// What became of calls that were to be delivered and have not arrived.
+    pub(super) fn undelivered(&self) -> Undelivered {
+        self.delivery.as_ref().map_or_else(Undelivered::default, |it| it.undelivered())
+    }
+
+    /// What the user should know and was not told yet.
+    pub(super) fn take_note(&mut self) -> Option<String> {
+        self.delivery.as_mut().and_then(|delivery| delivery.take_note())
+    }
+
+    /// Hands over what was just written to whoever delivers it.
+    fn deliver(&mut self, pid: u32, calls: u64) {
+        if let Some(delivery) = &mut self.delivery {
+            delivery.send(pid, self.buffer.trim_ascii_end(), calls);
+            self.buffer.clear();
+        }
     }
 
     fn write_out(&mut self) {

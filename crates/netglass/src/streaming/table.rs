@@ -1,7 +1,5 @@
 //! Columns for people, with the words of what they know from elsewhere.
 
-use std::time::Duration;
-
 use anstyle::{AnsiColor, Style};
 use netglass_model::{Call, CallName, CallPhase, CommandName, Timestamp, Transfer, printable};
 
@@ -11,6 +9,7 @@ use super::{
     text::{plain_or_text, push_display, push_endpoint, push_integer},
     words::family_name,
 };
+use crate::time::show_latency;
 
 const FAILED: Style = AnsiColor::Red.on_default();
 const DIMMED: Style = Style::new().dimmed();
@@ -105,9 +104,9 @@ impl Table {
         self.begin_style(DIMMED, out);
         match call.duration {
             Some(duration) if is_pending => {
-                push_display(out, format_args!("pending for {}", show(duration)));
+                push_display(out, format_args!("pending for {}", show_latency(duration)));
             }
-            Some(duration) => push_display(out, format_args!("{}", show(duration))),
+            Some(duration) => push_display(out, format_args!("{}", show_latency(duration))),
             None => out.extend_from_slice(b"began before"),
         }
         self.end_style(DIMMED, out);
@@ -293,18 +292,10 @@ fn push_amount(out: &mut Vec<u8>, call: &Call, begin: usize) {
     }
 }
 
-/// A duration in its greatest unit.
-pub(super) fn show(duration: Duration) -> String {
-    let nanoseconds = duration.as_nanos();
-    match nanoseconds {
-        0..1_000_000 => format!("{}us", nanoseconds / 1_000),
-        1_000_000..1_000_000_000 => format!("{:.1}ms", duration.as_secs_f64() * 1e3),
-        _ => format!("{:.1}s", duration.as_secs_f64()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use netglass_model::SocketPath;
 
     use super::{super::fixtures::call, *};

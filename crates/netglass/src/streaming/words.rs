@@ -41,8 +41,14 @@ pub(super) fn family_of(call: &Call) -> Option<Result<&'static str, u16>> {
 
 /// What a connection speaks: of IP sockets the protocol, of others the type of the socket.
 pub(super) fn protocol_name(connection: &CallConnection) -> Option<&'static str> {
-    match connection.family {
-        AF_INET | AF_INET6 => match connection.protocol {
+    let CallConnection { family, protocol, socket_type, .. } = *connection;
+    protocol_of(family, protocol, socket_type)
+}
+
+/// The same of a socket of that family, protocol and type.
+pub(super) fn protocol_of(family: u16, protocol: u16, socket_type: u16) -> Option<&'static str> {
+    match family {
+        AF_INET | AF_INET6 => match protocol {
             1 => Some("icmp"),
             2 => Some("igmp"),
             6 => Some("tcp"),
@@ -58,7 +64,7 @@ pub(super) fn protocol_name(connection: &CallConnection) -> Option<&'static str>
         },
         AF_NETLINK => Some("netlink"),
         AF_PACKET => Some("packet"),
-        _ => match connection.socket_type {
+        _ => match socket_type {
             1 => Some("stream"),
             2 => Some("dgram"),
             3 => Some("raw"),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 
 use crate::{
     database::{DatabaseArguments, StorageArguments},
@@ -26,8 +26,15 @@ Examples:
   netglass stream -P 5432 --errors                  what fails on a port
   netglass stream --format json -o calls.json -p 1234
   netglass stream --summary 5s                      who talks to whom, each five seconds
-  netglass stream --phases --comm wget              when calls begin, and when they return")]
+  netglass stream --phases --comm wget              when calls begin, and when they return
+  netglass stream --snapshot --family all           all open sockets, under their processes")]
 pub(crate) struct Arguments {
+    /// Show once, and end: the processes as a tree, with users and groups, and under each the sockets
+    /// that it has open. Selection is as with calls, but for what is about calls alone
+    #[arg(long, env = "NETGLASS_SNAPSHOT", value_parser = BoolishValueParser::new())]
+    #[arg(conflicts_with_all = ["call", "errors", "wait", "command", "phases", "summary"])]
+    snapshot: bool,
+
     #[command(flatten)]
     selection: SelectionArguments,
 
@@ -43,6 +50,10 @@ pub(crate) struct Arguments {
 
 /// Streams calls until it is told to end.
 pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<ExitCode> {
-    let Arguments { selection, writing, summary, storage } = arguments;
+    let Arguments { snapshot, selection, writing, summary, storage } = arguments;
+    if *snapshot {
+        streaming::show_snapshot(selection, writing)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     streaming::run(selection, writing, summary, (database, storage))
 }

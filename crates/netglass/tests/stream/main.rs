@@ -9,7 +9,10 @@
 #![cfg(feature = "ebpf")]
 
 mod command;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod selection;
+mod snapshot;
 mod strace;
 mod summary;
 mod support;

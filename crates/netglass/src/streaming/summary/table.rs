@@ -14,7 +14,8 @@ use crate::{
         table::{Align, Cell, Table},
         tree::show_bytes,
     },
-    streaming::{errno, table::show, words},
+    streaming::{errno, words},
+    time,
 };
 
 const PLAIN: Style = Style::new();
@@ -25,7 +26,7 @@ pub(in crate::streaming) fn write(
     span: Duration,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    writeln!(out, "-- calls of {}", show(span))?;
+    writeln!(out, "-- calls of {}", time::show_latency(span))?;
     let mut table = Table::new([
         ("PROCESS", Align::Left),
         ("", Align::Left),
