@@ -14,11 +14,19 @@ mod programs {
 
     use libbpf_cargo::SkeletonBuilder;
 
-    const PROGRAMS: [&str; 6] =
-        ["aggregate", "calls", "flow_owner", "perf_event_test", "socket_owner", "stream"];
+    const PROGRAMS: [&str; 7] = [
+        "aggregate",
+        "calls",
+        "datapath",
+        "flow_owner",
+        "perf_event_test",
+        "socket_owner",
+        "stream",
+    ];
 
     pub(super) fn compile() -> Result<(), Box<dyn Error>> {
         let output = PathBuf::from(env::var("OUT_DIR")?);
+        println!("cargo::metadata=programs={}", output.display());
         // clang for the bpf target does not look into Debian's directory of the machine's own
         // headers, where <asm/types.h> is.
         let machine = env::var("CARGO_CFG_TARGET_ARCH")?;

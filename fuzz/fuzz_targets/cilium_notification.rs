@@ -6,9 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use netglass_cilium::{Event, Filter, Level, Options, Renderer, SAMPLE, Style};
 use netglass_fuzz::{prefixes, splice};
 
-/// A drop, a trace of a newer version, a translated socket, a verdict, a recorded packet: the parts in
-/// front of the packet.
-const SAMPLES: [&[u8]; 5] = [
+/// A drop, a trace of a newer version, a translated socket, a verdict, a recorded packet, a drop of our own
+/// datapath with two names: the parts in front of the packet.
+const SAMPLES: [&[u8]; 6] = [
     b"\x01\x85\xfe\x03\xe4\xd3\x7a\x8f\x36\0\0\0\x36\0\x03\0\x9f\xbf\0\0\x66\x4b\0\0\xfe\x03\0\0\xd2\x04\x02\0\
       \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     b"\x04\x01\xfe\x03\x73\xed\x5c\xbe\x36\0\0\0\x36\0\x02\0\x9f\xbf\0\0\x66\x4b\0\0\xfe\x03\x01\0\x01\0\0\0\
@@ -16,6 +16,11 @@ const SAMPLES: [&[u8]; 5] = [
     b"\x07\x01\x50\0\x01\0\0\0\x02\0\0\0\x0a\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0",
     b"\x05\0\xfe\x03\x73\xed\x5c\xbe\x36\0\0\0\x36\0\x01\0\x02\0\0\0\x85\xff\xff\xff\x50\0\x06\x09\0\0\0\0",
     b"\x08\x01\x02\0\x01\0\0\0\x36\0\0\0\x36\0\0\0\x01\0\0\0\0\0\0\0",
+    b"\x01\xff\0\0\xe4\xd3\x7a\x8f\x36\0\0\0\x36\0\x03\x4e\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+      \x02\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\
+      \x4e\0\x01\0\x07\0\0\0\x01\0\0\0\0\0\0\0\x63\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\
+      \0\0\0\0\0\0\0\0\x0c\0\0\0\0\0\0\0\
+      \x01\x03\0ARP\x05\x15\0\0\x2c\x03\0\0\0\0\0\0\x01\0\0\0\0\0\0\0sh\0\0",
 ];
 
 const STYLES: [Style; 3] = [Style::V1_5, Style::V1_20, Style::Netglass(None)];

@@ -73,7 +73,8 @@ fn measure(rounds: u32, lasts: Duration) -> Result<Report> {
     let mut failures = Vec::new();
     for _ in 0..rounds {
         running.retain_mut(|(watcher, runs)| {
-            match watch(watcher, &place, || sender.inside(|| send(&link.first, FLOWS, lasts))) {
+            match watch(watcher, &place, || sender.inside(|| send(&link.first, FLOWS, lasts, None)))
+            {
                 Ok(run) => runs.push(run),
                 Err(error) => {
                     failures.push((watcher.name, format!("{error:#}")));
@@ -297,7 +298,7 @@ mod tests {
         let tcpdump = all.iter().find(|watcher| watcher.name.starts_with("tcpdump")).unwrap();
         assert!(matches!(tcpdump.taken, Taken::Said(_)));
         let lasts = Duration::from_millis(50);
-        let run = watch(tcpdump, &place, || sender.inside(|| send(&link.first, 10, lasts)));
+        let run = watch(tcpdump, &place, || sender.inside(|| send(&link.first, 10, lasts, None)));
         let run = run.unwrap();
         assert!(run.taken > 0, "{run:?}");
     }

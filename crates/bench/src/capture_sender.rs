@@ -1,9 +1,10 @@
-//! Sends the smallest frames as fast as one thread can.
+//! Sends the smallest frames as fast as one thread can, or as fast as is asked for.
 
 use std::{
     io::IoSlice,
     net::SocketAddr,
     os::fd::{AsRawFd, OwnedFd},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -32,8 +33,14 @@ pub(crate) struct Sent {
     pub(crate) took: Duration,
 }
 
-/// Sends frames of so many flows in turn from a device of this thread's namespace.
-pub(crate) fn send(device: &str, flows: u16, lasts: Duration) -> Result<Sent> {
+/// Sends frames of so many flows in turn from a device of this thread's namespace, so many a second or as
+/// many as it can.
+pub(crate) fn send(
+    device: &str,
+    flows: u16,
+    lasts: Duration,
+    per_second: Option<u32>,
+) -> Result<Sent> {
     let socket = open(device).with_context(|| format!("opening {device} to send"))?;
     let frames = frames(flows)?;
     let slices: Vec<[IoSlice<'_>; 1]> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
@@ -42,6 +49,10 @@ pub(crate) fn send(device: &str, flows: u16, lasts: Duration) -> Result<Sent> {
     let (mut packets, mut next) = (0, 0);
     let start = Instant::now();
     while start.elapsed() < lasts {
+        if let Some(per_second) = per_second {
+            let due = Duration::from_secs_f64(packets as f64 / f64::from(per_second));
+            thread::sleep(due.saturating_sub(start.elapsed()));
+        }
         let batch = slices.iter().skip(next).take(BATCH);
         let result =
             sendmmsg(socket.as_raw_fd(), &mut headers, batch, nobody, [], MsgFlags::empty());
@@ -109,7 +120,8 @@ mod tests {
             String::from_utf8(output.stdout).unwrap().trim().parse::<u64>().unwrap()
         };
         let before = received();
-        let sent = near.inside(|| send(&link.first, 1_000, Duration::from_millis(50))).unwrap();
+        let sent =
+            near.inside(|| send(&link.first, 1_000, Duration::from_millis(50), None)).unwrap();
         assert!(sent.packets > 100, "{sent:?}");
         let arrived = received() - before;
         // The kernel may say something to its neighbours meanwhile.

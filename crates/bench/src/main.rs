@@ -26,6 +26,7 @@ mod fleet_flush;
 mod fleet_look;
 mod goal;
 mod measurement;
+mod monitor_kernel;
 mod monitor_rendering;
 mod netglass;
 mod race;
@@ -77,6 +78,7 @@ fn main() -> Result<ExitCode> {
         capture_reading::benches,
         capture_live::benches,
         monitor_rendering::benches,
+        monitor_kernel::benches,
     ];
     let benches: Vec<Bench> = all
         .into_iter()

@@ -2,7 +2,7 @@
 //!
 //! Integers are in the byte order of the node that made them, which is taken for little-endian.
 
-mod bytes;
+pub(crate) mod bytes;
 mod capture;
 mod debug;
 mod drop;
@@ -14,8 +14,8 @@ mod verdict;
 use thiserror::Error;
 
 use crate::{
-    agent::AgentNotify, event::MessageType, gob::GobError, log_record::LogRecord,
-    notification::Notification, release::Release,
+    agent::AgentNotify, event::MessageType, gob::GobError, kernel_facts::KernelFacts,
+    log_record::LogRecord, notification::Notification, release::Release,
 };
 
 /// Which layouts notifications have.
@@ -40,6 +40,12 @@ impl Layouts {
             Self::Of(release) => Some(release),
             Self::Told => None,
         }
+    }
+
+    /// Whether there may be what our own datapath adds: to Cilium's own programs that is a part of the
+    /// packet.
+    const fn has_kernel_facts(self) -> bool {
+        matches!(self, Self::Told | Self::Of(_))
     }
 
     fn is_before(self, minor: u8) -> bool {
@@ -90,6 +96,12 @@ pub enum DecodeError {
         /// The version of its layout.
         version: u16,
     },
+    /// It says that there is what our own datapath knows, but that is not there.
+    #[error("what the kernel told with the {} is cut", .kind.name())]
+    Extension {
+        /// What it is.
+        kind: MessageType,
+    },
     /// What the agent or a proxy wrote is not understood.
     #[error("{0}")]
     Gob(GobError),
@@ -108,6 +120,22 @@ const fn name(kind: MessageType) -> &'static str {
         MessageType::L7 => "LogRecordNotify",
         MessageType::Agent => "AgentNotify",
     }
+}
+
+/// What our own datapath adds behind a header of the newest version, and where the packet begins.
+fn kernel_facts(
+    data: &[u8],
+    layouts: Layouts,
+    kind: MessageType,
+    is_newest: bool,
+    header: usize,
+) -> Result<(Option<KernelFacts<'_>>, usize), DecodeError> {
+    if !is_newest || !layouts.has_kernel_facts() || !KernelFacts::are_said(data) {
+        return Ok((None, header));
+    }
+    let (facts, length) =
+        KernelFacts::decode(data, header).ok_or(DecodeError::Extension { kind })?;
+    Ok((Some(facts), header + length))
 }
 
 /// Decodes a notification.

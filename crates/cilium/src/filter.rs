@@ -21,6 +21,8 @@ pub struct Criteria {
     pub related_to: Vec<u16>,
     /// Dropped for these reasons.
     pub drop_reasons: Vec<u8>,
+    /// Dropped by the kernel for these reasons: names in capital letters, or numbers.
+    pub kernel_reasons: Vec<String>,
     /// From or to these addresses.
     pub addresses: Vec<AddressPrefix>,
     /// From or to these ports.
@@ -74,8 +76,20 @@ impl Filter {
     }
 
     fn wants_reason(&self, notification: &Notification<'_>) -> bool {
-        self.criteria.drop_reasons.is_empty()
-            || matches!(notification, Notification::Drop(it) if self.criteria.drop_reasons.contains(&it.reason))
+        let Criteria { drop_reasons, kernel_reasons, .. } = &self.criteria;
+        if drop_reasons.is_empty() && kernel_reasons.is_empty() {
+            return true;
+        }
+        let Notification::Drop(drop) = notification else { return false };
+        match &drop.kernel {
+            None => drop_reasons.contains(&drop.reason),
+            Some(facts) => {
+                let name = facts.names().reason;
+                kernel_reasons.iter().any(|wanted| {
+                    Some(wanted.as_str()) == name || wanted.parse() == Ok(facts.reason)
+                })
+            }
+        }
     }
 
     fn wants_packet(&mut self, notification: &Notification<'_>) -> bool {

@@ -11,6 +11,7 @@ mod dissect;
 mod event;
 mod filter;
 mod gob;
+mod kernel_facts;
 mod log_record;
 mod notification;
 mod release;
@@ -25,6 +26,9 @@ pub use decode::{DecodeError, Layouts, decode};
 pub use event::{Event, LOST, MessageType, SAMPLE};
 pub use filter::{AddressPrefix, Criteria, Filter, Protocol};
 pub use gob::{GobError, limits};
+pub use kernel_facts::{
+    KERNEL_FACTS_LENGTH, KernelFacts, KernelNames, PacketProcess, SocketEnd, put_kernel_names,
+};
 pub use log_record::{Dns, Endpoint, Generic, Headers, Http, Kafka, LogRecord, Url};
 pub use notification::{
     Captured, DebugCapture, DebugMessage, DropNotify, Notification, PacketFlags,
@@ -32,6 +36,6 @@ pub use notification::{
 };
 pub use release::Release;
 pub use render::{
-    InterfaceNames, Level, Options, Outcome, Renderer, Summarizer, connection_summary,
+    InterfaceNames, Level, Options, Outcome, PacketEnds, Renderer, Summarizer, connection_summary,
 };
 pub use style::{Style, drop_reasons};

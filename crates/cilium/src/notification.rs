@@ -1,7 +1,7 @@
 //! Notifications: one struct for each kind, whatever release it is of. What a release does not tell is
 //! `None`.
 
-use crate::{agent::AgentNotify, log_record::LogRecord};
+use crate::{agent::AgentNotify, kernel_facts::KernelFacts, log_record::LogRecord};
 
 /// A decoded notification.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +89,8 @@ pub struct DropNotify<'a> {
     pub interface: Option<u32>,
     /// What the packet is followed by through the datapath; since 1.19, 0 if there is none.
     pub trace_id: Option<u64>,
+    /// What our own datapath tells besides; the reason is there.
+    pub kernel: Option<KernelFacts<'a>>,
     /// The packet.
     pub captured: Captured<'a>,
 }
@@ -146,6 +148,8 @@ pub struct TraceNotify<'a> {
     pub original_address: Option<[u8; 16]>,
     /// What the packet is followed by through the datapath; since 1.19, 0 if there is none.
     pub trace_id: Option<u64>,
+    /// What our own datapath tells besides.
+    pub kernel: Option<KernelFacts<'a>>,
     /// The packet.
     pub captured: Captured<'a>,
 }

@@ -8,6 +8,7 @@ mod debug;
 mod debug_sentences;
 mod drop;
 mod hex;
+mod kernel;
 mod l7;
 mod layers;
 mod ours;
@@ -22,7 +23,7 @@ mod verdict;
 
 use std::collections::HashMap;
 
-pub use self::connection::{Summarizer, connection_summary};
+pub use self::connection::{PacketEnds, Summarizer, connection_summary};
 use crate::{
     decode::{DecodeError, decode},
     dissect::Dissector,

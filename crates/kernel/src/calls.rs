@@ -1,13 +1,17 @@
 //! Every system call on a socket, one by one: the kernel programs of `bpf/calls.bpf.c` tell of
 //! those that are selected when they return, and what they told is read here in the order of its
-//! times.
+//! times. Where that is too much they add them up.
 
+mod callers;
 mod clock;
+mod connection;
 mod descendants;
 mod order;
 mod programs;
 mod record;
 mod settings;
+mod sum;
+mod sums;
 
 use std::{
     cell::RefCell,
@@ -15,19 +19,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netglass_model::{Call, Degradation};
+use netglass_model::{Call, CallSum, Degradation};
 
 pub use self::{
+    callers::Callers,
     programs::CallCounts,
-    settings::{CallSelection, CgroupIdentity, Children},
+    record::parse as parse_call,
+    settings::{CallSelection, CgroupIdentity, Children, SumsBy},
+    sum::parse as parse_sum,
+    sums::{CallSums, SumCounts, SumOptions},
 };
 
 pub(crate) use self::programs::try_programs;
 use self::{
-    clock::{Clock, monotonic_ns},
+    clock::Clock,
     order::{Order, WINDOW_NS},
-    programs::Programs,
+    programs::{Plan, Programs},
     record::Record,
+    settings::{AddingUp, Telling},
 };
 
 use crate::Error;
@@ -52,6 +61,9 @@ pub struct CallOptions {
     pub payload: u32,
     /// Bytes that the kernel keeps of what was not read yet; rounded up to a power of two.
     pub buffer_size: u32,
+    /// Into how many sums calls may be added up when there is no room to tell of them; none where
+    /// they are lost then.
+    pub sums: Option<u32>,
 }
 
 /// Watches system calls.
@@ -63,21 +75,38 @@ pub struct CallWatcher {
     clock: Clock,
     tells_pending: bool,
     looked_at_pending: Instant,
-    /// Records that are of no known kind.
+    /// Records and sums that are of no known kind.
     unknown: u64,
+    /// Calls in sums that were taken.
+    added_up: u64,
 }
 
 impl CallWatcher {
     /// Starts to watch: whatever is called once this returns is told of.
     pub fn new(options: &CallOptions) -> Result<Self, Error> {
         let order = Rc::default();
+        let telling = Telling {
+            entries: options.entries,
+            payload: options.payload.min(MOST_PAYLOAD),
+            adding_up: match options.sums {
+                Some(_) => AddingUp::WhenFull,
+                None => AddingUp::Never,
+            },
+        };
+        let plan = Plan {
+            selection: &options.selection,
+            telling,
+            buffer_size: options.buffer_size,
+            sums: options.sums.unwrap_or_default(),
+        };
         Ok(Self {
-            programs: Programs::start(options, Rc::clone(&order))?,
+            programs: Programs::start(&plan, &order)?,
             order,
             clock: Clock::read(),
             tells_pending: options.pending,
             looked_at_pending: Instant::now(),
             unknown: 0,
+            added_up: 0,
         })
     }
 
@@ -104,8 +133,7 @@ impl CallWatcher {
         wait: Duration,
         visit: &mut dyn FnMut(&Call, &[u8]),
     ) -> Result<(), Error> {
-        self.programs.read(wait)?;
-        let until = monotonic_ns().saturating_sub(WINDOW_NS);
+        let until = self.programs.read(wait)?.saturating_sub(WINDOW_NS);
         if self.tells_pending && self.looked_at_pending.elapsed() >= PENDING_INTERVAL {
             self.looked_at_pending = Instant::now();
             let mut order = self.order.borrow_mut();
@@ -113,6 +141,28 @@ impl CallWatcher {
         }
         self.pass_on(until, visit);
         Ok(())
+    }
+
+    /// Whether there was no room to tell of a call, so that calls are added up now.
+    pub fn is_adding_up(&self) -> Result<bool, Error> {
+        self.programs.is_adding_up()
+    }
+
+    /// Calls are told of again, until there is no room once more.
+    pub fn tell_again(&mut self) -> Result<(), Error> {
+        self.programs.tell_again()
+    }
+
+    /// Takes what was added up since the last time.
+    pub fn take_sums(&mut self, visit: &mut dyn FnMut(&CallSum)) -> Result<(), Error> {
+        let Self { programs, added_up, unknown, .. } = self;
+        programs.collect_sums(&mut |sum| match sum {
+            Some(sum) => {
+                *added_up += sum.calls();
+                visit(&sum);
+            }
+            None => *unknown += 1,
+        })
     }
 
     /// Stops to watch, and visits all calls that were told of until then.
@@ -131,6 +181,7 @@ impl CallWatcher {
             malformed: self.unknown + order.malformed(),
             waiting: u64::try_from(order.len()).unwrap_or(u64::MAX),
             late: order.late(),
+            added_up: self.added_up,
             ..counts
         })
     }

@@ -5,6 +5,7 @@
 mod lookup;
 pub mod message;
 mod table;
+mod tracked;
 mod watch;
 
 use std::{
@@ -14,7 +15,10 @@ use std::{
 
 use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
-pub use self::lookup::{Lookups, Tracked};
+pub use self::{
+    lookup::{Lookups, Tracked},
+    tracked::TrackedConnections,
+};
 pub(crate) use self::{
     table::{Counted, TranslationKey},
     watch::try_to_ask,

@@ -72,11 +72,11 @@ pub enum Error {
     },
     /// A perf event array could not be read.
     #[error(
-        "cannot read the perf event array {}: {reason}; name the pin of one, with the capabilities \
-         CAP_BPF and CAP_PERFMON", path.display()
+        "cannot read the perf event array {}: {reason}; that takes the capabilities CAP_BPF and \
+         CAP_PERFMON, and an array that is pinned its pin", path.display()
     )]
     PerfEvents {
-        /// Where it is pinned.
+        /// Where it is pinned, or what it is of.
         path: PathBuf,
         /// Why not, as libbpf or the kernel said it.
         reason: String,
@@ -106,6 +106,16 @@ pub enum Error {
         name: String,
         /// Those that there are, separated by commas.
         existing: String,
+    },
+    /// There is no network namespace of that name.
+    #[cfg(feature = "capture")]
+    #[error(
+        "there is no network namespace {name}: name one as `ip netns` shows it, or give its inode as \
+         `lsns --type net` does"
+    )]
+    NoNamespace {
+        /// Its name or inode.
+        name: String,
     },
     /// Packets may not be captured.
     #[cfg(feature = "capture")]

@@ -74,6 +74,15 @@ pub struct FlowEnds {
     pub last_seen: Timestamp,
 }
 
+/// The socket of a packet, where the kernel knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PacketSocket {
+    /// Its number, on this host and until that starts again.
+    pub cookie: u64,
+    /// Whether it sent the packet; else it would receive it.
+    pub is_source: bool,
+}
+
 /// Where sockets are.
 #[derive(Debug)]
 struct Place {
@@ -255,6 +264,65 @@ impl FlowOwners {
             self.find_end(protocol, source, destination, packets),
             self.find_end(protocol, destination, source, packets),
         )
+    }
+
+    /// The same of a single packet, of which the kernel may know the namespace and a socket.
+    #[must_use]
+    pub fn find_of_packet(
+        &self,
+        ends: &FlowEnds,
+        namespace: Option<NamespaceInode>,
+        socket: Option<PacketSocket>,
+    ) -> (Option<Owner>, Option<Owner>) {
+        let held = socket.zip(namespace).and_then(|(socket, namespace)| {
+            let known = self.known.get(&(namespace, socket.cookie))?;
+            let process = Arc::clone(known.holder.as_ref().ok()?);
+            Some(Owner { process, attribution: Attribution::Socket })
+        });
+        let of_source = held.clone().filter(|_| socket.is_some_and(|it| it.is_source));
+        let of_destination = held.filter(|_| socket.is_some_and(|it| !it.is_source));
+        let Some(protocol) = Protocol::from_number(ends.protocol.0) else {
+            return (of_source, of_destination);
+        };
+        let end = |end: SocketAddr| (end.ip().to_canonical(), end.port());
+        let (source, destination) = (end(ends.source), end(ends.destination));
+        let packets = (ends.first_seen, ends.last_seen);
+        let find = |local: (IpAddr, u16), peer| {
+            // Whoever has the address where the packet was seen is nearer than others that have it too.
+            let near = namespace
+                .filter(|namespace| self.has_address(*namespace, local.0))
+                .and_then(|namespace| self.history.find(namespace, protocol, local, peer, packets));
+            near.or_else(|| {
+                let is_elsewhere = namespace.is_none() || !local.0.is_loopback();
+                is_elsewhere.then(|| self.find_end(protocol, local, peer, packets))?
+            })
+        };
+        (
+            of_source.or_else(|| find(source, destination)),
+            of_destination.or_else(|| find(destination, source)),
+        )
+    }
+
+    /// How often sockets were looked at: what was found may be another after that.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.look
+    }
+
+    /// Since when sockets were looked at twice: a socket that goes while the first look lasts is known with
+    /// the second one.
+    #[must_use]
+    pub fn known_until(&self) -> Timestamp {
+        self.history.look_before_last()
+    }
+
+    fn has_address(&self, namespace: NamespaceInode, address: IpAddr) -> bool {
+        address.is_loopback()
+            || self
+                .places
+                .iter()
+                .find(|place| place.namespace == namespace)
+                .is_some_and(|place| place.addresses.binary_search(&address).is_ok())
     }
 
     /// What does not work as well as it could, told once.

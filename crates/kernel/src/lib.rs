@@ -11,6 +11,8 @@ pub mod capture;
 mod cgroup_root;
 mod collector;
 pub mod conntrack;
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+pub mod datapath;
 mod degradations;
 pub mod doctor;
 mod error;
@@ -34,7 +36,7 @@ mod stream;
 pub use collector::{Collector, Limits};
 pub use conntrack::{Lookups, Tracked, Translations};
 pub use error::Error;
-pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners};
+pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners, PacketSocket};
 pub use owner::OwnerSource;
 #[cfg(feature = "ebpf")]
 pub use perf_events::{PerfEvent, PerfEvents};

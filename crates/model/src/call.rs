@@ -235,6 +235,58 @@ impl fmt::Debug for CommandName {
     }
 }
 
+/// The path that a Unix socket is bound to (unix(7)), or its abstract name behind a NUL; nothing of a
+/// socket that has none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SocketPath {
+    bytes: [u8; Self::MOST],
+    length: u8,
+}
+
+impl SocketPath {
+    /// `sizeof(sun_path)`.
+    pub const MOST: usize = 108;
+    /// That of a socket that has none.
+    pub const NONE: Self = Self { bytes: [0; Self::MOST], length: 0 };
+
+    /// Of as many bytes as there can be.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut path = Self::NONE;
+        for (kept, &byte) in path.bytes.iter_mut().zip(bytes) {
+            *kept = byte;
+            path.length += 1;
+        }
+        path
+    }
+
+    /// As people are shown it: up to the first NUL, or, of an abstract name, with `@` for each.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        match bytes {
+            [] => None,
+            [0, ..] => Some(crate::text_from_bytes(bytes).replace('\0', "@")),
+            path => {
+                let path = path.split(|&byte| byte == 0).next().unwrap_or_default();
+                Some(crate::text_from_bytes(path))
+            }
+        }
+    }
+}
+
+impl Default for SocketPath {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl fmt::Debug for SocketPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text(), f)
+    }
+}
+
 /// How far a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallPhase {
@@ -311,6 +363,9 @@ pub struct Call {
     /// The connection; none where several descriptors are waited for, or where the descriptor was
     /// closed meanwhile.
     pub connection: Option<CallConnection>,
+    /// Of a Unix socket: what it is bound to, and what its peer is bound to; not known of `close`, nor
+    /// of calls that are pending.
+    pub paths: [SocketPath; 2],
     /// The address that the caller named, or was given.
     pub address: Option<SocketAddr>,
     /// What else it was given: of `socket` and `socketpair` type and protocol, of `listen` the
@@ -381,6 +436,15 @@ mod tests {
         assert_eq!(CallName::from_name("send"), Some(CallName::Sendto));
         assert_eq!(CallName::from_name("open"), None);
         assert!(CallName::ALL.iter().all(|it| it.is_of_uring() == it.name().contains(':')));
+    }
+
+    #[test]
+    fn a_path_ends_at_its_nul_and_an_abstract_name_with_its_bytes() {
+        let text = |bytes: &[u8]| SocketPath::new(bytes).text();
+        assert_eq!(text(b"/run/a.sock\0"), Some("/run/a.sock".to_owned()));
+        assert_eq!(text(b"\0name\0x"), Some("@name@x".to_owned()));
+        assert_eq!(text(b""), None);
+        assert_eq!(text(&[b'a'; 200]), Some("a".repeat(SocketPath::MOST)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! to any other of the same connection or process, whatever made it.
 
 mod call;
+mod call_sum;
 mod degradation;
 mod edge;
 mod endpoint;
@@ -23,8 +24,10 @@ mod timestamp;
 mod translation;
 
 pub use call::{
-    Call, CallConnection, CallName, CallPhase, Caller, CommandName, Transfer, unmapped_address,
+    Call, CallConnection, CallName, CallPhase, Caller, CommandName, SocketPath, Transfer,
+    unmapped_address,
 };
+pub use call_sum::{CallSum, CallingProcess, Latencies};
 pub use degradation::Degradation;
 pub use edge::{Edge, Node};
 pub use endpoint::{Endpoint, Port};

@@ -35,7 +35,7 @@ Examples:
   netglass look 10.0.0.10 --since 1d    the same of one address, for the last day
   netglass capture -i eth0              who exchanges how much with whom, from when to when
   netglass stream -- wget example.org   every network system call of a command
-  netglass monitor -t drop              why Cilium's datapath drops packets"
+  netglass monitor --kernel             why packets are dropped, and whose"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
     Monitor(Box<verbs::monitor::Arguments>),
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    Explain(verbs::explain::Arguments),
     Status(verbs::status::Arguments),
     #[command(visible_alias = "create-schema")]
     CreateScheme(verbs::create_scheme::Arguments),
@@ -95,8 +97,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Look(arguments) => verbs::look::run(arguments, &cli.database)?,
         Verb::Capture(arguments) => verbs::capture::run(arguments, &cli.database)?,
         #[cfg(feature = "ebpf")]
-        Verb::Stream(arguments) => return verbs::stream::run(arguments),
+        Verb::Stream(arguments) => return verbs::stream::run(arguments, &cli.database),
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
+        #[cfg(all(feature = "capture", feature = "ebpf"))]
+        Verb::Explain(arguments) => verbs::explain::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
         Verb::Status(arguments) => return verbs::status::run(arguments, &cli.database),
         Verb::CreateScheme(arguments) => verbs::create_scheme::run(arguments, &cli.database)?,
@@ -187,6 +191,9 @@ mod tests {
                     ("monitor", Some("from")) => Some("monitor-from"),
                     ("monitor", Some("to")) => Some("monitor-to"),
                     ("monitor", Some("port")) => Some("monitor-port"),
+                    // They go with --kernel alone.
+                    ("monitor", Some("interface")) => Some("monitor-interface"),
+                    ("monitor", Some("netns")) => Some("monitor-netns"),
                     ("diff", Some("format")) => Some("diff-format"),
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),

@@ -120,6 +120,11 @@ impl StorageArguments {
 }
 
 impl DatabaseArguments {
+    /// Whether one is named, rather than to be the default one.
+    pub(crate) fn is_named(&self) -> bool {
+        self.db.is_some()
+    }
+
     /// The database that was named, or the default one of this user.
     pub(crate) fn url(&self) -> anyhow::Result<DatabaseUrl> {
         match &self.db {

@@ -6,6 +6,8 @@ mod cli;
 mod comparison;
 mod config;
 mod database;
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+mod explaining;
 #[cfg(test)]
 mod fixtures;
 mod fleet;

@@ -4,11 +4,11 @@ pub(crate) mod comparison;
 pub(crate) mod csv;
 mod diagram;
 mod dot;
-mod json;
+pub(crate) mod json;
 mod mermaid;
 mod seen;
 pub(crate) mod status;
-mod table;
+pub(crate) mod table;
 pub(crate) mod tree;
 
 use std::io::{self, BufWriter, Write as _};

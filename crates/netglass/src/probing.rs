@@ -20,15 +20,13 @@ use netglass_model::{
 };
 use netglass_store::{Claim, Database, Error};
 
+use self::source::Source;
 pub(crate) use self::{
     arguments::ScanArguments,
+    destination::{Destination, Prepared},
     ledger::{LedgerFormat, LedgerObject, print as print_ledger},
     schedule::{Event, RegisteredSignals, Schedule, Signals},
     trial::{Trial, TriedMode},
-};
-use self::{
-    destination::{Destination, Prepared},
-    source::Source,
 };
 use crate::{
     database::{DatabaseArguments, StorageArguments},

@@ -7,10 +7,15 @@ mod errno;
 mod fixtures;
 mod json;
 mod ledger;
+mod output;
+mod overload;
 mod payload;
 mod selection;
 mod separated;
 mod sink;
+mod store;
+mod summary;
+mod summing;
 mod table;
 mod text;
 mod words;
@@ -23,12 +28,15 @@ use netglass_kernel::{
     calls::{CallCounts, CallOptions, CallWatcher},
 };
 
-pub(crate) use self::arguments::{SelectionArguments, WritingArguments};
+pub(crate) use self::arguments::{SelectionArguments, SummaryArguments, WritingArguments};
 use self::{
+    arguments::{Interval, OnOverload},
     command::{NoCommand, Traced},
     ledger::CallLedger,
+    overload::Overload,
     sink::Sink,
 };
+use crate::database::{DatabaseArguments, StorageArguments};
 use crate::probing::{Event, RegisteredSignals, Signals, drop_privileges, tell};
 
 /// For how long calls are waited for before something else is looked at.
@@ -38,13 +46,36 @@ const WAIT: Duration = Duration::from_millis(50);
 pub(crate) fn run(
     selection: &SelectionArguments,
     writing: &WritingArguments,
+    summary: &SummaryArguments,
+    (database, storage): (&DatabaseArguments, &StorageArguments),
 ) -> anyhow::Result<ExitCode> {
+    summary.check(writing)?;
+    match summary.summary {
+        Some(interval) => {
+            let every = match interval {
+                Interval::End => None,
+                Interval::Each(every) => Some(every),
+            };
+            let arguments = summing::Arguments { selection, writing, summary, database, storage };
+            summing::run(&arguments, every)
+        }
+        None => stream(selection, writing, summary),
+    }
+}
+
+fn stream(
+    selection: &SelectionArguments,
+    writing: &WritingArguments,
+    summary: &SummaryArguments,
+) -> anyhow::Result<ExitCode> {
+    let adds_up = writing.on_overload == OnOverload::Aggregate;
     let options = CallOptions {
         selection: selection.selection()?,
         entries: writing.phases,
         pending: true,
         payload: writing.payload,
         buffer_size: u32::try_from(writing.buffer_size).unwrap_or(u32::MAX),
+        sums: adds_up.then_some(summary.max_sums),
     };
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;
@@ -52,7 +83,7 @@ pub(crate) fn run(
     let mut watcher = CallWatcher::new(&options).context("getting ready to follow system calls")?;
     tell(watcher.take_degradation().map(|it| it.to_string()).as_slice());
     // Before privileges are given up, which the command is to have.
-    let traced = match Traced::start(&selection.command, &watcher)? {
+    let traced = match Traced::start(&selection.command, |is| watcher.follow_next_child(is))? {
         None => None,
         Some(Ok(traced)) => Some(traced),
         Some(Err(NoCommand { reason, status })) => {
@@ -63,8 +94,15 @@ pub(crate) fn run(
     let kept = drop_privileges(Needs::default(), watcher.trial(), || true);
     tell(kept.as_slice());
     let signals = signals.listen()?;
-    let mut streaming =
-        Streaming { watcher, sink, traced, signals, told: CallCounts::default(), is_ending: false };
+    let mut streaming = Streaming {
+        watcher,
+        sink,
+        overload: adds_up.then(|| Overload::new(writing)),
+        traced,
+        signals,
+        told: CallCounts::default(),
+        is_ending: false,
+    };
     let streamed = streaming.run();
     let finished = streaming.finish();
     streamed.and(finished)?;
@@ -74,6 +112,8 @@ pub(crate) fn run(
 struct Streaming {
     watcher: CallWatcher,
     sink: Sink,
+    /// Where calls are to be added up when they come too fast.
+    overload: Option<Overload>,
     traced: Option<Traced>,
     signals: Signals,
     /// What was told of as lost.
@@ -87,8 +127,11 @@ impl Streaming {
         loop {
             // Looked at first, so that all that it has called is read then.
             let has_ended = self.traced.as_mut().is_some_and(Traced::has_ended);
-            let Self { watcher, sink, .. } = self;
+            let Self { watcher, sink, overload, .. } = self;
             watcher.read(WAIT, &mut |call, payload| sink.write(call, payload))?;
+            if let Some(overload) = overload {
+                overload.look(watcher, sink)?;
+            }
             self.tell_losses()?;
             self.sink.flush().context("writing calls")?;
             if has_ended || self.heed_signals()? {
@@ -125,6 +168,12 @@ impl Streaming {
                 "the ring buffer was full (--buffer-size makes it larger)",
                 lost(counts.ring_full, self.told.ring_full),
             ),
+            (
+                "sums_full",
+                "there are more connections to add up calls by than there is room for (--max-sums \
+                 makes more)",
+                lost(counts.sums_full, self.told.sums_full),
+            ),
             ("malformed", "not understood", lost(counts.malformed, self.told.malformed)),
         ] {
             if count > 0 {
@@ -146,15 +195,19 @@ impl Streaming {
 
     /// Writes what was called until now, and the ledger.
     fn finish(&mut self) -> anyhow::Result<()> {
-        let Self { watcher, sink, .. } = self;
+        let Self { watcher, sink, overload, .. } = self;
         watcher.finish(&mut |call, payload| sink.write(call, payload))?;
+        if let Some(overload) = overload {
+            overload.finish(watcher, sink)?;
+        }
         self.tell_losses()?;
         self.sink.flush().context("writing calls")?;
         self.tell_ledger()
     }
 
     fn tell_ledger(&self) -> anyhow::Result<()> {
-        let ledger = CallLedger::new(&self.watcher.counts()?, self.sink.written());
+        let ledger =
+            CallLedger::new(&self.watcher.counts()?, self.sink.written(), self.overload.is_some());
         tell(&[format!("ledger: {ledger}")]);
         Ok(())
     }

@@ -5,6 +5,8 @@ pub(crate) mod completions;
 pub(crate) mod create_scheme;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+#[cfg(all(feature = "capture", feature = "ebpf"))]
+pub(crate) mod explain;
 pub(crate) mod look;
 pub(crate) mod man;
 pub(crate) mod monitor;

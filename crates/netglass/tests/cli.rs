@@ -14,12 +14,13 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "probe",
     "up",
     "capture",
     "stream",
     "monitor",
+    "explain",
     "look",
     "diff",
     "status",

@@ -5,32 +5,32 @@ fn at<const N: usize>(data: &[u8], offset: usize) -> [u8; N] {
     data.get(offset..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
-pub(super) fn u8(data: &[u8], offset: usize) -> u8 {
+pub(crate) fn u8(data: &[u8], offset: usize) -> u8 {
     let [byte] = at(data, offset);
     byte
 }
 
-pub(super) fn u16(data: &[u8], offset: usize) -> u16 {
+pub(crate) fn u16(data: &[u8], offset: usize) -> u16 {
     u16::from_le_bytes(at(data, offset))
 }
 
-pub(super) fn u32(data: &[u8], offset: usize) -> u32 {
+pub(crate) fn u32(data: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes(at(data, offset))
 }
 
-pub(super) fn i32(data: &[u8], offset: usize) -> i32 {
+pub(crate) fn i32(data: &[u8], offset: usize) -> i32 {
     i32::from_le_bytes(at(data, offset))
 }
 
-pub(super) fn u64(data: &[u8], offset: usize) -> u64 {
+pub(crate) fn u64(data: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(at(data, offset))
 }
 
-pub(super) fn address(data: &[u8], offset: usize) -> [u8; 16] {
+pub(crate) fn address(data: &[u8], offset: usize) -> [u8; 16] {
     at(data, offset)
 }
 
 /// What is behind a header.
-pub(super) fn behind(data: &[u8], length: usize) -> &[u8] {
+pub(crate) fn behind(data: &[u8], length: usize) -> &[u8] {
     data.get(length..).unwrap_or_default()
 }

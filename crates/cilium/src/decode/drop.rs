@@ -1,6 +1,6 @@
 //! `DropNotify`: version 1 stands for two lengths, which the release must tell, or the packet.
 
-use super::{DecodeError, Layouts, bytes, trace::packet_flags};
+use super::{DecodeError, Layouts, bytes, kernel_facts, trace::packet_flags};
 use crate::{
     event::MessageType::Drop,
     notification::{Captured, DropNotify, PacketFlags},
@@ -37,6 +37,7 @@ pub(super) fn decode(data: &[u8], layouts: Layouts) -> Result<DropNotify<'_>, De
     if length < header {
         return Err(DecodeError::ShortVersion { kind: Drop, version, expected: header, length });
     }
+    let (kernel, packet) = kernel_facts(data, layouts, Drop, version == 3, header)?;
     let has_location = is_strict || version >= 1 && !layouts.is_before(12);
     let flags =
         if version >= 2 { packet_flags(bytes::u8(data, 36)) } else { PacketFlags::default() };
@@ -54,11 +55,12 @@ pub(super) fn decode(data: &[u8], layouts: Layouts) -> Result<DropNotify<'_>, De
         file: has_location.then(|| bytes::u8(data, 30)),
         extended_error: has_location.then(|| bytes::u8(data, 31).cast_signed()),
         interface: (header > SHORT).then(|| bytes::u32(data, 32)),
+        kernel,
         trace_id: (version >= 3).then(|| bytes::u64(data, 40)),
         captured: Captured {
             original_length: bytes::u32(data, 8),
             captured_length,
-            rest: bytes::behind(data, header),
+            rest: bytes::behind(data, packet),
             flags,
         },
     })

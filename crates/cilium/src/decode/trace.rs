@@ -1,6 +1,6 @@
 //! `TraceNotify`: the version of its layout stands in it since 1.7, and is zero in older ones.
 
-use super::{DecodeError, Layouts, bytes};
+use super::{DecodeError, Layouts, bytes, kernel_facts};
 use crate::{
     event::MessageType::Trace,
     notification::{Captured, PacketFlags, TraceNotify},
@@ -28,6 +28,7 @@ pub(super) fn decode(data: &[u8], layouts: Layouts) -> Result<TraceNotify<'_>, D
     if length < expected {
         return Err(DecodeError::ShortVersion { kind: Trace, version, expected, length });
     }
+    let (kernel, packet) = kernel_facts(data, layouts, Trace, version == 2, expected)?;
     let captured_length =
         if is_oldest { bytes::u32(data, 12) } else { bytes::u16(data, 12).into() };
     let flags = bytes::u8(data, 27);
@@ -42,11 +43,12 @@ pub(super) fn decode(data: &[u8], layouts: Layouts) -> Result<TraceNotify<'_>, D
         reason: bytes::u8(data, 26),
         interface: bytes::u32(data, 28),
         original_address: (version >= 1).then(|| bytes::address(data, 32)),
+        kernel,
         trace_id: (version >= 2).then(|| bytes::u64(data, 48)),
         captured: Captured {
             original_length: bytes::u32(data, 8),
             captured_length,
-            rest: bytes::behind(data, expected),
+            rest: bytes::behind(data, packet),
             flags: if is_oldest { PacketFlags::default() } else { packet_flags(flags) },
         },
     })

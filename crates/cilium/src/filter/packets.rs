@@ -17,6 +17,12 @@ pub struct AddressPrefix {
 }
 
 impl AddressPrefix {
+    /// The address, and how many of its first bits count.
+    #[must_use]
+    pub const fn network(&self) -> (IpAddr, u8) {
+        (self.address, self.length)
+    }
+
     fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -65,7 +71,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    const fn has(self, number: u8) -> bool {
+    /// Whether this number is it.
+    #[must_use]
+    pub const fn has(self, number: u8) -> bool {
         match self {
             Self::Tcp => number == 6,
             Self::Udp => number == 17,

@@ -1,5 +1,7 @@
 //! Who a packet is from and for, on one line.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::drop::put_reason;
 use super::layers::{igmp_type, put_ethernet_type, put_icmpv4_name, put_icmpv6_name, vrrp_type};
 use crate::{
@@ -40,6 +42,17 @@ impl Found {
     }
 }
 
+/// Who a packet is from and for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PacketEnds {
+    /// The protocol above IP, of those that are known; else 0.
+    pub protocol: u8,
+    /// Where it is from.
+    pub source: SocketAddr,
+    /// Where it goes.
+    pub destination: SocketAddr,
+}
+
 /// Puts into words what drops are counted by.
 #[derive(Debug)]
 pub struct Summarizer {
@@ -58,6 +71,31 @@ impl Summarizer {
     pub fn connection(&mut self, captured: &Captured<'_>) -> String {
         self.dissector.decode(captured.packet(), captured.flags);
         text(|out| put_connection(out, &self.dissector, self.style))
+    }
+
+    /// The ends of a packet of IP, those of the outer one in a tunnel; ports are 0 where it has none.
+    pub fn ends(&mut self, captured: &Captured<'_>) -> Option<PacketEnds> {
+        self.dissector.decode(captured.packet(), captured.flags);
+        let chain = &self.dissector.packet;
+        let found = Found::of(chain);
+        let objects = &chain.objects;
+        let (source, destination): (IpAddr, IpAddr) = match found.network? {
+            Network::V4 => (objects.ipv4.source.into(), objects.ipv4.destination.into()),
+            Network::V6 => (objects.ipv6.source.into(), objects.ipv6.destination.into()),
+        };
+        let (protocol, ports) = match found.transport {
+            Some(Kind::Tcp) => (6, (objects.tcp.source, objects.tcp.destination)),
+            Some(Kind::Udp) => (17, (objects.udp.source, objects.udp.destination)),
+            Some(Kind::Sctp) => (132, (objects.sctp.source, objects.sctp.destination)),
+            Some(Kind::Icmpv4) => (1, (0, 0)),
+            Some(Kind::Icmpv6) => (58, (0, 0)),
+            _ => (0, (0, 0)),
+        };
+        Some(PacketEnds {
+            protocol,
+            source: SocketAddr::new(source, ports.0),
+            destination: SocketAddr::new(destination, ports.1),
+        })
     }
 
     /// Why a packet was dropped.

@@ -1,6 +1,6 @@
 //! Packets that were dropped.
 
-use super::{Level, Renderer, SEPARATOR, put_cpu};
+use super::{Level, Renderer, SEPARATOR, kernel, put_cpu};
 use crate::{
     event::Event,
     notification::DropNotify,
@@ -11,6 +11,10 @@ use crate::{
 
 /// Appends why a packet was dropped.
 pub(super) fn put_reason(out: &mut Vec<u8>, drop: &DropNotify<'_>, style: Style) {
+    if let Some(facts) = &drop.kernel {
+        kernel::put_reason(out, facts);
+        return;
+    }
     let text = style.drop_reason(drop.reason, Some(drop.version));
     let error = drop.extended_error.filter(|_| !style.is_1_5());
     match text {
@@ -50,6 +54,13 @@ impl Renderer {
         put_reason(out, drop, style);
         put(out, ") flow ");
         put_prefixed_hexadecimal(out, drop.hash);
+        if let Some(facts) = &drop.kernel {
+            kernel::put_place(out, facts, drop.interface.unwrap_or_default());
+            put(out, ": ");
+            self.connection(&drop.captured, out);
+            out.push(b'\n');
+            return;
+        }
         put(out, " to endpoint ");
         put_number(out, drop.destination);
         put(out, ", ");
@@ -104,7 +115,9 @@ impl Renderer {
         put_number(out, drop.captured.original_length);
         put(out, " bytes, reason ");
         put_reason(out, drop, style);
-        if style.is_ours() {
+        if let Some(facts) = &drop.kernel {
+            kernel::put_place(out, facts, drop.interface.unwrap_or_default());
+        } else if style.is_ours() {
             self.put_location(drop, out);
         }
         if drop.source_identity > 0 || drop.destination_identity > 0 {

@@ -5,6 +5,7 @@ use super::{
     Renderer,
     agent::put_kind,
     drop::{file_name, put_reason},
+    kernel::ours_kernel,
     l7::{number, text},
     recorder, trace, trace_sock, verdict,
 };
@@ -12,6 +13,7 @@ use crate::{
     agent::AgentNotify,
     decode::DecodeError,
     event::{Event, MessageType},
+    kernel_facts::KernelFacts,
     notification::{
         DebugCapture, DebugMessage, DropNotify, Notification, PolicyVerdictNotify, RecorderCapture,
         TraceNotify, TraceSockNotify,
@@ -102,17 +104,18 @@ impl Renderer {
     fn ours_drop(&mut self, drop: &DropNotify<'_>, out: &mut Vec<u8>) {
         let style = self.options.style;
         put_head(out, drop.source, drop.hash);
-        number(out, ",\"reason\":{\"code\":", drop.reason);
+        let code = drop.kernel.map_or_else(|| drop.reason.into(), |facts| facts.reason);
+        number(out, ",\"reason\":{\"code\":", code);
         put(out, ",\"text\":");
         let reason = DropNotify { extended_error: None, ..*drop };
         put_json(out, |out| put_reason(out, &reason, style));
         put(out, ",\"error\":");
-        put_optional(out, drop.extended_error);
+        put_optional(out, drop.extended_error.filter(|_| drop.kernel.is_none()));
         out.push(b'}');
         put_identities(out, drop.source_identity, drop.destination_identity);
         number(out, ",\"destination\":", drop.destination);
         put(out, ",\"interface\":");
-        self.put_interface_object(out, drop.interface);
+        self.put_interface_object(out, drop.interface, drop.kernel.as_ref());
         put(out, ",\"file\":");
         match drop.file.and_then(file_name) {
             Some(name) => put_json_text(out, name),
@@ -123,6 +126,7 @@ impl Renderer {
         put(out, ",\"trace_id\":");
         put_optional(out, drop.trace_id.filter(|id| *id > 0));
         self.ours_packet(&drop.captured, out);
+        ours_kernel(out, drop.kernel.as_ref());
     }
 
     fn ours_trace(&mut self, it: &TraceNotify<'_>, out: &mut Vec<u8>) {
@@ -138,7 +142,7 @@ impl Renderer {
         put_identities(out, it.source_identity, it.destination_identity);
         number(out, ",\"destination\":", it.destination);
         put(out, ",\"interface\":");
-        self.put_interface_object(out, Some(it.interface));
+        self.put_interface_object(out, Some(it.interface), it.kernel.as_ref());
         put(out, ",\"original_address\":");
         if it.original_address.is_some_and(|address| address != [0; 16]) {
             put_json(out, |out| trace::put_original(out, it));
@@ -148,6 +152,7 @@ impl Renderer {
         put(out, ",\"trace_id\":");
         put_optional(out, it.trace_id.filter(|id| *id > 0));
         self.ours_packet(&it.captured, out);
+        ours_kernel(out, it.kernel.as_ref());
     }
 
     fn ours_capture(&mut self, capture: &DebugCapture<'_>, out: &mut Vec<u8>) {
@@ -211,14 +216,24 @@ impl Renderer {
         }
     }
 
-    fn put_interface_object(&self, out: &mut Vec<u8>, index: Option<u32>) {
+    fn put_interface_object(
+        &self,
+        out: &mut Vec<u8>,
+        index: Option<u32>,
+        kernel: Option<&KernelFacts<'_>>,
+    ) {
         let Some(index) = index.filter(|index| *index > 0) else {
             put(out, "null");
             return;
         };
         number(out, "{\"index\":", index);
         put(out, ",\"name\":");
-        match self.interfaces.get(&index) {
+        // Those of other namespaces have their names with them.
+        let name = match kernel {
+            Some(facts) => facts.names().interface,
+            None => self.interfaces.get(&index).map(String::as_str),
+        };
+        match name {
             Some(name) => put_json_text(out, name),
             None => put(out, "null"),
         }

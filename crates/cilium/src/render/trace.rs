@@ -1,6 +1,6 @@
 //! Packets that were seen.
 
-use super::{Level, Renderer, SEPARATOR, put_cpu};
+use super::{Level, Renderer, SEPARATOR, kernel, put_cpu};
 use crate::{
     event::Event,
     notification::TraceNotify,
@@ -113,6 +113,13 @@ impl Renderer {
         }
         put(out, " flow ");
         put_prefixed_hexadecimal(out, trace.hash);
+        if let Some(facts) = &trace.kernel {
+            kernel::put_place(out, facts, trace.interface);
+            put(out, ": ");
+            self.connection(&trace.captured, out);
+            out.push(b'\n');
+            return;
+        }
         put(out, if style.is_1_20() { " , " } else { " " });
         self.put_identities(out, trace.source_identity, trace.destination_identity);
         if !style.is_1_5()
@@ -166,7 +173,14 @@ impl Renderer {
         put_number(out, trace.captured.original_length);
         put(out, " bytes (");
         put_number(out, trace.captured.captured_length);
-        put(out, " captured), state ");
+        put(out, " captured)");
+        if let Some(facts) = &trace.kernel {
+            kernel::put_place(out, facts, trace.interface);
+            out.push(b'\n');
+            self.packet(&trace.captured, self.options.hex, out);
+            return;
+        }
+        put(out, ", state ");
         put_state(out, trace.reason, style);
         if style.is_ours() && is_encrypted(trace.reason) {
             put(out, ", encrypted");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * Every system call on a socket, one by one: what is needed of it when it begins is kept with its
- * thread, and when it returns it is told of with the connection that it was about.
+ * thread, and when it returns it is told of with the connection that it was about, or added up with
+ * others of its kind.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "barrier.h"
 #include "inet.h"
 #include "kernel_types.h"
 #include "task.h"
@@ -27,6 +29,10 @@
 #include "calls/socket.h"
 
 #include "calls/arguments.h"
+
+#include "calls/process.h"
+
+#include "calls/sums.h"
 
 #include "calls/tell.h"
 

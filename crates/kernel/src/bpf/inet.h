@@ -5,6 +5,7 @@
 #ifndef NETGLASS_INET_H
 #define NETGLASS_INET_H
 
+#define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6

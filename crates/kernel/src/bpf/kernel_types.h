@@ -15,9 +15,12 @@ struct ns_common {
 	unsigned int inum;
 };
 
+struct net_device;
+
 /* include/net/net_namespace.h */
 struct net {
 	struct ns_common ns;
+	struct net_device *loopback_dev;
 };
 
 /* include/linux/types.h */
@@ -34,6 +37,18 @@ typedef struct {
 typedef struct {
 	struct net *net;
 } possible_net_t;
+
+/* include/linux/netdevice.h */
+struct net_device {
+	int ifindex;
+	unsigned short type;
+	possible_net_t nd_net;
+};
+
+/* include/net/dst.h */
+struct dst_entry {
+	struct net_device *dev;
+};
 
 /* include/uapi/linux/in6.h */
 struct in6_addr {
@@ -61,6 +76,8 @@ struct sock_common {
 /* include/linux/bpf_local_storage.h */
 struct bpf_local_storage;
 
+struct socket;
+
 /* include/net/sock.h */
 struct sock {
 	struct sock_common __sk_common;
@@ -68,7 +85,26 @@ struct sock {
 	__u8 sk_userlocks : 4;
 	__u8 sk_kern_sock : 1;
 	int sk_err;
+	struct socket *sk_socket;
+	__u32 sk_max_ack_backlog;
 	struct bpf_local_storage *sk_bpf_storage;
+};
+
+/* include/linux/skbuff.h */
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned long _skb_refdst;
+	unsigned int len;
+	unsigned int data_len;
+	__u8 pkt_type : 3;
+	__u32 hash;
+	int skb_iif;
+	__be16 protocol;
+	__u16 network_header;
+	__u16 mac_header;
+	unsigned char *head;
+	unsigned char *data;
 };
 
 /* include/net/inet_sock.h */
@@ -92,6 +128,25 @@ struct tcp_sock {
 /* include/linux/udp.h */
 struct udp_sock {
 	struct inet_sock inet;
+};
+
+/* include/linux/un.h */
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+/* include/net/af_unix.h */
+struct unix_address {
+	int len;
+	struct sockaddr_un name[0];
+};
+
+/* include/net/af_unix.h */
+struct unix_sock {
+	struct sock sk;
+	struct unix_address *addr;
+	struct sock *peer;
 };
 
 /* include/linux/net.h */

@@ -14,7 +14,7 @@ struct {
 SEC("tc")
 int write_packet(struct __sk_buff *skb)
 {
-	__u8 data[64] = {};
+	__u8 data[96] = {};
 
 	if (bpf_skb_load_bytes(skb, 0, data, sizeof(data)))
 		return 1;

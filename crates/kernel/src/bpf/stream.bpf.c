@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "barrier.h"
 #include "inet.h"
 #include "kernel_types.h"
 #include "stream/records.h"

@@ -20,6 +20,11 @@ impl Clock {
         Self { origin_ns: now.saturating_sub(monotonic) }
     }
 
+    /// Times stay what they are.
+    pub(super) const fn since_boot() -> Self {
+        Self { origin_ns: 0 }
+    }
+
     #[cfg(test)]
     pub(super) const fn at(origin_ns: i64) -> Self {
         Self { origin_ns }

@@ -1,17 +1,23 @@
 //! The kernel programs that tell of system calls (`bpf/calls.bpf.c`): loading, attaching and reading
 //! them.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    os::fd::{AsFd as _, AsRawFd as _},
+    rc::Rc,
+    time::Duration,
+};
 
 use libbpf_rs::{
-    Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenMapMut, OpenObject,
-    ProgramMut, RingBuffer, RingBufferBuilder,
+    Iter, Link, Map, MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, OpenMapMut,
+    OpenObject, ProgramMut, RingBuffer, RingBufferBuilder, num_possible_cpus,
 };
-use netglass_model::Degradation;
+use netglass_model::{CallSum, Degradation};
 use rustix::thread::CapabilitySet;
 
 use super::{
-    CallOptions, CallSelection, Children, MOST_PAYLOAD, descendants, order::Order, record,
+    CallSelection, Children, clock::monotonic_ns, descendants, order::Order, record,
+    settings::Telling, sum,
 };
 use crate::{
     Error,
@@ -23,6 +29,9 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/calls.bpf.o"));
 
 /// What it takes to load and attach them.
 const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
+
+/// Whether calls are added up because there was no room to tell of them.
+const OVERLOAD: &str = ".data.overload";
 
 const PENDING: &str = "list_pending";
 /// Those that follow processes; needed only where that is asked for.
@@ -37,7 +46,7 @@ const FOLLOWED: u32 = 65_536;
 /// The kernel hands out at most 8 pages at a time.
 const BUFFER_LENGTH: usize = 32 * 1024;
 
-/// What was counted: calls that were seen = passed on + waiting + filtered + lost.
+/// What was counted: calls that were seen = passed on + added up + waiting + filtered + lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallCounts {
     /// Calls on sockets by processes that are selected; where calls are told of when they begin,
@@ -57,6 +66,21 @@ pub struct CallCounts {
     pub not_followed: u64,
     /// Operations of `io_uring` that were not told of, because there were too many at a time.
     pub not_remembered: u64,
+    /// Those that are in sums that were taken.
+    pub added_up: u64,
+    /// Those that were to be added up, and for which there was no room for another sum.
+    pub sums_full: u64,
+}
+
+/// What the programs are to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub(super) selection: &'a CallSelection,
+    pub(super) telling: Telling,
+    /// Bytes that the kernel keeps of what is told and was not read yet.
+    pub(super) buffer_size: u32,
+    /// How many sums there can be at a time.
+    pub(super) sums: u32,
 }
 
 /// The programs, running.
@@ -68,6 +92,14 @@ pub(super) struct Programs {
     object: Object,
     /// What is missing.
     degradation: Option<Degradation>,
+    control: Control,
+}
+
+/// `struct call_control`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Control {
+    follow_next_child: bool,
+    epoch: u32,
 }
 
 impl std::fmt::Debug for Programs {
@@ -78,28 +110,35 @@ impl std::fmt::Debug for Programs {
 
 impl Programs {
     /// What they tell of goes to `order`.
-    pub(super) fn start(options: &CallOptions, order: Rc<RefCell<Order>>) -> Result<Self, Error> {
-        let (object, degradation) = match load(options, true) {
+    pub(super) fn start(plan: &Plan<'_>, order: &Rc<RefCell<Order>>) -> Result<Self, Error> {
+        let (object, degradation) = match load(plan, true) {
             Ok(object) => (object, None),
             // What is wrong with all of them is told by those that are needed.
             Err(obstacle) => {
                 let object =
-                    load(options, false).map_err(|obstacle| failure("load", obstacle.reason))?;
+                    load(plan, false).map_err(|obstacle| failure("load", obstacle.reason))?;
                 (object, Some(without_uring(obstacle.reason)))
             }
         };
-        let ring = ring_buffer(&object, order)?;
-        fill_sets(&object, options)?;
+        let ring = ring_buffers(&object, ring_size(plan.buffer_size), order)?;
+        fill_sets(&object, plan.selection)?;
         let pending = attach(&object, PENDING)?;
-        let mut programs = Self { links: Vec::new(), pending, ring, object, degradation };
+        let mut programs = Self {
+            links: Vec::new(),
+            pending,
+            ring,
+            object,
+            degradation,
+            control: Control::default(),
+        };
         // Once, so that the programs know in whose pid namespace ids are read.
         programs.list_pending(&mut |_| {})?;
-        for name in following(options) {
+        for name in following(plan.selection) {
             programs.links.push(attach(&programs.object, name)?);
         }
-        if options.selection.children == Children::Followed {
+        if plan.selection.children == Children::Followed {
             // After new ones are followed, so that none comes in between.
-            for pid in descendants::find(&options.selection)? {
+            for pid in descendants::find(plan.selection)? {
                 find_map(&programs.object, "followed")?
                     .update(&pid.to_ne_bytes(), &[1], MapFlags::ANY)
                     .map_err(|error| failure("control", reason(&error)))?;
@@ -129,10 +168,47 @@ impl Programs {
     }
 
     pub(super) fn follow_next_child(&self, follow: bool) -> Result<(), Error> {
-        let value = [u32::from(follow).to_ne_bytes(), [0; 4]].concat();
+        self.set_control(Control { follow_next_child: follow, ..self.control })
+    }
+
+    fn set_control(&self, control: Control) -> Result<(), Error> {
+        let Control { follow_next_child, epoch } = control;
+        let value = [u32::from(follow_next_child).to_ne_bytes(), epoch.to_ne_bytes()].concat();
         find_map(&self.object, ".data.control")?
             .update(&0_u32.to_ne_bytes(), &value, MapFlags::ANY)
             .map_err(|error| failure("control", reason(&error)))
+    }
+
+    pub(super) fn is_adding_up(&self) -> Result<bool, Error> {
+        let value = find_map(&self.object, OVERLOAD)?
+            .lookup(&0_u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| failure("read", reason(&error)))?;
+        Ok(value.is_some_and(|value| value.iter().any(|&byte| byte != 0)))
+    }
+
+    pub(super) fn tell_again(&self) -> Result<(), Error> {
+        find_map(&self.object, OVERLOAD)?
+            .update(&0_u32.to_ne_bytes(), &0_u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| failure("control", reason(&error)))
+    }
+
+    /// Takes what was added up since the last time; `None` stands for what could not be understood.
+    pub(super) fn collect_sums(
+        &mut self,
+        visit: &mut dyn FnMut(Option<CallSum>),
+    ) -> Result<(), Error> {
+        let ended = self.control.epoch;
+        let control = Control { epoch: ended.wrapping_add(1), ..self.control };
+        self.set_control(control)?;
+        self.control = control;
+        let content = find_map(&self.object, "barrier_content")?;
+        // Returns when all programs that still add to the table of before have ended.
+        find_map(&self.object, "barrier")?
+            .update(&0_u32.to_ne_bytes(), &content.as_fd().as_raw_fd().to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| failure("wait for", reason(&error)))?;
+        let map = find_map(&self.object, if ended & 1 == 1 { "sums_odd" } else { "sums_even" })?;
+        program::take_entries(&map, &mut |key, value| visit(sum::parse(key, value)))
+            .map_err(|error| failure("read the sums of", reason(&error)))
     }
 
     pub(super) fn trial(&self) -> impl FnOnce() -> bool + Send + '_ {
@@ -145,16 +221,20 @@ impl Programs {
         }
     }
 
-    /// Waits until much is there to be read, for so long at most, and reads what there is.
-    pub(super) fn read(&self, wait: Duration) -> Result<(), Error> {
+    /// Waits until much is there to be read, for so long at most, and reads what there is. Returns the
+    /// time until which that is all there was.
+    pub(super) fn read(&self, wait: Duration) -> Result<u64, Error> {
         let polled = self.ring.poll_raw(wait);
         let is_interrupted = polled == -rustix::io::Errno::INTR.raw_os_error();
         if polled < 0 && !is_interrupted {
             let error = std::io::Error::from_raw_os_error(-polled);
             return Err(failure("read", error.to_string()));
         }
+        // While one buffer is read, the others fill again.
+        let until = monotonic_ns();
         // Nobody is woken for a few, which are there all the same.
-        self.ring.consume().map_err(|error| failure("read", reason(&error)))
+        self.ring.consume().map_err(|error| failure("read", reason(&error)))?;
+        Ok(until)
     }
 
     /// Visits a record of each call that does not return.
@@ -203,6 +283,7 @@ impl Programs {
             ring_full: read(2)?,
             not_followed: read(3)?,
             not_remembered: read(4)?,
+            sums_full: read(5)?,
             ..CallCounts::default()
         })
     }
@@ -210,14 +291,9 @@ impl Programs {
 
 /// Tries whether the programs can be loaded and attached, without following anything.
 pub(crate) fn try_programs() -> Result<(), Obstacle> {
-    let options = CallOptions {
-        selection: CallSelection::default(),
-        entries: false,
-        pending: false,
-        payload: 0,
-        buffer_size: 0,
-    };
-    let object = load(&options, false)?;
+    let selection = CallSelection::default();
+    let plan = Plan { selection: &selection, telling: Telling::default(), buffer_size: 0, sums: 0 };
+    let object = load(&plan, false)?;
     for name in [PENDING, "leave_call", "enter_call"] {
         try_attach(&object, name).map(drop)?;
     }
@@ -232,12 +308,11 @@ fn without_uring(reason: String) -> Degradation {
     }
 }
 
-fn load(options: &CallOptions, uring: bool) -> Result<Object, Obstacle> {
-    let ring_size = ring_size(options.buffer_size);
-    let payload = options.payload.min(MOST_PAYLOAD);
-    let settings = options
+fn load(plan: &Plan<'_>, uring: bool) -> Result<Object, Obstacle> {
+    let ring_size = ring_size(plan.buffer_size);
+    let settings = plan
         .selection
-        .settings(options.entries, payload, ring_size)
+        .settings(plan.telling, ring_size)
         .map_err(|error| Obstacle::of_kernel(error.to_string()))?;
     program::attempt(NEEDED, || {
         let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
@@ -246,22 +321,21 @@ fn load(options: &CallOptions, uring: bool) -> Result<Object, Obstacle> {
                 program.set_autoload(false);
             }
         }
-        configure(&mut object, options, ring_size, &settings)?;
+        configure(&mut object, plan, &settings)?;
         object.load()
     })
 }
 
 fn configure(
     object: &mut OpenObject,
-    options: &CallOptions,
-    ring_size: u32,
+    plan: &Plan<'_>,
     settings: &[u8],
 ) -> Result<(), libbpf_rs::Error> {
-    let selection = &options.selection;
+    let selection = plan.selection;
     let follows = selection.children != Children::Alone;
     for mut program in object.progs_mut() {
         let is = |name: &str| program.name() == name;
-        if (is(FOLLOW) || is(FORGET)) && !following(options).any(is) {
+        if (is(FOLLOW) || is(FORGET)) && !following(selection).any(is) {
             program.set_autoload(false);
         }
     }
@@ -270,7 +344,8 @@ fn configure(
     };
     for mut map in object.maps_mut() {
         match map.name().to_str() {
-            Some("records") => map.set_max_entries(ring_size)?,
+            Some("rings") => set_size(&mut map, num_possible_cpus()?)?,
+            Some("sums_even" | "sums_odd") => map.set_max_entries(plan.sums.max(1))?,
             Some("selected_pids") => set_size(&mut map, selection.pids.len())?,
             Some("other_pids") => set_size(&mut map, selection.not_pids.len())?,
             Some("selected_uids") => set_size(&mut map, selection.uids.len())?,
@@ -291,9 +366,9 @@ fn configure(
 
 /// Which of the programs that follow processes are needed. Also what is selected by its id has to be
 /// forgotten at its end, since another one may get it.
-fn following(options: &CallOptions) -> impl Iterator<Item = &'static str> {
-    let follows = options.selection.children != Children::Alone;
-    let forgets = follows || !options.selection.pids.is_empty();
+fn following(selection: &CallSelection) -> impl Iterator<Item = &'static str> + use<> {
+    let follows = selection.children != Children::Alone;
+    let forgets = follows || !selection.pids.is_empty();
     [(FOLLOW, follows), (FORGET, forgets)]
         .into_iter()
         .filter(|(_, is_needed)| *is_needed)
@@ -301,8 +376,7 @@ fn following(options: &CallOptions) -> impl Iterator<Item = &'static str> {
 }
 
 /// Tells the programs what is selected by lists.
-fn fill_sets(object: &Object, options: &CallOptions) -> Result<(), Error> {
-    let selection = &options.selection;
+fn fill_sets(object: &Object, selection: &CallSelection) -> Result<(), Error> {
     let ports: Vec<u32> = selection.ports.iter().copied().map(u32::from).collect();
     let numbers = [
         ("selected_pids", &selection.pids),
@@ -326,26 +400,53 @@ fn fill_sets(object: &Object, options: &CallOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the kernel takes: a power of two of at least a page.
+/// What the kernel takes for the buffer of one processor, of `bytes` for all of them: a power of two
+/// of at least a page.
 fn ring_size(bytes: u32) -> u32 {
     const PAGE: u32 = 4096;
     const MOST: u32 = 1 << 30;
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(PAGE);
-    bytes.clamp(page, MOST).next_power_of_two()
+    let processors = num_possible_cpus().ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(1);
+    (bytes / processors.max(1)).clamp(page, MOST).next_power_of_two()
 }
 
-fn ring_buffer(object: &Object, order: Rc<RefCell<Order>>) -> Result<RingBuffer<'static>, Error> {
-    let map = find_map(object, "records")?;
+/// Makes a ring buffer for each processor; what is read of any of them goes to `order`.
+fn ring_buffers(
+    object: &Object,
+    size: u32,
+    order: &Rc<RefCell<Order>>,
+) -> Result<RingBuffer<'static>, Error> {
+    let rings = find_map(object, "rings")?;
+    let options = libbpf_rs::libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_rs::libbpf_sys::bpf_map_create_opts>() as u64,
+        ..Default::default()
+    };
     let mut builder = RingBufferBuilder::new();
-    builder
-        .add(&map, move |bytes| {
-            // Nobody else is there while records are read.
-            if let Ok(mut order) = order.try_borrow_mut() {
-                order.push(bytes);
-            }
-            0
-        })
-        .map_err(|error| failure("read", reason(&error)))?;
+    let mut made = Vec::new();
+    for processor in 0..rings.max_entries() {
+        let ring = MapHandle::create(MapType::RingBuf, Some("call_records"), 0, 0, size, &options)
+            .map_err(|error| failure("make the buffers of", reason(&error)))?;
+        rings
+            .update(
+                &processor.to_ne_bytes(),
+                &ring.as_fd().as_raw_fd().to_ne_bytes(),
+                MapFlags::ANY,
+            )
+            .map_err(|error| failure("make the buffers of", reason(&error)))?;
+        made.push(ring);
+    }
+    for ring in &made {
+        let order = Rc::clone(order);
+        builder
+            .add(ring, move |bytes| {
+                // Nobody else is there while records are read.
+                if let Ok(mut order) = order.try_borrow_mut() {
+                    order.push(bytes);
+                }
+                0
+            })
+            .map_err(|error| failure("read", reason(&error)))?;
+    }
     builder.build().map_err(|error| failure("read", reason(&error)))
 }
 

@@ -1,23 +1,16 @@
 //! What the kernel programs write of a call (`bpf/calls/records.h`), taken apart.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use netglass_model::{
-    Call, CallConnection, CallName, CallPhase, Caller, CommandName, NamespaceInode,
-    unmapped_address,
+    Call, CallName, CallPhase, Caller, CommandName, SocketPath, unmapped_address,
 };
 
-use super::clock::Clock;
+use super::{clock::Clock, connection};
 
 pub(super) const LENGTH: usize = 184;
 /// How much of what is sent or received can stand behind it.
 pub(super) const MOST_PAYLOAD: usize = 4096;
-
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 
 const RETURN: u8 = 1;
 const ENTRY: u8 = 2;
@@ -29,22 +22,26 @@ const HAS_LENGTH: u16 = 1 << 2;
 const HAS_TRANSFERRED: u16 = 1 << 3;
 const HAS_CONNECTION: u16 = 1 << 4;
 
-/// `struct call_record`, and what stands behind it.
+/// `struct call_record`, and what stands behind it: two paths, and what was sent or received.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Record<'a>(&'a [u8; LENGTH], &'a [u8]);
+pub(super) struct Record<'a>(&'a [u8; LENGTH], [&'a [u8]; 3]);
 
 impl<'a> Record<'a> {
     /// The record that is as long as all of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let (fields, payload) = bytes.split_first_chunk()?;
-        let record = Self(fields, payload);
+        let (fields, rest) = bytes.split_first_chunk()?;
+        let (local, rest) = rest.split_at_checked(usize::from(fields[44]))?;
+        let (remote, payload) = rest.split_at_checked(usize::from(fields[45]))?;
+        let record = Self(fields, [local, remote, payload]);
         let length = usize::try_from(record.word(40)).ok()?;
-        (length == payload.len() && length <= MOST_PAYLOAD).then_some(record)
+        let is_whole = length == payload.len() && length <= MOST_PAYLOAD;
+        (is_whole && local.len().max(remote.len()) <= SocketPath::MOST).then_some(record)
     }
 
     /// The beginning of what was sent or received, where that is told.
     pub(super) fn payload(self) -> &'a [u8] {
-        self.1
+        let [_, _, payload] = self.1;
+        payload
     }
 
     /// By `CLOCK_MONOTONIC`.
@@ -65,7 +62,8 @@ impl<'a> Record<'a> {
         let flags = self.narrow(76);
         let has = |flag: u16| flags & flag != 0;
         let result = i64::from_ne_bytes(self.wide(16).to_ne_bytes());
-        let family = self.narrow(144);
+        let ends = self.bytes(96);
+        let family = connection::family(&ends);
         let is_known = phase != CallPhase::Entered && !has(BEGAN_BEFORE);
         Some(Call {
             name,
@@ -89,36 +87,20 @@ impl<'a> Record<'a> {
                 parent_comm: self.name(168),
             },
             family: Some(family).filter(|&family| family != 0),
-            connection: has(HAS_CONNECTION).then(|| self.connection(family)),
-            address: has(HAS_ADDRESS).then(|| self.endpoint(80, self.narrow(78))),
+            connection: has(HAS_CONNECTION).then(|| connection::parse(&ends)),
+            paths: self.paths(),
+            address: has(HAS_ADDRESS).then(|| self.address()),
             details: [self.word(68), self.word(72)],
         })
     }
 
-    fn connection(self, family: u16) -> CallConnection {
-        let is_ip = matches!(family, AF_INET | AF_INET6);
-        let remote_port = self.narrow(142);
-        let remote = self.endpoint(112, remote_port);
-        let is_connected = remote_port != 0 || !remote.ip().is_unspecified();
-        let cookie = self.wide(128);
-        CallConnection {
-            family,
-            protocol: self.narrow(146),
-            socket_type: self.narrow(148),
-            state: self.0[150],
-            local: is_ip.then(|| self.endpoint(96, self.narrow(140))),
-            remote: (is_ip && is_connected).then_some(remote),
-            namespace: NamespaceInode(self.word(136).into()),
-            cookie: Some(cookie).filter(|&cookie| cookie != 0),
-        }
+    fn paths(self) -> [SocketPath; 2] {
+        let [local, remote, _] = self.1;
+        [SocketPath::new(local), SocketPath::new(remote)]
     }
 
-    fn endpoint(self, offset: usize, port: u16) -> SocketAddr {
-        SocketAddr::new(self.address(offset), port)
-    }
-
-    fn address(self, offset: usize) -> IpAddr {
-        unmapped_address(self.bytes(offset))
+    fn address(self) -> SocketAddr {
+        SocketAddr::new(unmapped_address(self.bytes(80)), self.narrow(78))
     }
 
     fn name(self, offset: usize) -> CommandName {
@@ -141,6 +123,14 @@ impl<'a> Record<'a> {
     fn wide(self, offset: usize) -> u64 {
         u64::from_ne_bytes(self.bytes(offset))
     }
+}
+
+/// Reads a call as the kernel programs tell of it, with the beginning of what it sent or received;
+/// its time is that of the kernel's clock since it booted. `None` where it is not that.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Option<(Call, &[u8])> {
+    let record = Record::new(bytes)?;
+    Some((record.call(Clock::since_boot())?, record.payload()))
 }
 
 /// How many bytes went through a call that says so by its result.
@@ -169,6 +159,7 @@ mod tests {
     fn records_are_those_of_the_header() {
         assert!(HEADER.contains(&format!("sizeof(struct call_record) == {LENGTH}, ")));
         assert!(HEADER.contains(&format!("#define MAX_PAYLOAD {MOST_PAYLOAD}\n")));
+        assert!(HEADER.contains(&format!("#define MAX_PATH {}\n", SocketPath::MOST)));
         for (name, number) in
             [("RECORD_RETURN = 1", RETURN), ("RECORD_ENTRY", ENTRY), ("RECORD_PENDING", PENDING)]
         {
@@ -219,7 +210,7 @@ mod tests {
         put(112, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 2]);
         put(140, &57_032_u16.to_ne_bytes());
         put(142, &80_u16.to_ne_bytes());
-        put(144, &AF_INET.to_ne_bytes());
+        put(144, &2_u16.to_ne_bytes());
         put(146, &6_u16.to_ne_bytes());
         put(152, b"wget\0x");
         let call = Record::new(&bytes).unwrap().call(CLOCK).unwrap();
@@ -246,7 +237,7 @@ mod tests {
             kind in RETURN..=PENDING,
             call in 1..=CallName::ALL.len(),
         ) {
-            bytes[40..44].fill(0);
+            bytes[40..46].fill(0);
             bytes[46] = kind;
             bytes[47] = u8::try_from(call).unwrap();
             prop_assert!(Record::new(&bytes).unwrap().call(CLOCK).is_some());
@@ -254,6 +245,10 @@ mod tests {
             prop_assert!(Record::new(&bytes).is_none());
             bytes.extend_from_slice(b"abc");
             prop_assert_eq!(Record::new(&bytes).unwrap().payload(), b"abc");
+            (bytes[40], bytes[44], bytes[45]) = (1, 1, 1);
+            let record = Record::new(&bytes).unwrap();
+            prop_assert_eq!(record.payload(), b"c");
+            prop_assert_eq!(record.paths(), [SocketPath::new(b"a"), SocketPath::new(b"b")]);
         }
     }
 }

@@ -23,6 +23,50 @@ mod flag {
     pub(super) const FOLLOW_CHILDREN: u32 = 1 << 7;
     pub(super) const ONLY_ERRORS: u32 = 1 << 8;
     pub(super) const TELL_ENTRIES: u32 = 1 << 9;
+    pub(super) const ADD_UP: u32 = 1 << 10;
+    pub(super) const ADD_UP_WHEN_FULL: u32 = 1 << 11;
+    pub(super) const BY_SERVICE: u32 = 1 << 12;
+}
+
+/// What sums are kept apart by, besides process, call and error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SumsBy {
+    /// Descriptor and connection.
+    Socket,
+    /// Addresses and the port of the end that serves: all connections of a client are one.
+    Service,
+}
+
+/// Whether calls are added up rather than told of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum AddingUp {
+    #[default]
+    Never,
+    /// When there is no room to tell of them.
+    WhenFull,
+    Always(SumsBy),
+}
+
+/// What becomes of the calls that are selected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Telling {
+    /// They are told of when they begin, too.
+    pub(super) entries: bool,
+    pub(super) adding_up: AddingUp,
+    /// How many bytes of what is sent or received are told of.
+    pub(super) payload: u32,
+}
+
+impl Telling {
+    fn flags(self) -> u32 {
+        let adding_up = match self.adding_up {
+            AddingUp::Never => 0,
+            AddingUp::WhenFull => flag::ADD_UP_WHEN_FULL,
+            AddingUp::Always(SumsBy::Socket) => flag::ADD_UP,
+            AddingUp::Always(SumsBy::Service) => flag::ADD_UP | flag::BY_SERVICE,
+        };
+        adding_up | if self.entries { flag::TELL_ENTRIES } else { 0 }
+    }
 }
 
 /// Whose calls are told of.
@@ -116,14 +160,8 @@ pub struct CallSelection {
 }
 
 impl CallSelection {
-    /// `struct call_settings`, for programs that tell of entries, too, with `entries`, and of so many
-    /// bytes of what is sent or received.
-    pub(super) fn settings(
-        &self,
-        entries: bool,
-        payload: u32,
-        ring_size: u32,
-    ) -> Result<[u8; LENGTH], Error> {
+    /// `struct call_settings`.
+    pub(super) fn settings(&self, telling: Telling, ring_size: u32) -> Result<[u8; LENGTH], Error> {
         for (what, count, most) in [
             ("network namespaces", self.namespaces.len(), MOST_NAMESPACES),
             ("control groups", self.cgroups.len(), MOST_CGROUPS),
@@ -137,9 +175,9 @@ impl CallSelection {
         writer.put(&self.call_mask().to_ne_bytes());
         writer.put(&self.family_mask().to_ne_bytes());
         writer.put(&u64::from(ring_size).to_ne_bytes());
-        writer.put(&self.flags(entries).to_ne_bytes());
+        writer.put(&(self.flags() | telling.flags()).to_ne_bytes());
         writer.put(&std::process::id().to_ne_bytes());
-        writer.put(&payload.to_ne_bytes());
+        writer.put(&telling.payload.to_ne_bytes());
         for count in [self.networks.len(), self.namespaces.len(), self.cgroups.len()] {
             writer.put(&u32::try_from(count).unwrap_or_default().to_ne_bytes());
         }
@@ -180,7 +218,7 @@ impl CallSelection {
         }
     }
 
-    fn flags(&self, entries: bool) -> u32 {
+    fn flags(&self) -> u32 {
         let given = [
             (flag::PIDS, !self.pids.is_empty()),
             (flag::NOT_PIDS, !self.not_pids.is_empty()),
@@ -191,7 +229,6 @@ impl CallSelection {
             (flag::FOLLOWED, self.children == Children::OfReader),
             (flag::FOLLOW_CHILDREN, self.children != Children::Alone),
             (flag::ONLY_ERRORS, self.errors),
-            (flag::TELL_ENTRIES, entries),
         ];
         given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).sum()
     }
@@ -247,6 +284,9 @@ mod tests {
             ("FOLLOW_CHILDREN = 1 << 7", flag::FOLLOW_CHILDREN),
             ("ONLY_ERRORS = 1 << 8", flag::ONLY_ERRORS),
             ("TELL_ENTRIES = 1 << 9", flag::TELL_ENTRIES),
+            ("ADD_UP = 1 << 10", flag::ADD_UP),
+            ("ADD_UP_WHEN_FULL = 1 << 11", flag::ADD_UP_WHEN_FULL),
+            ("BY_SERVICE = 1 << 12", flag::BY_SERVICE),
         ] {
             assert!(HEADER.contains(name), "{name}");
             assert!(name.ends_with(&format!("<< {}", flag.trailing_zeros())), "{name}");
@@ -264,7 +304,8 @@ mod tests {
             networks: vec![("10.1.2.3".parse().unwrap(), 8)],
             ..CallSelection::default()
         };
-        let settings = selection.settings(true, 0, 4096).unwrap();
+        let settings =
+            selection.settings(Telling { entries: true, ..Telling::default() }, 4096).unwrap();
         let word = |at: usize| u32::from_ne_bytes(*settings[at..].first_chunk().unwrap());
         assert_eq!((word(0), word(8), word(16)), (0b1010, 1 << 2 | 1 << 10, 4096));
         assert_eq!(word(24), flag::PIDS | flag::TELL_ENTRIES);
@@ -276,6 +317,8 @@ mod tests {
             networks: vec![("::1".parse().unwrap(), 128); MOST_PREFIXES + 1],
             ..CallSelection::default()
         };
-        assert!(many.settings(false, 0, 4096).unwrap_err().to_string().contains("networks"));
+        assert!(
+            many.settings(Telling::default(), 4096).unwrap_err().to_string().contains("networks")
+        );
     }
 }

@@ -25,7 +25,7 @@ const TELLS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
 /// `NFNL_SUBSYS_CTNETLINK << 8`.
 const CTNETLINK: u16 = 1 << 8;
 const IPCTNL_MSG_CT_NEW: u16 = CTNETLINK;
-const IPCTNL_MSG_CT_GET: u16 = CTNETLINK | 1;
+pub(super) const IPCTNL_MSG_CT_GET: u16 = CTNETLINK | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = CTNETLINK | 2;
 const IPCTNL_MSG_CT_GET_STATS: u16 = CTNETLINK | 5;
 /// The bits of `NFNLGRP_CONNTRACK_NEW` and `NFNLGRP_CONNTRACK_DESTROY`.
@@ -56,7 +56,7 @@ pub(crate) fn try_to_ask() -> Result<(), Error> {
     open_events(ROOM_FOR_EVENTS).map(drop)
 }
 
-fn open_events(room: usize) -> Result<Option<Events>, Error> {
+pub(super) fn open_events(room: usize) -> Result<Option<Events>, Error> {
     let tells = fs::read_to_string(TELLS).is_ok_and(|text| text.trim() != "0");
     let open = || Events::open(Family::Netfilter, WHAT, GROUPS, room);
     tells.then(open).transpose()
@@ -164,7 +164,9 @@ fn is_past(moment: Option<Instant>) -> bool {
 }
 
 /// Whether a connection begins or ends, and which; `None` where it is nothing of ours.
-fn parse(message: &Message<'_>) -> Result<Option<(bool, message::Entry)>, message::Malformed> {
+pub(super) fn parse(
+    message: &Message<'_>,
+) -> Result<Option<(bool, message::Entry)>, message::Malformed> {
     let begins = match message.kind {
         IPCTNL_MSG_CT_NEW => true,
         IPCTNL_MSG_CT_DELETE => false,

@@ -106,6 +106,11 @@ impl History {
         self.previous = std::mem::replace(&mut self.now, now);
     }
 
+    /// When the look before the last one began.
+    pub(super) fn look_before_last(&self) -> Timestamp {
+        self.previous
+    }
+
     /// A socket was seen in this look, and is held by `process`.
     pub(super) fn hold(&mut self, key: Key, process: &Arc<Process>) {
         if self.holdings.len() >= self.capacity && !self.holdings.contains_key(&key) {

@@ -13,7 +13,7 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/perf_event_test
 /// Where maps can be pinned.
 const PINS: &str = "/sys/fs/bpf";
 /// How long an event of the program is, and what the kernel rounds it up by.
-const EVENT: usize = 64;
+const EVENT: usize = 96;
 const PADDING: usize = 4;
 
 /// A program that writes to a map that is pinned.
@@ -51,12 +51,10 @@ fn poll(events: &mut PerfEvents) -> (Vec<Vec<u8>>, u64) {
     let (mut samples, mut lost) = (Vec::new(), 0);
     loop {
         let before = (samples.len(), lost);
-        events
-            .poll(Duration::from_millis(10), |event| match event {
-                PerfEvent::Sample { data, .. } => samples.push(data.to_vec()),
-                PerfEvent::Lost { count, .. } => lost += count,
-            })
-            .unwrap();
+        events.poll(Duration::from_millis(10), |event| match event {
+            PerfEvent::Sample { data, .. } => samples.push(data.to_vec()),
+            PerfEvent::Lost { count, .. } => lost += count,
+        });
         if (samples.len(), lost) == before {
             return (samples, lost);
         }
@@ -106,6 +104,13 @@ fn what_finds_no_room_is_counted() {
     assert!(filler.write(2), "there is room again");
     let (samples, lost) = poll(&mut events);
     assert_eq!((samples.len(), lost), (1, refused));
+}
+
+#[test]
+fn processors_are_read_from_a_list() {
+    assert_eq!(parse_processors("0-3,6\n"), [0, 1, 2, 3, 6]);
+    assert_eq!(parse_processors("0\n"), [0]);
+    assert!(parse_processors("").is_empty() && !processors().unwrap().is_empty());
 }
 
 #[test]

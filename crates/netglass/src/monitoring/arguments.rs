@@ -38,6 +38,33 @@ pub(crate) struct SourceArguments {
     #[arg(long, env = "NETGLASS_RECONNECT", value_name = "DURATION", default_value = "12s")]
     #[arg(value_parser = parse_duration)]
     pub(super) reconnect: Duration,
+
+    #[command(flatten)]
+    pub(super) kernel: KernelArguments,
+}
+
+/// Our own datapath.
+#[derive(Debug, Args)]
+pub(crate) struct KernelArguments {
+    /// This host's own kernel, without Cilium: what it drops, and with -i also what comes by
+    #[arg(long, env = "NETGLASS_KERNEL", value_parser = BoolishValueParser::new())]
+    pub(super) kernel: bool,
+
+    /// With --kernel, packets that come by these interfaces, in whatever network namespace, and drops at
+    /// these alone: names, patterns like 'veth*', or any
+    #[arg(short = 'i', long = "interface", env = "NETGLASS_MONITOR_INTERFACE")]
+    #[arg(value_name = "INTERFACE", value_delimiter = ',', requires = "kernel")]
+    pub(super) interfaces: Vec<String>,
+
+    /// With --kernel, in these network namespaces alone: names as of `ip netns`, or inodes
+    #[arg(long = "netns", env = "NETGLASS_MONITOR_NETNS", value_name = "NAMESPACE")]
+    #[arg(value_delimiter = ',', requires = "kernel")]
+    pub(super) namespaces: Vec<String>,
+
+    /// With --kernel, how many bytes of a packet are taken
+    #[arg(long = "capture-len", env = "NETGLASS_CAPTURE_LEN", value_name = "BYTES")]
+    #[arg(default_value = "128", value_parser = clap::value_parser!(u32).range(0..=9216))]
+    pub(super) capture_length: u32,
 }
 
 /// How events are shown.
@@ -166,17 +193,25 @@ fn parse_type(text: &str) -> Result<MessageType, String> {
 
 /// The numbers that a drop reason has.
 #[derive(Debug, Clone)]
-struct Reasons(Vec<u8>);
+struct Reasons {
+    of_cilium: Vec<u8>,
+    /// As the kernel names it, or a number.
+    of_kernel: String,
+}
 
 fn parse_reason(text: &str) -> Result<Reasons, String> {
-    if let Ok(number) = text.parse() {
-        return Ok(Reasons(vec![number]));
+    let of_kernel = text.trim_start_matches("SKB_DROP_REASON_").to_owned();
+    if text.parse::<u32>().is_ok() {
+        let of_cilium = text.parse().into_iter().collect();
+        return Ok(Reasons { of_cilium, of_kernel });
     }
-    let numbers = drop_reasons(text);
-    if numbers.is_empty() {
+    let of_cilium = drop_reasons(text);
+    let is_of_kernel =
+        |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if of_cilium.is_empty() && !of_kernel.bytes().all(is_of_kernel) {
         return Err("neither the number of a drop reason nor its words".to_owned());
     }
-    Ok(Reasons(numbers))
+    Ok(Reasons { of_cilium, of_kernel })
 }
 
 impl LineArguments {
@@ -203,7 +238,20 @@ impl LineArguments {
     }
 
     /// Fails if two things would be written to the same place.
-    pub(super) fn check(&self) -> Result<(), UsageError> {
+    pub(super) fn check(&self, source: &SourceArguments) -> Result<(), UsageError> {
+        if self.compat.is_some() && source.kernel.kernel {
+            return Err(UsageError(
+                "Cilium has no lines for what the kernel tells (--kernel): leave out --compat"
+                    .to_owned(),
+            ));
+        }
+        if self.cilium_version.is_some() && source.kernel.kernel {
+            return Err(UsageError(
+                "what the kernel tells (--kernel) is of no release of Cilium: leave out \
+                 --cilium-version"
+                    .to_owned(),
+            ));
+        }
         if self.takes_standard_output() && self.summary.is_some() {
             return Err(UsageError(
                 "standard output is where the recording goes (-w -), and cannot take the summary, \
@@ -223,7 +271,8 @@ impl FilterArguments {
             from: self.from.clone(),
             to: self.to.clone(),
             related_to: self.related_to.clone(),
-            drop_reasons: self.drop_reason.iter().flat_map(|it| it.0.clone()).collect(),
+            drop_reasons: self.drop_reason.iter().flat_map(|it| it.of_cilium.clone()).collect(),
+            kernel_reasons: self.drop_reason.iter().map(|it| it.of_kernel.clone()).collect(),
             addresses: self.addresses.clone(),
             ports: self.ports.clone(),
             protocols: self.protocols.clone(),
@@ -246,9 +295,13 @@ mod tests {
 
     #[test]
     fn a_drop_reason_has_words_or_a_number() {
-        assert_eq!(parse_reason("133").unwrap().0, [133]);
-        assert_eq!(parse_reason("policy DENIED").unwrap().0, [133]);
-        assert_eq!(parse_reason("Invalid packet").unwrap().0, [2, 134]);
-        assert!(parse_reason("because").is_err() && parse_reason("256").is_err());
+        let of_cilium = |text| parse_reason(text).unwrap().of_cilium;
+        assert_eq!(of_cilium("133"), [133]);
+        assert_eq!(of_cilium("policy DENIED"), [133]);
+        assert_eq!(of_cilium("Invalid packet"), [2, 134]);
+        let of_kernel = |text| parse_reason(text).unwrap().of_kernel;
+        assert_eq!(of_kernel("SKB_DROP_REASON_NO_SOCKET"), "NO_SOCKET");
+        assert_eq!(of_kernel("131072"), "131072");
+        assert!(parse_reason("because").is_err() && parse_reason("-1").is_err());
     }
 }

@@ -14,13 +14,16 @@ pub(super) struct Ledger {
     pub(super) lost: u64,
     /// How often the socket was closed, and what was sent meanwhile is not known.
     pub(super) gaps: u64,
+    /// What became of packets in the kernel, where our own datapath tells of them.
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    pub(super) kernel: Option<netglass_kernel::datapath::DatapathCounts>,
     /// How many bytes of an event came that did not come to its end.
     pub(super) cut: u64,
 }
 
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { events, shown, filtered, malformed, unknown, lost, gaps, cut } = *self;
+        let Self { events, shown, filtered, malformed, unknown, lost, gaps, cut, .. } = *self;
         write!(f, "{events} events = {shown} shown + {filtered} filtered out")?;
         let mut rest = String::new();
         for (count, name) in [(malformed, "malformed"), (unknown, "of unknown types")] {
@@ -35,6 +38,10 @@ impl fmt::Display for Ledger {
         }
         if cut > 0 {
             write!(f, "; {cut} bytes of an event without its end")?;
+        }
+        #[cfg(all(feature = "capture", feature = "ebpf"))]
+        if let Some(counts) = &self.kernel {
+            write!(f, "; {}", super::kernel::account(counts))?;
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ impl Map {
                     PerfEvent::Lost { cpu, count } => Event::lost(cpu.into(), count),
                 };
                 result = sink.take(&Event { at, ..event });
-            })?;
+            });
             goes_on = result? && sink.idle()?;
         }
         Ok(())

@@ -46,7 +46,7 @@ impl Sink {
         filter: &FilterArguments,
         source: &SourceArguments,
     ) -> anyhow::Result<Self> {
-        lines.check()?;
+        lines.check(source)?;
         source.check()?;
         let options = lines.options();
         let now = Instant::now();

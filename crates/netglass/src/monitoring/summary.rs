@@ -1,4 +1,4 @@
-//! Drops counted by reason, interface, connection and endpoint.
+//! Drops counted by reason, interface, connection, endpoint and process.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,10 @@ use std::{
 };
 
 use netglass_cilium::{
-    Event, InterfaceNames, Level, Notification, Options, Outcome, Style, Summarizer, decode,
+    Event, InterfaceNames, Level, Notification, Options, Outcome, PacketProcess, Style, Summarizer,
+    decode,
 };
+use netglass_model::printable;
 use serde::Serialize;
 
 use super::arguments::Summary;
@@ -23,7 +25,7 @@ const SHOWN: usize = 20;
 const OTHERS: &str = "(others)";
 
 /// The kinds by which drops are counted.
-const KINDS: [&str; 4] = ["reason", "interface", "connection", "endpoint"];
+const KINDS: [&str; 5] = ["reason", "interface", "connection", "endpoint", "process"];
 
 /// Drops since the last summary.
 pub(super) struct Drops {
@@ -76,19 +78,31 @@ impl Drops {
             return;
         };
         self.dropped += 1;
-        let interface = match drop.interface.filter(|index| *index > 0) {
-            Some(index) => {
+        let names = drop.kernel.map(|facts| facts.names());
+        let interface = match (&names, drop.interface.filter(|index| *index > 0)) {
+            (_, None) => "(not told)".to_owned(),
+            (Some(names), Some(index)) => {
+                let namespace = names.network_namespace.map(|name| format!(" of {name}"));
+                let name = names.interface.map_or_else(|| index.to_string(), str::to_owned);
+                name + &namespace.unwrap_or_default()
+            }
+            (None, Some(index)) => {
                 self.interfaces.get(&index).cloned().unwrap_or_else(|| index.to_string())
             }
-            None => "(not told)".to_owned(),
         };
+        // Endpoints are Cilium's, processes the kernel's.
+        let endpoints = names.is_none().then(|| format!("{} -> {}", drop.source, drop.destination));
+        let processes =
+            names.map(|it| format!("{} -> {}", process(it.source), process(it.destination)));
         let keys = [
-            self.summarizer.reason(&drop),
-            interface,
-            self.summarizer.connection(&drop.captured),
-            format!("{} -> {}", drop.source, drop.destination),
+            Some(self.summarizer.reason(&drop)),
+            Some(interface),
+            Some(self.summarizer.connection(&drop.captured)),
+            endpoints,
+            processes,
         ];
         for (counts, key) in self.counts.iter_mut().zip(keys) {
+            let Some(key) = key else { continue };
             let has_room = counts.len() < MOST || counts.contains_key(&key);
             let key = if has_room { key } else { OTHERS.to_owned() };
             *counts.entry(key).or_default() += 1;
@@ -142,7 +156,8 @@ impl Drops {
     }
 
     fn json(&self, seconds: f64) -> String {
-        let [reasons, interfaces, connections, endpoints] = self.counts.each_ref().map(Self::most);
+        let [reasons, interfaces, connections, endpoints, processes] =
+            self.counts.each_ref().map(Self::most);
         let object = Object {
             v: VERSION,
             kind: "summary",
@@ -154,6 +169,7 @@ impl Drops {
             interfaces,
             connections,
             endpoints,
+            processes,
         };
         // A struct of numbers and texts can always be written.
         serde_json::to_string(&object).unwrap_or_default() + "\n"
@@ -179,4 +195,10 @@ struct Object<'a> {
     interfaces: Vec<Count<'a>>,
     connections: Vec<Count<'a>>,
     endpoints: Vec<Count<'a>>,
+    processes: Vec<Count<'a>>,
+}
+
+/// A process as it is counted.
+fn process(process: Option<PacketProcess<'_>>) -> String {
+    process.map_or_else(|| "unknown".to_owned(), |it| format!("{}[{}]", printable(it.comm), it.pid))
 }

@@ -27,7 +27,7 @@ pub(crate) fn render(tree: &Tree<'_>, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Writes one object on a line of its own.
-pub(super) fn write_line(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write_line(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     let mut serializer = Serializer::with_formatter(&mut *out, TerminalSafe);
     value.serialize(&mut serializer)?;
     out.write_all(b"\n")
@@ -78,8 +78,9 @@ pub(super) struct NodeObject<'a> {
 #[serde(transparent)]
 struct PortNumber(Option<u16>);
 
+/// A process.
 #[derive(Serialize)]
-struct ProcessObject<'a> {
+pub(crate) struct ProcessObject<'a> {
     pid: u32,
     start_time: String,
     pgid: u32,
@@ -138,7 +139,7 @@ impl<'a> NodeObject<'a> {
 }
 
 impl<'a> ProcessObject<'a> {
-    fn of(process: &'a Process) -> Self {
+    pub(crate) fn of(process: &'a Process) -> Self {
         Self {
             pid: process.pid,
             start_time: rfc3339(process.start_time),

@@ -10,7 +10,7 @@ const DIMMED: Style = Style::new().dimmed();
 
 /// To which side of its column a text is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     /// Names.
     Left,
     /// Numbers.
@@ -18,13 +18,13 @@ pub(super) enum Align {
 }
 
 /// What stands in a column of a line; nothing where the text is empty.
-pub(super) struct Cell {
+pub(crate) struct Cell {
     text: String,
     style: Style,
 }
 
 impl Cell {
-    pub(super) fn new(text: String, style: Style) -> Self {
+    pub(crate) fn new(text: String, style: Style) -> Self {
         Self { text, style }
     }
 }
@@ -36,24 +36,24 @@ impl From<String> for Cell {
 }
 
 /// Lines of cells, one for each column.
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<(&'static str, Align)>,
     lines: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// A table without lines, of columns with these titles.
-    pub(super) fn new(columns: impl IntoIterator<Item = (&'static str, Align)>) -> Self {
+    pub(crate) fn new(columns: impl IntoIterator<Item = (&'static str, Align)>) -> Self {
         Self { columns: columns.into_iter().collect(), lines: Vec::new() }
     }
 
     /// Adds a line.
-    pub(super) fn push(&mut self, cells: Vec<Cell>) {
+    pub(crate) fn push(&mut self, cells: Vec<Cell>) {
         self.lines.push(cells);
     }
 
     /// Writes heading and lines, with the styles of a terminal.
-    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let widths = self.widths();
         let heading = self.columns.iter().map(|(title, _)| (*title, DIMMED));
         self.write_line(heading, &widths, out)?;

@@ -201,7 +201,7 @@ pub(crate) fn host_name(id: &HostId, hosts: &[Host]) -> String {
 }
 
 /// `512 B`, `1.5 KiB`, `12.0 MiB`.
-pub(super) fn show_bytes(count: u64) -> String {
+pub(crate) fn show_bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
         return format!("{count} B");

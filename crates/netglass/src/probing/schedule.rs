@@ -85,6 +85,15 @@ impl Deadline {
 }
 
 impl Signals {
+    /// What a signal asks for, within so long.
+    pub(crate) fn wait(&self, patience: Duration) -> Option<Event> {
+        match self.0.recv_timeout(patience) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Event::End),
+        }
+    }
+
     /// What a signal asked for since the last time, without waiting.
     pub(crate) fn pending(&self) -> Option<Event> {
         match self.0.try_recv() {

@@ -1,12 +1,12 @@
 //! Which calls are streamed, and how they are written.
 
-use std::{ffi::OsString, net::IpAddr, path::PathBuf};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
-use netglass_kernel::calls::MOST_PAYLOAD;
+use netglass_kernel::calls::{CallSums, MOST_PAYLOAD};
 use netglass_model::CallName;
 
-use crate::bytes::parse_bytes;
+use crate::{bytes::parse_bytes, time::parse_duration, usage::UsageError};
 
 /// Which calls.
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -113,6 +113,69 @@ pub(crate) struct WritingArguments {
     #[arg(long, env = "NETGLASS_BUFFER_SIZE", value_name = "SIZE", default_value = "32MiB")]
     #[arg(value_parser = parse_bytes)]
     pub(super) buffer_size: u64,
+
+    /// What becomes of calls that come faster than they can be written
+    #[arg(long, env = "NETGLASS_ON_OVERLOAD", value_name = "WHAT", default_value = "drop")]
+    pub(super) on_overload: OnOverload,
+}
+
+/// What is added up rather than written call by call.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct SummaryArguments {
+    /// Write no calls but, in intervals or at the end, who talked to whom, with calls, bytes, errors
+    /// and how long calls took; with --db it is stored, too
+    #[arg(long, env = "NETGLASS_SUMMARY", value_name = "INTERVAL", num_args = 0..=1)]
+    #[arg(default_missing_value = "end", value_parser = parse_interval)]
+    pub(super) summary: Option<Interval>,
+
+    /// How many connections and kinds of calls the kernel can add up at a time: between two
+    /// collections of --summary, which are a second apart at most, and of --on-overload aggregate
+    #[arg(long, env = "NETGLASS_MAX_SUMS", value_name = "NUMBER")]
+    #[arg(default_value_t = CallSums::MOST)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
+    pub(super) max_sums: u32,
+}
+
+/// When a summary is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interval {
+    /// At the end alone.
+    End,
+    /// Each time after so long, and at the end.
+    Each(Duration),
+}
+
+/// What becomes of calls that come faster than they can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnOverload {
+    /// They are lost, and counted
+    Drop,
+    /// They are added up in the kernel until there are fewer
+    Aggregate,
+}
+
+impl SummaryArguments {
+    /// Refuses options that have no meaning together.
+    pub(super) fn check(&self, writing: &WritingArguments) -> Result<(), UsageError> {
+        let adds_up = writing.on_overload == OnOverload::Aggregate;
+        let what = match (self.summary, adds_up) {
+            (Some(_), _) => "--summary",
+            (None, true) => "--on-overload aggregate",
+            (None, false) => return Ok(()),
+        };
+        let is_separated = matches!(writing.format, Format::Csv | Format::Tsv);
+        let refused = [
+            (writing.phases, "--phases tells of calls twice"),
+            (is_separated, "its output has no such columns: it is a table or JSON"),
+            (self.summary.is_some() && writing.payload > 0, "--payload tells of each call"),
+            (self.summary.is_some() && adds_up, "it adds up all calls anyway"),
+        ];
+        match refused.into_iter().find(|(is_refused, _)| *is_refused) {
+            Some((_, why)) => Err(UsageError(format!("{what} cannot be had with that: {why}"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A format in which calls can be written.
@@ -162,6 +225,13 @@ impl Family {
     }
 }
 
+fn parse_interval(text: &str) -> Result<Interval, String> {
+    match text.trim() {
+        "end" => Ok(Interval::End),
+        text => parse_duration(text).map(Interval::Each),
+    }
+}
+
 fn parse_call(text: &str) -> Result<CallName, String> {
     CallName::from_name(text.trim()).ok_or_else(|| {
         let names: Vec<_> = CallName::ALL.iter().map(|call| call.name()).collect();
@@ -200,6 +270,13 @@ mod tests {
         for text in ["", "10", "10.0.0.0/", "10.0.0.0/x", "/8"] {
             assert!(network(text).unwrap_err().contains("not a network"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_summary_is_of_the_end_or_of_an_interval() {
+        assert_eq!(parse_interval("end"), Ok(Interval::End));
+        assert_eq!(parse_interval("5s"), Ok(Interval::Each(Duration::from_secs(5))));
+        assert!(parse_interval("5").is_err());
     }
 
     #[test]

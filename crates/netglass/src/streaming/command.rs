@@ -6,7 +6,6 @@ use std::{
     process::{Child, Command, ExitCode, ExitStatus},
 };
 
-use netglass_kernel::calls::CallWatcher;
 use netglass_model::printable;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -34,12 +33,12 @@ impl Traced {
     /// soon as it is forked.
     pub(super) fn start(
         command: &[OsString],
-        watcher: &CallWatcher,
+        follow_next_child: impl Fn(bool) -> Result<(), netglass_kernel::Error>,
     ) -> anyhow::Result<Option<Result<Self, NoCommand>>> {
         let Some((program, arguments)) = command.split_first() else { return Ok(None) };
-        watcher.follow_next_child(true)?;
+        follow_next_child(true)?;
         let spawned = Command::new(program).args(arguments).spawn();
-        watcher.follow_next_child(false)?;
+        follow_next_child(false)?;
         Ok(Some(match spawned {
             Ok(child) => Ok(Self { child, ended: None }),
             Err(error) => Err(NoCommand::of(program, &error)),

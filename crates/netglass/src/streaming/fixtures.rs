@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use netglass_model::{
-    Call, CallConnection, CallName, CallPhase, Caller, CommandName, NamespaceInode, Timestamp,
+    Call, CallConnection, CallName, CallPhase, Caller, CommandName, NamespaceInode, SocketPath,
+    Timestamp,
 };
 
 /// wget sends its request.
@@ -36,6 +37,7 @@ pub(super) fn call() -> Call {
             namespace: NamespaceInode(4_026_531_840),
             cookie: Some(77),
         }),
+        paths: [SocketPath::NONE; 2],
         address: None,
         details: [0; 2],
     }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use netglass_model::{Call, CallConnection, CallPhase, Caller, CommandName};
+use netglass_model::{Call, CallConnection, CallPhase, Caller, CommandName, SocketPath};
 
 use super::{
     errno,
@@ -103,16 +103,21 @@ impl Json {
     }
 
     fn write_connection(&mut self, call: &Call, out: &mut Vec<u8>) {
-        let Some(connection) = &call.connection else {
-            return write_connection(call, None, out);
+        let connection = match &call.connection {
+            Some(connection) if call.paths == [SocketPath::NONE; 2] => connection,
+            connection => return write_connection(call, connection.as_ref(), out),
         };
         let port = |endpoint: Option<SocketAddr>| {
             endpoint.map_or(0, |endpoint| u32::from(endpoint.port()))
         };
         let number = port(connection.local) ^ port(connection.remote).rotate_left(7);
+        // What is not written makes no difference to what is.
+        let written = CallConnection { state: 0, ..*connection };
         match place(&mut self.connections, number) {
-            Some(remembered) => remembered
-                .write(connection, out, |out| write_connection(call, Some(connection), out)),
+            Some(remembered) => {
+                remembered
+                    .write(&written, out, |out| write_connection(call, Some(connection), out));
+            }
             None => write_connection(call, Some(connection), out),
         }
     }
@@ -149,14 +154,27 @@ fn write_connection(call: &Call, connection: Option<&CallConnection>, out: &mut 
         Some(Some(name)) => quoted(out, name),
         Some(None) | None => null(out),
     }
-    endpoint(b",\"local\":", connection.and_then(|it| it.local), out);
-    endpoint(b",\"remote\":", connection.and_then(|it| it.remote), out);
+    let [local, remote] = &call.paths;
+    end(b",\"local\":", connection.and_then(|it| it.local), local, out);
+    end(b",\"remote\":", connection.and_then(|it| it.remote), remote, out);
     if let Some(connection) = connection {
         out.extend_from_slice(b",\"netns\":");
         push_integer(out, connection.namespace.0);
         if let Some(cookie) = connection.cookie {
             out.extend_from_slice(b",\"cookie\":");
             push_integer(out, cookie);
+        }
+    }
+}
+
+/// An end of a connection: a path, or an endpoint.
+fn end(key: &[u8], address: Option<SocketAddr>, path: &SocketPath, out: &mut Vec<u8>) {
+    match path.text() {
+        None => endpoint(key, address, out),
+        Some(path) => {
+            out.extend_from_slice(key);
+            // Text is always JSON, and a Vec always takes it.
+            drop(serde_json::to_writer(out, &path));
         }
     }
 }
@@ -248,6 +266,14 @@ mod tests {
         let object: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(object["payload_hex"], "47455420225c0aff");
         assert_eq!(object["payload_text"], "GET ....");
+    }
+
+    #[test]
+    fn a_unix_socket_has_paths() {
+        let mut call = call();
+        call.paths = [SocketPath::new(b"/run/\"a\"\0"), SocketPath::new(b"\0b")];
+        let text = written(&call);
+        assert!(text.contains(r#","local":"/run/\"a\"","remote":"@b","#), "{text}");
     }
 
     #[test]

@@ -117,11 +117,17 @@ impl Separator {
         let protocol = connection.and_then(protocol_name).unwrap_or_default();
         out.extend_from_slice(protocol.as_bytes());
         let ends = [connection.and_then(|it| it.local), connection.and_then(|it| it.remote)];
-        for endpoint in ends.into_iter().chain([call.address]) {
+        for (endpoint, path) in ends.into_iter().zip(&call.paths) {
             next(out);
-            if let Some(endpoint) = endpoint {
-                push_endpoint(out, endpoint);
+            match (path.text(), endpoint) {
+                (Some(path), _) => self.text(out, &path),
+                (None, Some(endpoint)) => push_endpoint(out, endpoint),
+                (None, None) => {}
             }
+        }
+        next(out);
+        if let Some(address) = call.address {
+            push_endpoint(out, address);
         }
         next(out);
         optional(out, connection.map(|it| it.namespace.0));
@@ -147,11 +153,15 @@ impl Separator {
     fn name(self, out: &mut Vec<u8>, name: &CommandName) {
         match plain_or_text(name) {
             Ok(plain) => out.extend_from_slice(plain),
-            Err(text) if self == Self::Comma => {
-                push_display(out, format_args!("\"{}\"", text.replace('"', "\"\"")));
-            }
+            Err(text) => self.text(out, &text),
+        }
+    }
+
+    fn text(self, out: &mut Vec<u8>, text: &str) {
+        match self {
+            Self::Comma => push_display(out, format_args!("\"{}\"", text.replace('"', "\"\""))),
             // There is no quoting in tab-separated values.
-            Err(text) => push_display(out, text.escape_default()),
+            Self::Tab => push_display(out, text.escape_default()),
         }
     }
 }

@@ -1,18 +1,13 @@
 //! Where calls are written to, and in which format.
 
-use std::{
-    fs::File,
-    io::{self, IsTerminal as _, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
-use anstream::{AutoStream, ColorChoice};
-use anyhow::Context as _;
-use netglass_model::Call;
+use netglass_model::{Call, CallSum};
 
 use super::{
     arguments::{Format, WritingArguments},
     json::{self, Json},
+    output, overload,
     separated::Separator,
     table::Table,
 };
@@ -33,20 +28,13 @@ pub(super) struct Sink {
     out: Box<dyn Write>,
     failure: Option<io::Error>,
     written: u64,
+    format: Format,
 }
 
 impl Sink {
     /// Opens what is to be written to.
     pub(super) fn open(arguments: &WritingArguments) -> anyhow::Result<Self> {
-        let (out, is_colored) = match arguments.output_file.as_deref() {
-            Some(path) if path != Path::new("-") => (create(path)?, false),
-            _ => {
-                let stdout = io::stdout();
-                let is_colored =
-                    stdout.is_terminal() && AutoStream::choice(&stdout) != ColorChoice::Never;
-                (Box::new(stdout) as Box<dyn Write>, is_colored)
-            }
-        };
+        let (out, is_colored) = output::open(arguments)?;
         let mut buffer = Vec::with_capacity(CHUNK + 4096);
         let printer = match arguments.format {
             Format::Table => {
@@ -58,7 +46,8 @@ impl Sink {
             Format::Csv => separated(Separator::Comma, &mut buffer),
             Format::Tsv => separated(Separator::Tab, &mut buffer),
         };
-        Ok(Self { printer, buffer, out, failure: None, written: 0 })
+        let format = arguments.format;
+        Ok(Self { printer, buffer, out, failure: None, written: 0, format })
     }
 
     /// Writes a call, and the beginning of what it sent or received, soon.
@@ -81,6 +70,17 @@ impl Sink {
             Printer::Json(_) => json::write_loss(reason, count, &mut self.buffer),
             Printer::Separated(_) => {}
         }
+    }
+
+    /// Says that calls are added up from here on, or no more.
+    pub(super) fn write_overload(&mut self, is_overload: bool) {
+        overload::push_change(self.format, is_overload, &mut self.buffer);
+    }
+
+    /// Writes calls that were added up.
+    pub(super) fn write_sum(&mut self, sum: &CallSum) {
+        let pushed = overload::push_sum(self.format, sum, &mut self.buffer);
+        self.failure = self.failure.take().or(pushed.err());
     }
 
     /// Writes all that waits; fails if anything could not be written since the last time.
@@ -108,10 +108,4 @@ impl Sink {
 fn separated(separator: Separator, buffer: &mut Vec<u8>) -> Printer {
     separator.write_heading(buffer);
     Printer::Separated(separator)
-}
-
-fn create(path: &Path) -> anyhow::Result<Box<dyn Write>> {
-    let file = File::create(path)
-        .with_context(|| format!("opening {} to write calls to it", path.display()))?;
-    Ok(Box::new(file))
 }

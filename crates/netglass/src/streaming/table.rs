@@ -177,6 +177,9 @@ fn push_ends(out: &mut Vec<u8>, call: &Call) {
     if makes_none {
         return;
     }
+    if push_paths(out, call) {
+        return;
+    }
     // Before it is bound, a socket has an address of nothing but zeros.
     let local = match call.name {
         CallName::Bind if call.phase == CallPhase::Entered => call.address,
@@ -193,6 +196,20 @@ fn push_ends(out: &mut Vec<u8>, call: &Call) {
     if out.len() > length {
         out.extend_from_slice(b"  ");
     }
+}
+
+/// Between which paths; whether there is one.
+fn push_paths(out: &mut Vec<u8>, call: &Call) -> bool {
+    let [local, remote] = call.paths.map(|path| path.text());
+    match (local, remote) {
+        (None, None) => return false,
+        (Some(local), None) => push_display(out, format_args!("{}  ", printable(&local))),
+        (local, Some(remote)) => {
+            let local = local.unwrap_or_default();
+            push_display(out, format_args!("{} -> {}  ", printable(&local), printable(&remote)));
+        }
+    }
+    true
 }
 
 /// What was done, in words.
@@ -277,7 +294,7 @@ fn push_amount(out: &mut Vec<u8>, call: &Call, begin: usize) {
 }
 
 /// A duration in its greatest unit.
-fn show(duration: Duration) -> String {
+pub(super) fn show(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     match nanoseconds {
         0..1_000_000 => format!("{}us", nanoseconds / 1_000),
@@ -288,6 +305,8 @@ fn show(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use netglass_model::SocketPath;
+
     use super::{super::fixtures::call, *};
 
     #[test]
@@ -339,6 +358,16 @@ mod tests {
         0.0000     read                 18423   e\u{1b}[2Jvil   18422   sudo            3               127.0.0.1:57032 -> 127.0.0.1:80  Receiving <= 146 bytes...  pending for 1.2s
         -- 12 calls were lost here: the ring buffer was full
         "#);
+    }
+
+    #[test]
+    fn a_unix_socket_has_paths() {
+        let mut out = Vec::new();
+        let mut call = call();
+        call.paths[1] = SocketPath::new(b"/run/a.sock");
+        Table::new(false, false).write_call(&call, b"", &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(" -> /run/a.sock  Sending"), "{text}");
     }
 
     #[test]

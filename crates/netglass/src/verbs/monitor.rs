@@ -1,16 +1,19 @@
-//! `netglass monitor`: what the datapath and the agent of Cilium tell.
+//! `netglass monitor`: what the datapath and the agent of Cilium tell, or the kernel itself.
 
 use clap::Args;
 
 use crate::monitoring::{self, FilterArguments, LineArguments, SourceArguments};
 
-/// Shows what Cilium's datapath tells of packets: which way they go, and why they are dropped
+/// Shows which way packets go and why they are dropped, as the kernel or Cilium's datapath tells it
 ///
-/// Without a source, the sockets of this host's Cilium agent are read. What could not be shown, and what
-/// was lost before, is told on standard error at the end.
+/// With --kernel it is this host's own kernel that tells, with the processes of packets. Without a source,
+/// the sockets of this host's Cilium agent are read. What could not be shown, and what was lost before, is
+/// told on standard error at the end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  netglass monitor --kernel                      what this host drops, why, and of which process
+  netglass monitor --kernel -i eth0 --port 443   what comes by eth0, too
   netglass monitor                               what Cilium's agent on this host tells
   netglass monitor -t drop                       only drops, each with its reason
   netglass monitor --related-to 1022 -vv         of one endpoint, packets layer by layer

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::streaming::{self, SelectionArguments, WritingArguments};
+use crate::{
+    database::{DatabaseArguments, StorageArguments},
+    streaming::{self, SelectionArguments, SummaryArguments, WritingArguments},
+};
 
 /// Shows every system call about a socket, live, with the process that made it and the connection
 ///
@@ -22,6 +25,7 @@ Examples:
   netglass stream --comm nginx --children           a server and its workers
   netglass stream -P 5432 --errors                  what fails on a port
   netglass stream --format json -o calls.json -p 1234
+  netglass stream --summary 5s                      who talks to whom, each five seconds
   netglass stream --phases --comm wget              when calls begin, and when they return")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -29,9 +33,16 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     writing: WritingArguments,
+
+    #[command(flatten)]
+    summary: SummaryArguments,
+
+    #[command(flatten, next_help_heading = "Storage")]
+    storage: StorageArguments,
 }
 
 /// Streams calls until it is told to end.
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    streaming::run(&arguments.selection, &arguments.writing)
+pub(crate) fn run(arguments: &Arguments, database: &DatabaseArguments) -> anyhow::Result<ExitCode> {
+    let Arguments { selection, writing, summary, storage } = arguments;
+    streaming::run(selection, writing, summary, (database, storage))
 }

@@ -9,6 +9,9 @@
 )]
 
 mod files;
+mod kernel;
+#[cfg(feature = "ebpf")]
+mod map;
 mod sockets;
 mod support;
 mod usage;

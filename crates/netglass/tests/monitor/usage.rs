@@ -20,6 +20,11 @@ fn wrong_usage_is_status_2() {
     fails(&["--proto", "carrier-pigeon"], &["carrier-pigeon"]);
     fails(&["--summary=0"], &["'0'"]);
     fails(&["-w", "-", "--summary"], &["standard output"]);
+    fails(&["--kernel", "-r", "in"], &["not from several of them"]);
+    fails(&["--kernel", "--compat", "1.20"], &["leave out --compat"]);
+    fails(&["--kernel", "--cilium-version", "1.20"], &["leave out --cilium-version"]);
+    fails(&["-r", "in", "-i", "lo"], &["--kernel"]);
+    fails(&["--kernel", "--capture-len", "9217"], &["9217"]);
 }
 
 #[test]

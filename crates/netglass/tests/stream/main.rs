@@ -11,5 +11,6 @@
 mod command;
 mod selection;
 mod strace;
+mod summary;
 mod support;
 mod uring;

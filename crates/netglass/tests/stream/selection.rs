@@ -1,9 +1,14 @@
 //! Which calls are told of.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::unix::net::UnixStream,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
+    path::PathBuf,
     process,
 };
 
@@ -49,7 +54,7 @@ fn processes_by_id_and_by_name() {
     let port = talk("127.0.0.1");
     assert!(!has_port(&watching.end(), port));
 
-    let comm = std::fs::read_to_string(format!("/proc/{}/comm", process::id())).unwrap();
+    let comm = fs::read_to_string(format!("/proc/{}/comm", process::id())).unwrap();
     let watching = place.watch(&["--comm", &format!("nobody,{}", comm.trim())]);
     let port = talk("127.0.0.1");
     assert!(has_port(&watching.end(), port));
@@ -138,6 +143,34 @@ fn sockets_by_family() {
 }
 
 #[test]
+fn unix_sockets_have_paths() {
+    require!(root, ebpf);
+    let place = Place::new();
+    let path = place.path("a.sock");
+    let watching = place.watch(&["-p", &own_pid(), "--family", "unix"]);
+    let listener = UnixListener::bind(&path).unwrap();
+    let name = format!("netglass-{}", process::id());
+    let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+    let other = UnixListener::bind_addr(&abstract_name).unwrap();
+    for address in [listener.local_addr().unwrap(), abstract_name] {
+        let mut client = UnixStream::connect_addr(&address).unwrap();
+        client.write_all(b"ping").unwrap();
+    }
+    drop((listener, other));
+    let streamed = watching.end();
+    let path = path.to_str().unwrap();
+    let bound = streamed.calls.iter().filter(|call| call["call"] == "bind");
+    let bound: Vec<_> = bound.map(|call| call["local"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(bound, [path, &format!("@{name}")], "{streamed:#?}");
+    for call in ["connect", "sendto"] {
+        let called = streamed.calls.iter().filter(|it| it["call"] == call);
+        let peers: Vec<_> = called.map(|it| it["remote"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(peers, bound, "{streamed:#?}");
+    }
+    assert_eq!(streamed.ledger()[3], 0);
+}
+
+#[test]
 fn sockets_by_network_namespace() {
     require!(root, ebpf);
     let place = Place::new();
@@ -178,6 +211,72 @@ os.wait()
     let streamed = watching.end();
     assert_eq!(streamed.names(), ["socket", "close", "socket", "close"]);
     assert_ne!(streamed.calls[0]["pid"], streamed.calls[2]["pid"]);
+}
+
+/// A control group of version 2 that goes with the test, together with one below.
+struct ControlGroup {
+    path: PathBuf,
+    below: PathBuf,
+}
+
+impl ControlGroup {
+    /// None where the hierarchy is not there or may not be changed.
+    fn new(below: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").ok()?;
+        let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mount = mounts.lines().map(fields).find(|fields| fields[2] == "cgroup2")?;
+        let path = PathBuf::from(&mount[1]).join(format!("netglass-stream-{}", process::id()));
+        let below = path.join(below);
+        fs::create_dir_all(&below).ok()?;
+        Some(Self { path, below })
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.below);
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+#[test]
+fn processes_by_control_group_and_container() {
+    require!(root, ebpf, command("python3"));
+    let container = format!("{:08x}", process::id()).repeat(8);
+    let Some(group) = ControlGroup::new(&format!("docker-{container}.scope")) else { return };
+    let place = Place::new();
+    // Each is its own process: one in the group, one in the container below it, one in neither.
+    let talk = || {
+        for (path, kind) in
+            [(Some(&group.path), "STREAM"), (Some(&group.below), "DGRAM"), (None, "RAW")]
+        {
+            let enter = path.map_or(String::new(), |path| {
+                format!("open('{}/cgroup.procs', 'w').write('0')", path.display())
+            });
+            let script = format!(
+                "import socket\n{enter}\nsocket.socket(socket.AF_INET, socket.SOCK_{kind}, {})",
+                u8::from(kind == "RAW")
+            );
+            let status = process::Command::new("python3").args(["-c", &script]).status().unwrap();
+            assert!(status.success());
+        }
+    };
+    let kinds = |streamed: &Streamed| -> Vec<String> {
+        let sockets = streamed.calls.iter().filter(|call| call["call"] == "socket");
+        sockets.map(|call| call["protocol"].as_str().unwrap().to_owned()).collect()
+    };
+    let path = group.path.to_str().unwrap();
+    let relative = format!("/{}", group.path.file_name().unwrap().to_str().unwrap());
+    for path in [path, &relative] {
+        let watching = place.watch(&["--cgroup", path, "--call", "socket"]);
+        talk();
+        assert_eq!(kinds(&watching.end()), ["tcp", "udp"], "{path}");
+    }
+    for id in [container.as_str(), &container[..60]] {
+        let watching = place.watch(&["--container", id, "--call", "socket"]);
+        talk();
+        assert_eq!(kinds(&watching.end()), ["udp"], "{id}");
+    }
 }
 
 #[test]

@@ -261,9 +261,10 @@ static __always_inline __u32 find_buffers(struct work *work, struct pt_regs *reg
 }
 
 /* Copies the beginning of what a call that has returned sent or received; returns its length. */
-static __always_inline __u32 read_payload(struct work *work, struct pt_regs *regs)
+static __always_inline __u32 read_payload(struct work *work, struct pt_regs *regs, __u32 paths)
 {
 	struct call_record *record = &work->record;
+	__u8 *payload = work->rest + paths;
 	__u64 left = settings.payload;
 	__u32 number, length = 0;
 
@@ -282,7 +283,7 @@ static __always_inline __u32 read_payload(struct work *work, struct pt_regs *reg
 			piece = left;
 		if (piece > MAX_PAYLOAD)
 			piece = MAX_PAYLOAD;
-		if (bpf_probe_read_user(work->payload + length, piece,
+		if (bpf_probe_read_user(payload + length, piece,
 					(void *)work->vectors[i].base))
 			break;
 		length += piece;

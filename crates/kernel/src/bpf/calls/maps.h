@@ -8,13 +8,41 @@
 const volatile struct call_settings settings SEC(".rodata.settings");
 volatile struct call_control control SEC(".data.control");
 
+/* There was no room to tell of a call, so that calls are added up until the reader sets it back. */
+__u32 adds_up_since_full SEC(".data.overload");
+
 /* The level of the pid namespace of who reads. */
 __u32 level_of_reader;
 
-struct {
+struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
-} records SEC(".maps");
+};
+
+/*
+ * One for each processor: they neither wait for each other nor take each other's memory. The reader
+ * makes them.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings SEC(".maps");
+
+/*
+ * Calls are added to one table while the other one is read: a program that found its sum just before
+ * the reader takes it out would add to what nobody reads any more.
+ */
+struct sum_table {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct sum_key);
+	__type(value, struct call_sum);
+};
+
+struct sum_table sums_even SEC(".maps");
+struct sum_table sums_odd SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -84,9 +112,14 @@ struct user_vector {
 /* What a program has no room for on its stack. Programs do not interrupt each other here. */
 struct work {
 	struct call_record record;
-	/* Behind the record. Twice as long, so that no piece that begins in it leads beyond it. */
-	__u8 payload[2 * MAX_PAYLOAD];
+	/*
+	 * Paths and payload, behind the record. The payload has twice its room, so that no piece that
+	 * begins in it leads beyond it.
+	 */
+	__u8 rest[2 * MAX_PATH + 2 * MAX_PAYLOAD];
 	struct user_vector vectors[MAX_VECTORS];
+	struct sum_key sum_key;
+	struct call_sum sum;
 };
 
 struct {

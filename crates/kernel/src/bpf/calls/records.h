@@ -111,7 +111,8 @@ struct call_connection {
 	__u16 protocol;
 	__u16 type;
 	__u8 state;
-	__u8 reserved;
+	/* Where calls may be added up: it is the end that listened, as far as the socket tells. */
+	__u8 is_passive;
 };
 _Static_assert(sizeof(struct call_connection) == 56, "src/calls/record.rs reads 56 bytes");
 
@@ -122,9 +123,11 @@ struct call_record {
 	__s64 result;
 	__u64 length;
 	__u64 transferred;
-	/* How many bytes of what was sent or received stand behind the record. */
+	/* How many bytes of what was sent or received stand behind the record and its paths. */
 	__u32 payload_length;
-	__u16 reserved;
+	/* Of a Unix socket: how long its path is, which stands behind the record, and its peer's behind it. */
+	__u8 local_path_length;
+	__u8 remote_path_length;
 	__u8 kind;
 	__u8 call;
 	__u32 pid;
@@ -155,6 +158,8 @@ enum call_count {
 	COUNT_NOT_FOLLOWED,
 	/* Operations of io_uring that could not be remembered until they are complete. */
 	COUNT_NOT_REMEMBERED,
+	/* There was no room for another sum. */
+	COUNT_SUMS_FULL,
 	COUNTS,
 };
 
@@ -172,9 +177,16 @@ enum setting_flags {
 	FOLLOW_CHILDREN = 1 << 7,
 	ONLY_ERRORS = 1 << 8,
 	TELL_ENTRIES = 1 << 9,
+	/* Calls are added up and not told of. */
+	ADD_UP = 1 << 10,
+	/* Calls are added up from when there is no room to tell of them until the reader says so. */
+	ADD_UP_WHEN_FULL = 1 << 11,
+	/* What is added up is kept apart by service rather than by socket. */
+	BY_SERVICE = 1 << 12,
 };
 
 #define MAX_PAYLOAD 4096
+#define MAX_PATH 108
 #define MAX_PREFIXES 32
 #define MAX_NAMESPACES 16
 #define MAX_CGROUPS 16
@@ -215,7 +227,55 @@ _Static_assert(sizeof(struct call_settings) == 1392, "src/calls/settings.rs writ
 struct call_control {
 	/* The next process that the reader forks is to be followed. */
 	__u32 follow_next_child;
+	/* Its lowest bit says which table of sums is added to. */
+	__u32 epoch;
+};
+
+enum sum_flags {
+	/* The connection is that of a socket; without, only its family is known, or nothing. */
+	SUM_CONNECTION = 1 << 0,
+	/* Of calls between two descriptors: the socket is the one that is taken from. */
+	SUM_TAKEN_FROM = 1 << 1,
+};
+
+/* What calls have in common that are added up. */
+struct sum_key {
+	/* Without state and cookie. By service, a client's port and the other's are 0. */
+	struct call_connection connection;
+	__u32 pid;
+	/* -1 by service. */
+	__s32 fd;
+	/* 0 for calls that succeed. */
+	__u16 error;
+	__u8 call;
+	__u8 flags;
 	__u32 reserved;
 };
+_Static_assert(sizeof(struct sum_key) == 72, "src/calls/sum.rs reads 72 bytes");
+
+/*
+ * How long calls took: the first counts those of unknown duration, the second those below the first
+ * power of two; from there on each power of two has as many of the same width as LATENCY_PARTS says.
+ */
+#define LATENCY_FIRST_POWER 7
+#define LATENCY_POWERS 28
+#define LATENCY_PARTS 4
+#define LATENCIES (2 + LATENCY_POWERS * LATENCY_PARTS)
+
+struct call_sum {
+	__u64 bytes;
+	__u64 duration_ns;
+	/* When the process began, by CLOCK_BOOTTIME. */
+	__u64 process_start;
+	__u32 ppid;
+	__u32 uid;
+	/* 0 where it is not known. */
+	__u32 pgid;
+	__u32 reserved;
+	char comm[COMM_LENGTH];
+	char parent_comm[COMM_LENGTH];
+	__u32 latencies[LATENCIES];
+};
+_Static_assert(sizeof(struct call_sum) == 528, "src/calls/sum.rs reads 528 bytes");
 
 #endif

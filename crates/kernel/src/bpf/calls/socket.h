@@ -77,6 +77,17 @@ static __always_inline void read_address_v6(__u8 *bytes, struct sock *sk, bool r
 				    READ(sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
 }
 
+/*
+ * Whether it is the end that listened. A socket that was accepted keeps the backlog of the one that
+ * listens; one of UDP serves if the program chose its port.
+ */
+static __always_inline bool is_passive(struct sock *sk, __u16 protocol)
+{
+	if (protocol == IPPROTO_UDP)
+		return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+	return READ(sk, sk_max_ack_backlog);
+}
+
 /* Reads what a socket knows of its connection. */
 static __always_inline void read_connection(struct file *file, struct call_connection *connection)
 {
@@ -104,7 +115,50 @@ static __always_inline void read_connection(struct file *file, struct call_conne
 		return;
 	}
 	connection->local_port = READ(sk, __sk_common.skc_num);
+	/* A connection that is no more has given its port back. */
+	if (!connection->local_port)
+		connection->local_port = bpf_ntohs(READ((struct inet_sock *)sk, inet_sport));
 	connection->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
+	if (settings.flags & (ADD_UP | ADD_UP_WHEN_FULL))
+		connection->is_passive = is_passive(sk, connection->protocol);
+}
+
+/* Copies the path that a Unix socket is bound to; returns its length. */
+static __always_inline __u32 read_path(__u8 *path, struct sock *sk)
+{
+	struct unix_address *address = BPF_CORE_READ((struct unix_sock *)sk, addr);
+	const char *from;
+	__u32 length;
+
+	if (!address)
+		return 0;
+	length = BPF_CORE_READ(address, len) - sizeof(__u16);
+	from = (const char *)address + bpf_core_field_offset(struct unix_address, name) +
+	       sizeof(__u16);
+	if (length > MAX_PATH || bpf_probe_read_kernel(path, length, from))
+		return 0;
+	return length;
+}
+
+/* Reads the paths of a Unix socket and its peer. */
+static __always_inline void read_paths(struct work *work, struct file *file)
+{
+	struct call_record *record = &work->record;
+	struct socket *socket;
+	struct sock *sk, *peer;
+	__u32 local;
+
+	if (record->connection.family != AF_UNIX || settings.flags & ADD_UP)
+		return;
+	socket = READ(file, private_data);
+	sk = READ(socket, sk);
+	local = read_path(work->rest, sk);
+	if (local > MAX_PATH)
+		return;
+	record->local_path_length = local;
+	peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+	if (peer)
+		record->remote_path_length = read_path(work->rest + local, peer);
 }
 
 #endif

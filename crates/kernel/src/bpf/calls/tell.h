@@ -22,32 +22,10 @@ static __always_inline int socket_descriptor(struct task_struct *task, __u32 cal
 	return fd;
 }
 
-static __always_inline void copy_comm(char *comm, struct task_struct *leader)
-{
-	__u64 *words = (__u64 *)comm;
-
-	words[0] = *(__u64 *)&leader->comm[0];
-	words[1] = *(__u64 *)&leader->comm[8];
-}
-
-static __always_inline void describe_process(struct call_record *record, struct task_struct *task)
-{
-	struct task_struct *leader = task->group_leader;
-	struct task_struct *parent = leader->real_parent->group_leader;
-	__u32 level = level_of_reader;
-
-	record->pid = number_of(leader);
-	record->tid = level ? pid_number(task->thread_pid, level) : (__u32)task->pid;
-	record->ppid = number_of(parent);
-	record->uid = task->real_cred->uid.val;
-	copy_comm(record->comm, leader);
-	copy_comm(record->parent_comm, parent);
-}
-
-static __always_inline __u64 wakeup(__u64 seen)
+static __always_inline __u64 wakeup(void *ring, __u64 seen)
 {
 	if (seen % WAKE_CHECK == 0 &&
-	    bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > settings.ring_size / 4)
+	    bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > settings.ring_size / 4)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }
@@ -60,28 +38,55 @@ static __always_inline __u64 count_seen(void)
 	return seen ? ++*seen : 0;
 }
 
-static __always_inline void tell(struct work *work, struct pt_regs *regs)
+/*
+ * Tells of a call, or adds it up. Of a task that is given, what is not in the record yet is read; of
+ * registers what was sent or received.
+ */
+static __always_inline void tell(struct work *work, struct task_struct *task, struct pt_regs *regs)
 {
 	struct call_record *record = &work->record;
-	__u64 flags = wakeup(count_seen());
-	long refused;
+	__u32 processor = bpf_get_smp_processor_id();
+	__u64 flags, seen = count_seen();
+	long refused = -1;
+	void *ring;
 
 	if (!is_record_selected(record)) {
 		count(COUNT_FILTERED);
 		return;
 	}
-	if (settings.payload && regs) {
-		__u32 length = read_payload(work, regs);
-
-		if (length > MAX_PAYLOAD)
-			length = MAX_PAYLOAD;
-		record->payload_length = length;
-		refused = bpf_ringbuf_output(&records, record, sizeof(*record) + length, flags);
-	} else {
-		refused = bpf_ringbuf_output(&records, record, sizeof(*record), flags);
+	if (adds_up()) {
+		add_to_sum(work, task, regs);
+		return;
 	}
-	if (refused)
+	if (task)
+		describe_process(record, task);
+	ring = bpf_map_lookup_elem(&rings, &processor);
+	flags = ring ? wakeup(ring, seen) : 0;
+	if (ring && (record->connection.family == AF_UNIX || (settings.payload && regs))) {
+		__u32 length = record->local_path_length + record->remote_path_length;
+
+		if (length > 2 * MAX_PATH)
+			length = 2 * MAX_PATH;
+		if (settings.payload && regs) {
+			__u32 payload = read_payload(work, regs, length);
+
+			if (payload > MAX_PAYLOAD)
+				payload = MAX_PAYLOAD;
+			record->payload_length = payload;
+			length += payload;
+		}
+		refused = bpf_ringbuf_output(ring, record, sizeof(*record) + length, flags);
+	} else if (ring) {
+		refused = bpf_ringbuf_output(ring, record, sizeof(*record), flags);
+	}
+	if (!refused)
+		return;
+	if (settings.flags & ADD_UP_WHEN_FULL) {
+		adds_up_since_full = 1;
+		add_to_sum(work, task, regs);
+	} else {
 		count(COUNT_RING_FULL);
+	}
 }
 
 /* After the call: which socket a successful call has made, or accepted. */
@@ -117,13 +122,13 @@ static __always_inline void tell_entry(struct task_struct *task, struct pt_regs 
 	record->fd = fd;
 	if (file) {
 		read_connection(file, &record->connection);
+		read_paths(work, file);
 		record->flags |= RECORD_CONNECTION;
 	} else if (makes_socket(call)) {
 		record->connection.family = FIRST_ARGUMENT(regs);
 	}
 	read_arguments(work, regs);
-	describe_process(record, task);
-	tell(work, regs);
+	tell(work, task, regs);
 }
 
 SEC("tp_btf/sys_enter")
@@ -167,9 +172,10 @@ int BPF_PROG(enter_call, struct pt_regs *regs, long number)
 
 /* Fills in which connection a call was about. Returns whether it was about one that is followed. */
 static __always_inline bool describe_connection(struct task_struct *task, struct pt_regs *regs,
-						struct call_record *record,
+						struct work *work,
 						struct call_in_progress *progress)
 {
+	struct call_record *record = &work->record;
 	__u32 call = record->call;
 	struct file *file = NULL;
 
@@ -204,6 +210,7 @@ static __always_inline bool describe_connection(struct task_struct *task, struct
 	}
 	if (file) {
 		read_connection(file, &record->connection);
+		read_paths(work, file);
 		record->flags |= RECORD_CONNECTION;
 	}
 	return true;
@@ -244,11 +251,11 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 		record->duration_ns = record->time_ns - progress->entered_ns;
 	else
 		record->flags |= RECORD_BEGAN_BEFORE;
-	if (!describe_connection(task, regs, record, progress))
+	if (!describe_connection(task, regs, work, progress))
 		return 0;
-	read_arguments(work, regs);
-	describe_process(record, task);
-	tell(work, regs);
+	if (!adds_up() || is_sum_of_arguments(record))
+		read_arguments(work, regs);
+	tell(work, task, regs);
 	return 0;
 }
 

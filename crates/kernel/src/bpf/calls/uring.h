@@ -143,9 +143,10 @@ int BPF_PROG(complete_operation, void *ring, void *address, struct io_uring_cqe 
 	}
 	if (file) {
 		read_connection(file, &record->connection);
+		read_paths(work, file);
 		record->flags |= RECORD_CONNECTION;
 	}
-	tell(work, NULL);
+	tell(work, NULL, NULL);
 	return 0;
 }
 
