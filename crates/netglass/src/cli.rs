@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     #[cfg(feature = "ebpf")]
     Stream(Box<verbs::stream::Arguments>),
     Monitor(Box<verbs::monitor::Arguments>),
+    #[cfg(feature = "trace")]
+    Trace(Box<verbs::trace::Arguments>),
     #[cfg(all(feature = "capture", feature = "ebpf"))]
     Explain(verbs::explain::Arguments),
     Status(verbs::status::Arguments),
@@ -75,6 +77,8 @@ pub(crate) enum Verb {
 
 /// Runs the program with its arguments, the program's name first.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    #[cfg(feature = "trace")]
+    let arguments = secrets::unmask(arguments);
     if let Err(error) = secrets::hide(&arguments) {
         return end(Err(error));
     }
@@ -99,6 +103,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "ebpf")]
         Verb::Stream(arguments) => return verbs::stream::run(arguments, &cli.database),
         Verb::Monitor(arguments) => verbs::monitor::run(arguments)?,
+        #[cfg(feature = "trace")]
+        Verb::Trace(arguments) => return verbs::trace::run(arguments),
         #[cfg(all(feature = "capture", feature = "ebpf"))]
         Verb::Explain(arguments) => verbs::explain::run(arguments)?,
         Verb::Diff(arguments) => verbs::diff::run(arguments, &cli.database)?,
@@ -198,6 +204,16 @@ mod tests {
                     ("doctor", Some("format")) => Some("doctor-format"),
                     ("status", Some("format")) => Some("status-format"),
                     ("stream", Some("format")) => Some("stream-format"),
+                    // A name or address to send from, a file for a body, and flags.
+                    ("trace", Some("interface")) => Some("trace-interface"),
+                    ("trace", Some("output")) => Some("trace-output"),
+                    ("trace", Some("ipv4")) => Some("trace-ipv4"),
+                    ("trace", Some("ipv6")) => Some("trace-ipv6"),
+                    ("trace", Some("verbose")) => Some("trace-verbose"),
+                    ("trace", Some("interval")) => Some("trace-interval"),
+                    ("trace", Some("format")) => Some("trace-format"),
+                    // A dot cannot be part of a variable's name.
+                    ("trace", Some("http1.1")) => Some("http1-1"),
                     (_, name) => name,
                 };
                 let expected =

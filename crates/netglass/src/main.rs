@@ -22,6 +22,8 @@ mod secrets;
 #[cfg(feature = "ebpf")]
 mod streaming;
 mod time;
+#[cfg(feature = "trace")]
+mod tracing;
 mod tree;
 mod usage;
 mod verbs;

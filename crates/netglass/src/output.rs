@@ -9,6 +9,8 @@ mod mermaid;
 mod seen;
 pub(crate) mod status;
 pub(crate) mod table;
+#[cfg(feature = "trace")]
+pub(crate) mod trace;
 pub(crate) mod tree;
 
 use std::io::{self, BufWriter, Write as _};
@@ -16,6 +18,8 @@ use std::io::{self, BufWriter, Write as _};
 use clap::ValueEnum;
 use netglass_model::Timestamp;
 
+#[cfg(feature = "trace")]
+pub(crate) use self::json::write_line as write_json_line;
 use crate::tree::Tree;
 
 /// A format in which an answer can be written.

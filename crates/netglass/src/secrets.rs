@@ -1,5 +1,8 @@
 //! Secrets in the arguments, where everybody who may list processes can read them (`ps`).
 
+#[cfg(feature = "trace")]
+mod masked;
+
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -10,6 +13,8 @@ use std::{
 use anyhow::Context as _;
 use netglass_store::DatabaseUrl;
 
+#[cfg(feature = "trace")]
+pub(crate) use self::masked::{Hidden, mask, unmask};
 use crate::{database, usage::UsageError};
 
 /// An option whose value may be a secret.

@@ -14,4 +14,6 @@ pub(crate) mod probe;
 pub(crate) mod status;
 #[cfg(feature = "ebpf")]
 pub(crate) mod stream;
+#[cfg(feature = "trace")]
+pub(crate) mod trace;
 pub(crate) mod up;

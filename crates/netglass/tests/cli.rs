@@ -14,12 +14,13 @@ use std::{
 use netglass_testing::{PostgreSql, Running, require};
 use tempfile::TempDir;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "probe",
     "up",
     "capture",
     "stream",
     "monitor",
+    "trace",
     "explain",
     "look",
     "diff",
@@ -112,6 +113,11 @@ fn every_option_of_capture_is_documented() {
 #[test]
 fn every_option_of_monitor_is_documented() {
     assert_documented("monitor", &[include_str!("../../../docs/monitor.md")]);
+}
+
+#[test]
+fn every_option_of_trace_is_documented() {
+    assert_documented("trace", &[include_str!("../../../docs/trace.md")]);
 }
 
 #[track_caller]
@@ -305,6 +311,8 @@ fn every_verb_has_a_man_page() {
     }
     assert!(page("netglass.1").contains("netglass\\-look(1)"));
     assert!(page("netglass-look.1").contains("NETGLASS_DEPTH"));
+    assert!(page("netglass-trace.1").contains("netglass\\-trace\\-diff(1)"));
+    assert!(page("netglass-trace-diff.1").contains(".TH netglass-trace-diff 1"));
     assert_eq!(place.run(&["man"]).stdout, page("netglass.1"));
 
     fs::write(place.path("file"), "").unwrap();

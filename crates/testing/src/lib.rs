@@ -31,6 +31,7 @@
 mod csv;
 mod directory;
 mod flush;
+mod har;
 mod load;
 mod namespace;
 mod process;
@@ -41,6 +42,7 @@ mod wait;
 pub use csv::csv_records;
 pub use directory::directory_in_memory;
 pub use flush::flush;
+pub use har::har_entries;
 pub use load::{load_command, without_netlink};
 pub use namespace::{Link, Namespace, link};
 pub use process::{Finished, Running, copy_program, run};

@@ -39,18 +39,25 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn write_pages(command: &Command, directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory)
         .with_context(|| format!("creating the directory {}", directory.display()))?;
-    let verbs = command.get_subcommands().map(|verb| {
-        let name = format!("{}-{}", command.get_name(), verb.get_name());
-        verb.clone().display_name(name.clone()).name(name).version(env!("CARGO_PKG_VERSION"))
-    });
     let mut out = io::stdout().lock();
-    for command in std::iter::once(command.clone()).chain(verbs) {
+    for command in named(command.clone(), command.get_name().to_owned()) {
         let file = directory.join(format!("{}.1", command.get_name()));
         fs::write(&file, page(command)?)
             .with_context(|| format!("writing the man page {}", file.display()))?;
         writeln!(out, "{}", file.display())?;
     }
     Ok(())
+}
+
+/// A command and all verbs below it, each with the name of its page.
+fn named(command: Command, name: String) -> Vec<Command> {
+    let mut commands: Vec<Command> = Vec::new();
+    for verb in command.get_subcommands() {
+        let below = named(verb.clone(), format!("{name}-{}", verb.get_name()));
+        commands.extend(below.into_iter().map(|verb| verb.version(env!("CARGO_PKG_VERSION"))));
+    }
+    commands.insert(0, command.display_name(name.clone()).name(name));
+    commands
 }
 
 fn page(command: Command) -> io::Result<Vec<u8>> {

@@ -1,0 +1,242 @@
+//! HTTP Archive 1.2, which the developer tools of browsers open. What the format has no place for
+//! is in fields whose names begin with an underscore, as it asks for.
+
+use http_trace::{
+    HttpTrace,
+    record::{Header, HttpRequest, Message, TlsTunnel},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    detail,
+    failure::{failure, layer_name, sentence},
+    timeline::{Phase, spans},
+};
+
+/// What stands before the first entry.
+pub(crate) fn head() -> String {
+    let creator = json!({ "name": "netglass", "version": env!("CARGO_PKG_VERSION") });
+    format!("{{\"log\":{{\"version\":\"1.2\",\"creator\":{creator},\"entries\":[")
+}
+
+/// What stands after the last entry.
+pub(crate) const TAIL: &str = "]}}\n";
+
+/// An entry for each request of a trace.
+pub(crate) fn entries(trace: &HttpTrace) -> impl Iterator<Item = Value> + '_ {
+    trace.requests.iter().map(move |request| entry(trace, request))
+}
+
+/// Durations of the phases of a request, in milliseconds; -1 is of one that did not apply.
+#[derive(Debug, Serialize)]
+struct Timings {
+    blocked: f64,
+    dns: f64,
+    connect: f64,
+    /// Part of `connect`, too.
+    ssl: f64,
+    send: f64,
+    wait: f64,
+    receive: f64,
+}
+
+impl Timings {
+    fn of(trace: &HttpTrace, request: &HttpRequest) -> Self {
+        let spans = spans(request, trace.ended_at);
+        let of = |phase| {
+            let span = spans.iter().find(|span| span.phase == phase);
+            span.map(|span| span.nanoseconds() as f64 / 1e6)
+        };
+        let ssl = of(Phase::Tls);
+        let connect = of(Phase::Connect).or(ssl.map(|_| 0.0));
+        let connect = connect.map(|connect| connect + ssl.unwrap_or_default());
+        // Time that no phase accounts for, as between a connection and its first use, was waited.
+        let until_sent = request.phases.request_began_at.or(request.phases.connection_at);
+        let until_sent =
+            until_sent.map(|at| at.since(request.phases.queued_at).as_secs_f64() * 1e3);
+        let dns = of(Phase::Lookup);
+        let accounted = dns.unwrap_or_default() + connect.unwrap_or_default();
+        let blocked = match until_sent {
+            Some(until_sent) => (until_sent - accounted).max(0.0),
+            None => of(Phase::Queued).unwrap_or_default(),
+        };
+        Self {
+            blocked,
+            dns: dns.unwrap_or(-1.0),
+            connect: connect.unwrap_or(-1.0),
+            ssl: ssl.unwrap_or(-1.0),
+            send: of(Phase::Request).unwrap_or_default(),
+            wait: of(Phase::Wait).unwrap_or_default(),
+            receive: of(Phase::Response).unwrap_or_default(),
+        }
+    }
+
+    /// The sum; `ssl` is in `connect`.
+    fn total(&self) -> f64 {
+        [self.blocked, self.dns, self.connect, self.send, self.wait, self.receive]
+            .into_iter()
+            .filter(|duration| *duration > 0.0)
+            .sum()
+    }
+}
+
+fn entry(trace: &HttpTrace, request: &HttpRequest) -> Value {
+    let timings = Timings::of(trace, request);
+    let began = detail::wall(trace, trace.relative(request.phases.queued_at));
+    let connection = request.connection.and_then(|id| trace.tcp_connection(id));
+    let mut entry = json!({
+        "startedDateTime": format!("{began:.3}"),
+        "time": timings.total(),
+        "request": request_object(request),
+        "response": response_object(request),
+        "cache": {},
+        "timings": timings,
+    });
+    if let Some(connection) = connection {
+        entry["serverIPAddress"] = json!(connection.addresses.destination.ip().to_string());
+        entry["connection"] = json!(connection.id.0.to_string());
+    }
+    let attempts = request.dial.and_then(|id| trace.dial(id)).map(|dial| &dial.attempts);
+    if let Some(attempts) = attempts.filter(|attempts| !attempts.is_empty()) {
+        let attempts: Vec<_> = attempts.iter().map(detail::of_attempt).collect();
+        entry["_connectAttempts"] = json!(attempts);
+    }
+    if let Some(tunnel) = request.tls.and_then(|id| trace.tls_tunnel(id)) {
+        entry["_securityDetails"] = security(tunnel);
+    }
+    if let Some(proxy) = &request.proxy {
+        entry["_proxy"] = json!(proxy);
+    }
+    if let Some(failure) = failure(request) {
+        entry["comment"] = json!(sentence(trace, request));
+        entry["_failedLayer"] = json!(layer_name(failure.layer));
+    }
+    entry
+}
+
+fn request_object(request: &HttpRequest) -> Value {
+    let message = &request.request;
+    let headers: Vec<&Header> = message.headers.iter().chain(&request.added_headers).collect();
+    let query: Vec<Value> = match url::Url::parse(&request.url) {
+        Ok(url) => {
+            url.query_pairs().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    let mut object = json!({
+        "method": request.method,
+        "url": request.url,
+        "httpVersion": version(request),
+        "cookies": cookies(&headers, "cookie"),
+        "headers": pairs(&headers),
+        "queryString": query,
+        "headersSize": -1,
+        "bodySize": message.wire_body_bytes,
+    });
+    if message.body_bytes > 0 {
+        object["postData"] = json!({
+            "mimeType": value_of(&headers, "content-type"),
+            "params": [],
+            "text": "",
+            "comment": "bodies are not recorded",
+        });
+    }
+    object
+}
+
+fn response_object(request: &HttpRequest) -> Value {
+    let empty = Message::default();
+    let message = request.response.as_ref().unwrap_or(&empty);
+    let headers: Vec<&Header> = message.headers.iter().collect();
+    let status = request.status.unwrap_or_default();
+    let text = http::StatusCode::from_u16(status).ok();
+    let compression = i128::from(message.body_bytes) - i128::from(message.wire_body_bytes);
+    let mut object = json!({
+        "status": status,
+        "statusText": text.and_then(|status| status.canonical_reason()).unwrap_or_default(),
+        "httpVersion": version(request),
+        "cookies": cookies(&headers, "set-cookie"),
+        "headers": pairs(&headers),
+        "content": {
+            "size": message.body_bytes,
+            "compression": i64::try_from(compression).unwrap_or_default(),
+            "mimeType": value_of(&headers, "content-type"),
+        },
+        "redirectURL": value_of(&headers, "location"),
+        "headersSize": -1,
+        "bodySize": message.wire_body_bytes,
+    });
+    if let Some(failure) = failure(request) {
+        object["_error"] = json!(failure.message);
+    }
+    object
+}
+
+fn version(request: &HttpRequest) -> &str {
+    request.version.as_deref().unwrap_or("unknown")
+}
+
+/// What is shown of a header's value.
+fn shown(header: &Header) -> &str {
+    match &header.value {
+        _ if header.redacted => "REDACTED",
+        Some(value) => value,
+        None => "",
+    }
+}
+
+fn pairs(headers: &[&Header]) -> Vec<Value> {
+    let pair = |header: &&Header| json!({ "name": header.name, "value": shown(header) });
+    headers.iter().map(pair).collect()
+}
+
+fn named<'a>(headers: &[&'a Header], name: &str) -> impl Iterator<Item = &'a Header> {
+    headers.iter().copied().filter(move |header| header.name.eq_ignore_ascii_case(name))
+}
+
+fn value_of<'a>(headers: &[&'a Header], name: &str) -> &'a str {
+    named(headers, name).next().map(shown).unwrap_or_default()
+}
+
+/// The cookies of `Cookie` or `Set-Cookie`; none of what is not shown.
+fn cookies(headers: &[&Header], name: &str) -> Vec<Value> {
+    let is_set = name == "set-cookie";
+    let mut cookies = Vec::new();
+    for header in named(headers, name).filter(|header| !header.redacted) {
+        let mut parts = shown(header).split(';').map(str::trim).filter(|part| !part.is_empty());
+        let first_only = if is_set { 1 } else { usize::MAX };
+        for pair in parts.by_ref().take(first_only) {
+            let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+            cookies.push(json!({ "name": name, "value": value }));
+        }
+        let Some(cookie) = cookies.last_mut().filter(|_| is_set) else { continue };
+        for attribute in parts {
+            let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
+            match name.to_ascii_lowercase().as_str() {
+                "path" => cookie["path"] = json!(value),
+                "domain" => cookie["domain"] = json!(value),
+                "httponly" => cookie["httpOnly"] = json!(true),
+                "secure" => cookie["secure"] = json!(true),
+                _ => {}
+            }
+        }
+    }
+    cookies
+}
+
+fn security(tunnel: &TlsTunnel) -> Value {
+    let certificate = tunnel.certificates.first();
+    json!({
+        "protocol": tunnel.version,
+        "cipher": tunnel.cipher_suite_name,
+        "keyExchangeGroup": tunnel.group,
+        "alpn": tunnel.protocol,
+        "resumed": tunnel.resumed,
+        "subjectName": certificate.map(|it| &it.subject),
+        "issuer": certificate.map(|it| &it.issuer),
+        "sanList": certificate.map(|it| &it.names),
+        "validFrom": certificate.and_then(|it| it.not_before),
+        "validTo": certificate.and_then(|it| it.not_after),
+    })
+}

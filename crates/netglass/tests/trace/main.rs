@@ -1,0 +1,16 @@
+//! `netglass trace` against real servers, in namespaces of the test's own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+#![cfg(feature = "trace")]
+
+mod answering;
+mod collector;
+mod failing;
+mod options;
+mod recorded;
+mod support;

@@ -1,0 +1,273 @@
+//! The program in a place of its own, and servers for it to ask.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread::{self, JoinHandle},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use netglass_testing::{Dnsmasq, Finished, Namespace, Nginx, Running, directory_in_memory, link};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory in which nothing of this machine is known.
+pub(crate) struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let directory = directory_in_memory();
+        fs::write(directory.path().join("empty.toml"), "").unwrap();
+        Self { directory }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn set_up(&self, command: &mut Command, arguments: &[&str]) {
+        command
+            .arg("trace")
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .env("NETGLASS_CONFIG", self.path("empty.toml"))
+            .stdin(Stdio::null());
+    }
+
+    /// `netglass trace …` here.
+    pub(crate) fn netglass(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
+        self.set_up(&mut command, arguments);
+        command
+    }
+
+    /// The same in a namespace.
+    pub(crate) fn netglass_in(&self, namespace: &Namespace, arguments: &[&str]) -> Command {
+        let mut command = namespace.command(env!("CARGO_BIN_EXE_netglass"));
+        self.set_up(&mut command, arguments);
+        command
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub(crate) fn trace(&self, arguments: &[&str]) -> Traced {
+        Traced::of(Running::spawn(self.netglass(arguments)).wait())
+    }
+
+    /// Runs it to its end in a namespace.
+    #[track_caller]
+    pub(crate) fn trace_in(&self, namespace: &Namespace, arguments: &[&str]) -> Traced {
+        Traced::of(Running::spawn(self.netglass_in(namespace, arguments)).wait())
+    }
+}
+
+/// How it ended, and what it told.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Traced {
+    #[track_caller]
+    pub(crate) fn of(finished: Finished) -> Self {
+        let Finished { status, stdout, stderr } = finished;
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        Self { status: status.code().unwrap(), stdout, stderr }
+    }
+
+    /// Asserts that it ended with this status, and that its standard output has all of `parts`.
+    #[track_caller]
+    pub(crate) fn assert_says(&self, status: i32, parts: &[&str]) {
+        assert_eq!(self.status, status, "{self:?}");
+        for part in parts {
+            assert!(self.stdout.contains(part), "{part:?} is missing in {self:?}");
+        }
+    }
+
+    /// The one JSON object that it wrote.
+    #[track_caller]
+    pub(crate) fn object(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Two namespaces: a client, and a server with a name server.
+///
+/// `web.example` is 10.7.0.2, `both.example` that and `2001:db8:7::dead`, where everything is lost.
+pub(crate) struct Net {
+    _name_server: Dnsmasq,
+    pub(crate) client: Namespace,
+    pub(crate) server: Namespace,
+}
+
+impl Net {
+    pub(crate) fn new() -> Self {
+        let (client, server) = (Namespace::new("client"), Namespace::new("server"));
+        let devices = link(&client, "10.7.0.1/24", &server, "10.7.0.2/24");
+        client.add_address(&devices.first, "2001:db8:7::1/64");
+        server.add_addresses(&devices.second, ["2001:db8:7::2/64", "2001:db8:7::dead/64"]);
+        server.nft(
+            "table inet lost {
+                 chain input {
+                     type filter hook input priority 0
+                     ip6 daddr 2001:db8:7::dead drop
+                     tcp dport 81 drop
+                 }
+             }",
+        );
+        let name_server = Dnsmasq::new("10.7.0.2")
+            .argument("--local=/example/")
+            .host("web.example", "10.7.0.2")
+            .host("both.example", "10.7.0.2,2001:db8:7::dead")
+            .start(&server);
+        Self { _name_server: name_server, client, server }
+    }
+
+    /// An nginx on port 80 and, with TLS and HTTP/2, on port 443, for `web.example`. The authority that
+    /// signed its certificate is in `ca.pem`.
+    pub(crate) fn nginx(&self, place: &Place, is_expired: bool) -> Nginx {
+        let authority_key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(DnType::CommonName, "Test Authority");
+        let signed = authority.self_signed(&authority_key).unwrap();
+        place.file("ca.pem", pem("CERTIFICATE", signed.der()));
+        let key = KeyPair::generate().unwrap();
+        let mut server = CertificateParams::new(["web.example".to_owned()]).unwrap();
+        server.distinguished_name.push(DnType::CommonName, "web.example");
+        if is_expired {
+            server.not_before = date_time_ymd(2020, 1, 1);
+            server.not_after = date_time_ymd(2021, 1, 1);
+        }
+        let issuer = Issuer::new(authority, authority_key);
+        let certificate = server.signed_by(&key, &issuer).unwrap();
+        place.file("cert.pem", pem("CERTIFICATE", certificate.der()));
+        place.file("key.pem", pem("PRIVATE KEY", &key.serialize_der()));
+        let path = |name: &str| place.path(name).display().to_string();
+        place.file(
+            "tls.conf",
+            format!(
+                "server {{
+                     listen 10.7.0.2:443 ssl http2;
+                     ssl_protocols TLSv1.2 TLSv1.3;
+                     ssl_certificate {};
+                     ssl_certificate_key {};
+                     gzip on;
+                     gzip_min_length 1;
+                     gzip_types *;
+                     location /there {{ return 302 https://web.example/page; }}
+                     location /loop {{ return 302 https://web.example/loop; }}
+                 }}",
+                path("cert.pem"),
+                path("key.pem")
+            ),
+        );
+        let nginx = Nginx::new()
+            .listen("10.7.0.2:80")
+            .file("/page", 1000)
+            .directive(&format!("include {}", path("tls.conf")))
+            .start(&self.server);
+        nginx.running().wait_for_tcp(&self.server, 443);
+        nginx
+    }
+}
+
+/// As RFC 7468 has it.
+fn pem(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        text.push_str(str::from_utf8(line).unwrap());
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
+}
+
+/// A request as a server reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// The first line and the headers.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    /// Reads one; nothing where the connection ends before it.
+    pub(crate) fn read(stream: &TcpStream) -> Option<Self> {
+        let mut reader = BufReader::new(stream);
+        let mut received = Self::default();
+        while !received.head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut received.head).ok()? == 0 {
+                return None;
+            }
+        }
+        let length = received.header("content-length").map_or(0, |length| length.parse().unwrap());
+        received.body = vec![0; length];
+        reader.read_exact(&mut received.body).ok()?;
+        Some(received)
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = lines.find(|(given, _)| given.eq_ignore_ascii_case(name))?;
+        Some(value.trim())
+    }
+}
+
+/// A server on the loopback device that gives each of its connections an answer, and ends.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    thread: Option<JoinHandle<Vec<Received>>>,
+}
+
+impl Server {
+    /// One connection for each of `answers`.
+    pub(crate) fn new<const COUNT: usize>(answers: [&str; COUNT]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answers = answers.map(str::to_owned);
+        let serve = move || {
+            let mut all = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                all.extend(Received::read(&stream));
+                // Who has gone does not want it.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+            all
+        };
+        Self { address, thread: Some(thread::spawn(serve)) }
+    }
+
+    /// A URL of it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What it was asked, once it has given all its answers.
+    pub(crate) fn received(mut self) -> Vec<Received> {
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+/// An answer with a body.
+pub(crate) fn answer(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
