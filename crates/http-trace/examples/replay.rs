@@ -273,6 +273,10 @@ impl Replay {
                 for capture in &trace.captures {
                     eprintln!("{}", json!({ "capture": capture }));
                 }
+                let attempts = trace.dials.iter().flat_map(|dial| &dial.attempts);
+                for attempt in attempts {
+                    eprintln!("{}", json!({ "attempt": attempt }));
+                }
                 for missing in &trace.missing {
                     eprintln!("{}", json!({ "missing": missing }));
                 }

@@ -129,3 +129,45 @@ fn block(output: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
     output.write_all(body)?;
     output.write_all(&length)
 }
+
+#[cfg(all(test, feature = "kernel"))]
+mod tests {
+    use netglass_packet::file::Reader;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_with_its_interface_its_time_and_its_length() {
+        let packet =
+            |time, direction| Packet { time, original_length: 100, data: vec![7; 61], direction };
+        let capture = |interface: &str, packets| PacketCapture {
+            interface: interface.to_owned(),
+            link_type: 1,
+            snapshot_length: 64,
+            packets,
+            truncated: true,
+        };
+        let later = 1_700_000_000_000_000_002;
+        let captures = [
+            capture("eth0", vec![packet(later, PacketDirection::Inbound)]),
+            capture("lo", vec![packet(later - 1, PacketDirection::Outbound)]),
+        ];
+        let mut file = Vec::new();
+        write_pcapng(&mut file, &captures, Some("CLIENT_RANDOM 00 11\n")).unwrap();
+        let mut reader = Reader::new("test", io::Cursor::new(file)).unwrap();
+        let mut read = Vec::new();
+        loop {
+            let batch = reader.next_batch().unwrap();
+            if batch.is_empty() {
+                break;
+            }
+            for packet in batch.packets() {
+                let name = batch.interfaces()[packet.interface as usize].name.clone();
+                let time = packet.at.as_nanoseconds();
+                read.push((name, time, packet.wire_length, packet.bytes.len()));
+            }
+        }
+        let expected = [("lo".to_owned(), later - 1, 100, 61), ("eth0".to_owned(), later, 100, 61)];
+        assert_eq!(read, expected);
+    }
+}

@@ -86,6 +86,7 @@ impl Builder {
         });
         let transport = Transport::new(&settings, maker, Arc::clone(&recorder));
         let kernel = KernelRecorder::start(&recorder);
+        recorder.begin();
         Ok(TracedClient {
             shared: Arc::new(Client { settings, transport, recorder, close, kernel }),
         })

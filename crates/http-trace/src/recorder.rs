@@ -209,6 +209,7 @@ impl Recorder {
         (id, writer)
     }
 
+    #[cfg(feature = "kernel")]
     pub(crate) fn udp(&self, id: Id, change: impl FnOnce(&mut UdpConnection)) {
         self.state().udp.change(id, change);
         self.after_change();
@@ -414,6 +415,7 @@ impl Recorder {
     }
 
     /// The connections of the trace, with both ends.
+    #[cfg(feature = "kernel")]
     pub(crate) fn addresses(&self) -> Vec<TracedAddresses> {
         let state = self.state();
         let tcp = state.tcp.rows().map(|(tcp, log)| TracedAddresses {
@@ -479,6 +481,11 @@ impl Recorder {
         }
     }
 
+    /// The trace begins now: what making the client took is no part of it.
+    pub(crate) fn begin(&self) {
+        self.state().began_at = self.now();
+    }
+
     /// Begins a new trace: what is over is forgotten, what goes on is taken along.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
@@ -539,6 +546,7 @@ impl Recorder {
 }
 
 /// A connection of the trace, for whoever has to find its packets or its tracking.
+#[cfg(feature = "kernel")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TracedAddresses {
     pub(crate) id: Id,

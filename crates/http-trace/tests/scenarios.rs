@@ -21,13 +21,13 @@ use std::{
 use netglass_testing::{require, requirement, shared_folder};
 use serde_json::Value;
 
-use self::{exceptions::Exceptions, stage::Stage};
+use self::stage::Stage;
 
 #[test]
 fn our_traces_agree_with_those_of_the_original() {
-    require!(root, shared, command("iptables"), command("dnsmasq"), command("openssl"));
+    require!(root, shared, command("dnsmasq"), command("openssl"));
     // Not among what `make setup` brings, so a missing one is no failure.
-    let found = ["go", "tinyproxy"].map(requirement::command);
+    let found = ["go", "iptables", "tinyproxy"].map(requirement::command);
     if let Some(missing) = found.iter().find_map(|found| found.missing()) {
         return eprintln!("skipped: needs {missing}");
     }
@@ -43,7 +43,6 @@ fn our_traces_agree_with_those_of_the_original() {
     names.sort();
     assert!(!names.is_empty());
     let mut differences = Vec::new();
-    let mut exceptions = Exceptions::new();
     for name in &names {
         let scenario = vectors.join(format!("{name}.scenario.json"));
         let ours = stage.replay(&scenario);
@@ -53,7 +52,7 @@ fn our_traces_agree_with_those_of_the_original() {
         }
         for (number, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
             for difference in compare::differences(theirs, ours) {
-                if !exceptions.allow(name, number + 1, &difference) {
+                if !exceptions::allow(name, number + 1, &difference) {
                     differences.push(format!("{name} {}: {difference}", number + 1));
                 }
             }

@@ -15,8 +15,10 @@ use std::{
 
 use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
-pub use self::lookup::{Lookups, Tracked};
-pub use self::tracked::TrackedConnections;
+pub use self::{
+    lookup::{Lookups, Tracked},
+    tracked::TrackedConnections,
+};
 pub(crate) use self::{
     table::{Counted, TranslationKey},
     watch::try_to_ask,

@@ -106,6 +106,7 @@ impl<T: Live<S> + Clone, S: Clone> Table<T, S> {
         }
     }
 
+    #[cfg(feature = "kernel")]
     pub(super) fn rows(&self) -> impl Iterator<Item = (&T, &S)> {
         self.rows.iter().map(|(_, record, state)| (&**record, state))
     }

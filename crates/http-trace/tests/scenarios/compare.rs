@@ -104,7 +104,14 @@ fn collect(value: &Value, path: &str, fields: &mut Fields) {
         }
         Value::Array(items) => {
             fields.insert(path.to_owned(), format!("{} items", items.len()));
-            for (number, item) in items.iter().enumerate() {
+            let mut items: Vec<&Value> = items.iter().collect();
+            if name == "resolverDials" {
+                // Both families are asked for at once, and overtake each other.
+                let key =
+                    |item: &&Value| (item["nameserver"].to_string(), !item["dialErr"].is_null());
+                items.sort_by_key(key);
+            }
+            for (number, item) in items.into_iter().enumerate() {
                 // Headers have no order.
                 let index =
                     item["fieldName"].as_str().map_or(number.to_string(), ToOwned::to_owned);
