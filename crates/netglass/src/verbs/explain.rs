@@ -21,7 +21,7 @@ Examples:
   netglass explain 10.0.0.2:40000-10.0.0.7:443     a connection, by either of its sides
   netglass explain '[fd00::7]:443' -j              as JSON")]
 pub(crate) struct Arguments {
-    /// An address, with a port or without one, or both ends of a connection: ADDRESS[:PORT][-ADDRESS[:PORT]]
+    /// An address, with a port or without one, or both ends of a connection with a hyphen between them
     #[arg(value_name = "ADDRESS|CONNECTION", env = "NETGLASS_EXPLAIN")]
     target: Target,
 
