@@ -175,6 +175,8 @@ impl Streamer {
         })?;
         collector.skip(Skip::Malformed, malformed);
         let counts = programs.take_counts(epoch)?;
+        let older = FlowCounters { connections: 1, ..FlowCounters::default() };
+        taken.extend(programs.take_listed().into_iter().map(|flow| (flow, 1, older)));
         Ok(Lost { counts, found: sightings + malformed })
     }
 

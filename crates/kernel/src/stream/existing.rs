@@ -9,6 +9,7 @@ use super::{
     hook::Feature,
     listed::Listed,
     programs::{BUFFER_LENGTH, read_iterator},
+    record::FlowKey,
 };
 use crate::{
     Error,
@@ -21,6 +22,8 @@ pub(super) enum Phase {
     Listeners,
     Connections,
 }
+
+const PHASES: [Phase; 2] = [Phase::Listeners, Phase::Connections];
 
 impl Phase {
     /// Of `enum phase` of `bpf/stream/records.h`.
@@ -54,19 +57,33 @@ pub(super) struct Existing {
 }
 
 impl Existing {
+    /// The connections that lists tell of before the programs watch, where lists are all there is.
+    /// Whatever keeps it from being listed does so again, and is told of, when it is to be found.
+    pub(super) fn list_before(
+        &mut self,
+        wanted: Option<NamespaceInode>,
+    ) -> Result<Vec<FlowKey>, Error> {
+        let Some(listed) = self.listed.as_mut().filter(|_| self.in_namespaces.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let (namespaces, own) = (find_namespaces(wanted)?, namespace::own()?);
+        listed.begin_counting();
+        for phase in PHASES {
+            in_each(&namespaces, own, |inode| listed.tell(phase, inode), |_| {});
+        }
+        Ok(listed.end_counting())
+    }
+
     /// Finds them in `wanted`, the namespace of the calling thread, or in all. In the end
     /// `set_phase` is told whether these are all.
     pub(super) fn find(
-        &self,
+        &mut self,
         wanted: Option<NamespaceInode>,
         mut set_phase: impl FnMut(u32) -> Result<(), Error>,
         degraded: &mut dyn FnMut(Degradation),
     ) -> Result<(), Error> {
         let mut is_all = true;
-        let namespaces = match wanted {
-            None => Namespaces::find()?,
-            Some(_) => Namespaces::default(),
-        };
+        let namespaces = find_namespaces(wanted)?;
         if namespaces.denied > 0 {
             is_all = false;
             degraded(degradation("the namespaces of some processes may not be read".to_owned()));
@@ -77,35 +94,51 @@ impl Existing {
             degraded(secluded());
         }
         let own = namespace::own()?;
-        let mut missing = |error: Error| {
-            is_all = false;
-            degraded(degradation(error.to_string()));
-        };
-        for phase in [Phase::Listeners, Phase::Connections] {
+        let Self { in_files, in_namespaces, listed } = self;
+        for phase in PHASES {
             set_phase(phase.number())?;
-            read_all(&self.in_files)?;
+            read_all(in_files)?;
+            let mut read = Ok(());
             // After those that know the processes.
-            let find_in = |namespace| (self.list(phase, namespace), read_all(&self.in_namespaces));
-            let (listed, read) = find_in(own);
-            listed.unwrap_or_else(&mut missing);
-            read?;
-            for namespace in namespaces.iter().filter(|it| it.identity.inode != own) {
-                match namespace.run(|| find_in(namespace.identity.inode)) {
-                    Ok(Some((listed, read))) => {
-                        listed.unwrap_or_else(&mut missing);
-                        read?;
-                    }
-                    Ok(None) => {}
-                    Err(error) => missing(error),
+            let find_in = |inode| {
+                let told = listed.as_mut().map_or(Ok(()), |listed| listed.tell(phase, inode));
+                if read.is_ok() {
+                    read = read_all(in_namespaces);
                 }
-            }
+                told
+            };
+            in_each(&namespaces, own, find_in, |error| {
+                is_all = false;
+                degraded(degradation(error.to_string()));
+            });
+            read?;
         }
         set_phase(if is_all { FOUND_ALL } else { FOUND_SOME })
     }
+}
 
-    /// Lists what is to be found in the calling thread's namespace, if that has to be.
-    fn list(&self, phase: Phase, namespace: NamespaceInode) -> Result<(), Error> {
-        self.listed.as_ref().map_or(Ok(()), |listed| listed.tell(phase, namespace))
+/// Those besides the own one.
+fn find_namespaces(wanted: Option<NamespaceInode>) -> Result<Namespaces, Error> {
+    match wanted {
+        None => Namespaces::find(),
+        Some(_) => Ok(Namespaces::default()),
+    }
+}
+
+/// Does `work` inside of `own`, where the calling thread is, and of each of `namespaces` that is
+/// still there.
+fn in_each(
+    namespaces: &Namespaces,
+    own: NamespaceInode,
+    mut work: impl FnMut(NamespaceInode) -> Result<(), Error> + Send,
+    mut failed: impl FnMut(Error),
+) {
+    work(own).unwrap_or_else(&mut failed);
+    for namespace in namespaces.iter().filter(|it| it.identity.inode != own) {
+        match namespace.run(|| work(namespace.identity.inode)) {
+            Ok(done) => done.unwrap_or(Ok(())).unwrap_or_else(&mut failed),
+            Err(error) => failed(error),
+        }
     }
 }
 

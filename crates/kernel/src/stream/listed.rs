@@ -2,15 +2,20 @@
 //! from the kernel's lists (`sock_diag(7)`), and who holds them from `/proc/*/fd`.
 
 use std::{
+    collections::HashSet,
     fmt::Display,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU32,
 };
 
 use libbpf_rs::{ErrorKind, Map, MapCore as _, MapFlags, MapHandle, Object};
-use netglass_model::{Degradation, NamespaceInode, Protocol};
+use netglass_model::{Degradation, Direction, NamespaceInode, Protocol};
 
-use super::{existing::Phase, programs::find_map};
+use super::{
+    existing::Phase,
+    programs::{FIRST_EPOCH, find_map},
+    record::FlowKey,
+};
 use crate::{
     Error,
     owner::{self, OwnerReader, OwnerSource, Owners},
@@ -19,6 +24,9 @@ use crate::{
 };
 
 const REMEDY: &str = "where there are too many, raise --max-kernel-connections";
+
+/// `EPOCH_BEFORE` of `bpf/stream/maps.h`.
+const EPOCH_BEFORE: u32 = u32::MAX;
 
 /// Gives a process the number by which the kernel programs call it.
 pub(super) type Name<'a> = dyn FnMut(&ProcessIdentity) -> NonZeroU32 + 'a;
@@ -70,6 +78,48 @@ pub(super) struct Listed {
     sockets: MapHandle,
     /// Where the iterator over open files cannot tell who holds what.
     holders: Option<Holders>,
+    /// While the programs do not watch yet.
+    counting: Option<Counting>,
+}
+
+/// What is told of before the programs watch: connections that are counted as those of the first
+/// epoch.
+#[derive(Default)]
+struct Counting {
+    listening: HashSet<(IpAddr, NamespaceInode, u16)>,
+    flows: Vec<FlowKey>,
+}
+
+impl Counting {
+    /// The flow of a connection, as the programs will tell of it.
+    fn flow_of(&self, socket: &Socket, namespace: NamespaceInode, holder: NonZeroU32) -> FlowKey {
+        let (direction, service_port) = if self.has_listener(socket, namespace) {
+            (Direction::Passive, socket.local_port)
+        } else {
+            (Direction::Active, socket.peer_port)
+        };
+        FlowKey {
+            namespace,
+            local: socket.local_address,
+            peer: socket.peer_address,
+            service_port,
+            protocol: Protocol::Tcp,
+            direction,
+            process: Some(holder),
+            by_listener: false,
+        }
+    }
+
+    /// As `listener_at` of `bpf/stream/listening.h`.
+    fn has_listener(&self, socket: &Socket, namespace: NamespaceInode) -> bool {
+        let wildcard = match socket.local_address {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        [socket.local_address, wildcard]
+            .into_iter()
+            .any(|address| self.listening.contains(&(address, namespace, socket.local_port)))
+    }
 }
 
 impl Listed {
@@ -79,32 +129,53 @@ impl Listed {
             listening: handle(find_map(object, "listening")?)?,
             sockets: handle(find_map(object, "listed_sockets")?)?,
             holders,
+            counting: None,
         })
     }
 
+    /// From now on connections that somebody holds are counted when they are told of, whether
+    /// anybody works with them or not. Whatever the programs saw begin would count twice.
+    pub(super) fn begin_counting(&mut self) {
+        self.counting = Some(Counting::default());
+    }
+
+    /// The connections that were counted since, of which nothing else is known.
+    pub(super) fn end_counting(&mut self) -> Vec<FlowKey> {
+        self.counting.take().unwrap_or_default().flows
+    }
+
     /// Tells of the sockets in the calling thread's namespace, which is `namespace`.
-    pub(super) fn tell(&self, phase: Phase, namespace: NamespaceInode) -> Result<(), Error> {
+    pub(super) fn tell(&mut self, phase: Phase, namespace: NamespaceInode) -> Result<(), Error> {
         match phase {
             Phase::Listeners => {
                 list(Protocol::Tcp, StateSet::LISTENING, |socket| {
                     self.tell_listener(socket, namespace)?;
-                    self.tell_holder(socket)
+                    self.tell_holder(socket, namespace)
                 })?;
-                list(Protocol::Udp, StateSet::UNCONNECTED, |socket| self.tell_holder(socket))
+                list(Protocol::Udp, StateSet::UNCONNECTED, |socket| {
+                    self.tell_holder(socket, namespace)
+                })
             }
             Phase::Connections => {
                 list(Protocol::Tcp, StateSet::CONNECTED, |socket| match socket.state {
                     // These are no whole sockets, and met by nobody.
                     SocketState::SynReceived | SocketState::TimeWait => Ok(()),
-                    _ => self.tell_socket(socket),
+                    _ => self.tell_socket(socket, namespace),
                 })?;
-                list(Protocol::Udp, StateSet::CONNECTED, |socket| self.tell_socket(socket))
+                list(Protocol::Udp, StateSet::CONNECTED, |socket| {
+                    self.tell_socket(socket, namespace)
+                })
             }
         }
     }
 
-    fn tell_listener(&self, socket: &Socket, namespace: NamespaceInode) -> Result<(), Error> {
-        let process = self.holder(socket).to_ne_bytes();
+    fn tell_listener(&mut self, socket: &Socket, namespace: NamespaceInode) -> Result<(), Error> {
+        if let Some(counting) = &mut self.counting {
+            let places = addresses(socket).map(|address| (address, namespace, socket.local_port));
+            counting.listening.extend(places);
+            return Ok(());
+        }
+        let process = self.holder(socket).map_or(0, NonZeroU32::get).to_ne_bytes();
         for address in addresses(socket) {
             let key = listening_key(address, namespace, socket.local_port);
             match self.listening.update(&key, &process, MapFlags::NO_EXIST) {
@@ -118,20 +189,38 @@ impl Listed {
     }
 
     /// Tells of a socket of which nothing but its holder is to be known.
-    fn tell_holder(&self, socket: &Socket) -> Result<(), Error> {
-        if self.holder(socket) == 0 { Ok(()) } else { self.tell_socket(socket) }
+    fn tell_holder(&mut self, socket: &Socket, namespace: NamespaceInode) -> Result<(), Error> {
+        match self.holder(socket) {
+            Some(_) => self.tell_socket(socket, namespace),
+            None => Ok(()),
+        }
     }
 
-    fn tell_socket(&self, socket: &Socket) -> Result<(), Error> {
-        let told = listed_socket(socket, self.holder(socket));
-        let updated = self.sockets.update(&socket.cookie.to_ne_bytes(), &told, MapFlags::ANY);
-        updated.map_err(|error| failure(&format!("{error:#}; {REMEDY}")))
+    fn tell_socket(&mut self, socket: &Socket, namespace: NamespaceInode) -> Result<(), Error> {
+        let holder = self.holder(socket);
+        let counting = self.counting.as_mut().filter(|_| is_connection(socket)).zip(holder);
+        let counted_in = match counting {
+            Some(_) => FIRST_EPOCH,
+            None if is_attempt(socket) => 0,
+            None => EPOCH_BEFORE,
+        };
+        let told = listed_socket(socket, holder, counted_in);
+        match self.sockets.update(&socket.cookie.to_ne_bytes(), &told, MapFlags::NO_EXIST) {
+            Ok(()) => {
+                if let Some((counting, holder)) = counting {
+                    counting.flows.push(counting.flow_of(socket, namespace, holder));
+                }
+                Ok(())
+            }
+            // It was told of before the programs watched.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(failure(&format!("{error:#}; {REMEDY}"))),
+        }
     }
 
-    /// The number of the process that holds a socket; 0 where that is not known.
-    fn holder(&self, socket: &Socket) -> u32 {
-        let holder = self.holders.as_ref().and_then(|holders| holders.of(socket));
-        holder.map_or(0, NonZeroU32::get)
+    /// The number of the process that holds a socket, where that is known.
+    fn holder(&self, socket: &Socket) -> Option<NonZeroU32> {
+        self.holders.as_ref().and_then(|holders| holders.of(socket))
     }
 }
 
@@ -157,6 +246,16 @@ fn list(
     outcome
 }
 
+/// Whether a peer has answered.
+fn is_connection(socket: &Socket) -> bool {
+    let answered = socket.traffic.is_some_and(|traffic| traffic.segments_received > 0);
+    socket.protocol == Protocol::Tcp && answered
+}
+
+fn is_attempt(socket: &Socket) -> bool {
+    socket.protocol == Protocol::Tcp && !is_connection(socket)
+}
+
 /// The addresses that a listening socket takes connections to.
 fn addresses(socket: &Socket) -> impl Iterator<Item = IpAddr> {
     let own = socket.local_address;
@@ -178,7 +277,8 @@ fn listening_key(address: IpAddr, namespace: NamespaceInode, port: u16) -> Vec<u
 }
 
 /// `struct listed_socket` of `bpf/stream/records.h`.
-fn listed_socket(socket: &Socket, process: u32) -> Vec<u8> {
+fn listed_socket(socket: &Socket, process: Option<NonZeroU32>, counted_in: u32) -> Vec<u8> {
+    let process = process.map_or(0, NonZeroU32::get);
     let traffic = socket.traffic.unwrap_or_default();
     [
         &traffic.bytes_sent.to_ne_bytes()[..],
@@ -187,6 +287,8 @@ fn listed_socket(socket: &Socket, process: u32) -> Vec<u8> {
         &traffic.segments_received.to_ne_bytes(),
         &traffic.retransmits.to_ne_bytes(),
         &process.to_ne_bytes(),
+        &counted_in.to_ne_bytes(),
+        &[0; 4],
     ]
     .concat()
 }
@@ -212,7 +314,8 @@ mod tests {
             fields.join(" "),
             "__u64 bytes_sent; __u64 bytes_received; __u32 segments_sent; \
              __u32 segments_received; __u32 retransmits; /* Whoever holds it; 0 where \
-             that is not known. */ __u32 process;"
+             that is not known. */ __u32 process; /* As in struct tracked_socket. */ \
+             __u32 counted_in; __u32 unused;"
         );
     }
 

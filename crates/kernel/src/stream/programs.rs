@@ -53,6 +53,8 @@ impl Counts {
     }
 }
 
+pub(super) const FIRST_EPOCH: u32 = 1;
+
 /// The programs, running.
 pub(super) struct Programs {
     // Before the object, whose maps they read.
@@ -66,6 +68,7 @@ pub(super) struct Programs {
     phase: u32,
     /// Whether the programs are to look for sockets in a list.
     has_list: bool,
+    listed: Vec<FlowKey>,
     buffer: Vec<u8>,
 }
 
@@ -116,9 +119,10 @@ impl Programs {
             epoch: 0,
             phase: 0,
             has_list: existing.listed.is_some(),
+            listed: existing.list_before(namespace)?,
             buffer: vec![0; BUFFER_LENGTH],
         };
-        programs.begin(programs.epoch + 1)?;
+        programs.begin(FIRST_EPOCH)?;
         // Once, so that the programs know in whose pid namespace ids are read.
         programs.look_at_living(&mut |_| {})?;
         programs.attach(&loaded, &mut shortfall)?;
@@ -184,6 +188,12 @@ impl Programs {
             let reads = matches!(control, Ok(Ok(map)) if is_readable(&map));
             reads && living.iter().all(|iterator| Iter::new(iterator).is_ok())
         }
+    }
+
+    /// Takes the connections of the first epoch that lists told of, each counted as one. What
+    /// happens on them is counted by the programs, which do not count them again in that epoch.
+    pub(super) fn take_listed(&mut self) -> Vec<FlowKey> {
+        std::mem::take(&mut self.listed)
     }
 
     /// Begins a new epoch; what is counted from now on goes into the other tables. Returns the

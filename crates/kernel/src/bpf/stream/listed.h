@@ -28,7 +28,6 @@ static __always_inline void hold_as_listed(struct tracked_socket *tracked,
 static __noinline struct tracked_socket *take_over(struct sock *sk)
 {
 	struct tracked_socket tracked = {
-		.counted_in = EPOCH_BEFORE,
 		.flags = SOCKET_EXISTED,
 	};
 	const struct listed_socket *listed;
@@ -45,11 +44,9 @@ static __noinline struct tracked_socket *take_over(struct sock *sk)
 	tracked.segments_sent = listed->segments_sent;
 	tracked.segments_received = listed->segments_received;
 	tracked.retransmits = listed->retransmits;
+	tracked.counted_in = listed->counted_in;
 	hold_as_listed(&tracked, listed);
 	if (sk->sk_protocol == IPPROTO_TCP) {
-		/* Nobody had answered: it was no connection yet. */
-		if (!listed->segments_received)
-			tracked.counted_in = 0;
 		listener = listener_of(
 			sk, bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport)));
 		tracked.role = listener ? ROLE_PASSIVE : ROLE_ACTIVE;

@@ -38,6 +38,9 @@ struct listed_socket {
 	__u32 retransmits;
 	/* Whoever holds it; 0 where that is not known. */
 	__u32 process;
+	/* As in struct tracked_socket. */
+	__u32 counted_in;
+	__u32 unused;
 };
 
 enum failure {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use netglass_model::{
-    Attribution, Direction, HostFlow, HostId, Listener, Observations, Port, Protocol,
+    Attribution, Direction, FlowCounters, HostFlow, HostId, Listener, Observations, Port, Protocol,
 };
 use netglass_testing::{Namespace, require};
 use rustix::{
@@ -258,7 +258,7 @@ fn other_namespaces_are_entered() {
 }
 
 #[test]
-fn what_is_listed_is_counted_from_when_it_is_used_to_its_end() {
+fn what_is_listed_is_counted_from_the_start_to_its_end() {
     require!(root, ebpf);
     inside("listed", || {
         let (mut used, mut ended) = (Connection::new(), Connection::new());
@@ -274,7 +274,12 @@ fn what_is_listed_is_counted_from_when_it_is_used_to_its_end() {
             assert_eq!(flow.attribution, Attribution::Socket);
         }
         for unused in [&ended, &idle] {
-            assert!(!has_flow(&seen, unused.port()), "{seen:#?}");
+            for direction in BOTH {
+                let flow = flow(&seen, unused.port(), direction);
+                assert_eq!((flow.counters.connections, flow.counters.opened), (1, 0));
+                assert_eq!(flow.counters.bytes_sent + flow.counters.bytes_received, 0);
+                assert!(our_pid(flow), "{flow:?}");
+            }
         }
 
         let ports = [used.port(), ended.port()];
@@ -300,6 +305,30 @@ fn what_is_listed_is_counted_from_when_it_is_used_to_its_end() {
             assert_eq!(flow.attribution, Attribution::Socket);
         }
         assert!(collect(&mut streamer).flows.is_empty(), "they have ended");
+    });
+}
+
+#[test]
+fn listed_connections_of_one_service_that_end_one_after_the_other_add_up() {
+    require!(root, ebpf);
+    inside("one_by_one", || {
+        let first = Connection::new();
+        let more = [(); 2].map(|()| {
+            let client = TcpStream::connect(first.listener.local_addr().unwrap()).unwrap();
+            (client, first.listener.accept().unwrap().0)
+        });
+        let port = first.port();
+        let Connection { listener: _listener, client, server } = first;
+        let mut streamer = start(&ALL_ITERATORS);
+        let mut sums = [FlowCounters::default(); 2];
+        for connection in [(client, server)].into_iter().chain(more) {
+            drop(connection);
+            let seen = collect(&mut streamer);
+            for (sum, direction) in sums.iter_mut().zip(BOTH) {
+                sum.append(&flow(&seen, port, direction).counters);
+            }
+        }
+        assert_eq!(sums.map(|sum| (sum.connections, sum.opened)), [(3, 0); 2]);
     });
 }
 
