@@ -1,0 +1,115 @@
+//! Traces are taken, cleared and closed.
+
+use super::{Dispatcher, Recorder, State, shares::Shares};
+use crate::record::{CaptureSummary, Dropped, HttpTrace};
+
+impl Recorder {
+    /// All that happened since the trace began. It goes on.
+    pub(crate) fn snapshot(&self, description: &str, captures: Vec<CaptureSummary>) -> HttpTrace {
+        if let Some(dispatcher) = &self.dispatcher {
+            let batch = self.take_over(true);
+            dispatcher.give(batch);
+            dispatcher.wait();
+            return self.empty(description, captures);
+        }
+        let (began_at, ended_at, dropped, missing, shares) = {
+            let state = self.state();
+            (state.began_at, self.now(), state.dropped(), state.missing.clone(), state.share())
+        };
+        let mut trace = shares.into_trace(began_at, ended_at);
+        description.clone_into(&mut trace.description);
+        trace.session.clone_from(&self.session);
+        trace.began_at_wall = self.clock.on_wall(began_at);
+        trace.captures = captures;
+        trace.dropped = dropped;
+        trace.missing = missing;
+        if !self.recording.conntrack {
+            // It was only asked for to find packets.
+            trace.tcp.iter_mut().for_each(|tcp| tcp.conntrack = None);
+            trace.udp.iter_mut().for_each(|udp| udp.conntrack = None);
+        }
+        trace
+    }
+
+    fn empty(&self, description: &str, captures: Vec<CaptureSummary>) -> HttpTrace {
+        let (began_at, missing) = {
+            let state = self.state();
+            (state.began_at, state.missing.clone())
+        };
+        HttpTrace {
+            description: description.to_owned(),
+            session: self.session.clone(),
+            began_at_wall: self.clock.on_wall(began_at),
+            captures,
+            missing,
+            dropped: Dropped {
+                batches: self.dispatcher.as_ref().map_or(0, Dispatcher::dropped),
+                ..Dropped::default()
+            },
+            ..Shares::default().into_trace(began_at, self.now())
+        }
+    }
+
+    /// The trace begins now: what making the client took is no part of it.
+    pub(crate) fn begin(&self) {
+        self.state().began_at = self.now();
+    }
+
+    /// Begins a new trace: what is over is forgotten, what goes on is taken along.
+    pub(crate) fn clear(&self) {
+        let mut state = self.state();
+        state.began_at = self.now();
+        state.dials.forget_over();
+        state.udp.forget_over();
+        state.dns.forget_over();
+        state.tls.forget_over();
+        state.connects.forget_over();
+        state.requests.forget_over();
+        state.tcp.forget_over();
+        state.tcp.for_each(|tcp, log| {
+            tcp.from_earlier_trace = true;
+            log.make_room();
+        });
+        state.missing.clear();
+    }
+
+    /// Takes the last trace; whatever is recorded afterwards is in none.
+    pub(crate) fn close(&self, description: &str, captures: Vec<CaptureSummary>) -> HttpTrace {
+        if let Some(dispatcher) = &self.dispatcher {
+            let batch = self.take_over(true);
+            if dispatcher.flushes_on_close() {
+                dispatcher.give(batch);
+            }
+            dispatcher.wait();
+        }
+        let trace = if self.dispatcher.is_some() {
+            self.empty(description, captures)
+        } else {
+            self.snapshot(description, captures)
+        };
+        let mut state = self.state();
+        *state = State::new(self.now(), 0);
+        state.closed = true;
+        trace
+    }
+
+    /// Gives batches away when there are enough records for one.
+    pub(super) fn after_change(&self) {
+        let Some(dispatcher) = &self.dispatcher else { return };
+        if self.state().has_batch(dispatcher.threshold()) {
+            dispatcher.give(self.take_over(false));
+        }
+    }
+
+    /// Takes the records that are complete, or all of them.
+    fn take_over(&self, all: bool) -> HttpTrace {
+        let (shares, began_at) = {
+            let mut state = self.state();
+            (state.take(all), state.began_at)
+        };
+        let mut trace = shares.into_trace_of_batch(began_at, self.now());
+        trace.session.clone_from(&self.session);
+        trace.began_at_wall = self.clock.on_wall(began_at);
+        trace
+    }
+}

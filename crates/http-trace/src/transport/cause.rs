@@ -1,0 +1,50 @@
+//! Errors of HTTP, in the words of a trace.
+
+use std::{error::Error as StdError, io};
+
+use crate::record::FailureKind;
+
+/// What kind of failure an error of HTTP is, and in words.
+pub(crate) fn cause(error: &hyper::Error) -> (FailureKind, String) {
+    if let Some(alert) = crate::tls::alert_of(error) {
+        return alert;
+    }
+    let mut next: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(source) = next {
+        if let Some(http2) = source.downcast_ref::<h2::Error>() {
+            if let Some(error) = http2.get_io() {
+                return (crate::connector::attempt::kind(error), error.to_string());
+            }
+            let who = if http2.is_remote() { "the server" } else { "the client" };
+            let what = match (http2.is_reset(), http2.is_go_away()) {
+                (true, _) => "reset the stream",
+                (_, true) => "ended the connection",
+                _ => "failed",
+            };
+            let code = http2.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let kind = if http2.is_reset() || http2.is_go_away() {
+                FailureKind::Reset
+            } else {
+                FailureKind::Protocol
+            };
+            return (kind, format!("{who} {what}{code}"));
+        }
+        if let Some(error) = source.downcast_ref::<io::Error>() {
+            return (crate::connector::attempt::kind(error), error.to_string());
+        }
+        next = source.source();
+    }
+    if error.is_incomplete_message() {
+        return (
+            FailureKind::Closed,
+            "the connection was closed before all of it had come".to_owned(),
+        );
+    }
+    if error.is_parse() {
+        return (FailureKind::Protocol, format!("it is no HTTP: {error}"));
+    }
+    if error.is_canceled() || error.is_closed() {
+        return (FailureKind::Closed, "the connection was closed".to_owned());
+    }
+    (FailureKind::Other, error.to_string())
+}

@@ -1,0 +1,112 @@
+//! What a request says of itself and of where it goes, beyond what its caller gave.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+
+use super::Transport;
+use crate::{
+    pool::Target,
+    proxy::ProxyKind,
+    record::{Failure, FailureKind, Layer},
+};
+
+impl Transport {
+    pub(super) fn target(&self, uri: &Uri) -> Result<Target, Failure> {
+        let fail = |why: &str| {
+            let message = format!("cannot request {}: {why}", without_credentials(uri));
+            Failure::new(Layer::Configuration, FailureKind::Invalid, message)
+        };
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) => return Err(fail("its scheme is neither http nor https")),
+            None => return Err(fail("it has no scheme; write http:// or https:// before it")),
+        };
+        let host =
+            uri.host().filter(|host| !host.is_empty()).ok_or_else(|| fail("it has no host"))?;
+        let port = match uri.authority().and_then(|authority| {
+            let after = authority.as_str().rsplit('@').next()?.strip_prefix(host)?;
+            after.strip_prefix(':').filter(|port| !port.is_empty()).map(ToOwned::to_owned)
+        }) {
+            Some(port) => port,
+            None => if secure { "443" } else { "80" }.to_owned(),
+        };
+        let proxy = self.proxy.of(uri)?;
+        Ok(Target { secure, host: host.to_owned(), port, proxy })
+    }
+
+    pub(super) fn asks_for_gzip(&self, head: &http::request::Parts) -> bool {
+        self.compression
+            && head.method != Method::HEAD
+            && !head.headers.contains_key(header::ACCEPT_ENCODING)
+            && !head.headers.contains_key(header::RANGE)
+    }
+
+    /// What the caller did not give, and the server has to know.
+    pub(super) fn added_headers(
+        &self,
+        head: &http::request::Parts,
+        target: &Target,
+        http2: bool,
+        asks_for_gzip: bool,
+    ) -> HeaderMap {
+        let mut added = HeaderMap::new();
+        let mut add = |name: HeaderName, value: &str| {
+            if !head.headers.contains_key(&name)
+                && let Ok(value) = HeaderValue::from_str(value)
+            {
+                added.insert(name, value);
+            }
+        };
+        if !http2 && let Some(authority) = authority(&head.uri) {
+            add(header::HOST, &authority);
+        }
+        if !self.user_agent.is_empty() {
+            add(header::USER_AGENT, &self.user_agent);
+        }
+        if asks_for_gzip {
+            add(header::ACCEPT_ENCODING, "gzip");
+        }
+        if !self.keep_alive && !http2 {
+            add(header::CONNECTION, "close");
+        }
+        if let Some(proxy) = &target.proxy
+            && proxy.kind != ProxyKind::Socks5
+            && !target.secure
+            && let Some(authorization) = proxy.authorization()
+        {
+            add(header::PROXY_AUTHORIZATION, &authorization);
+        }
+        added
+    }
+}
+
+/// Host and port as they are written in the URL.
+fn authority(uri: &Uri) -> Option<String> {
+    let authority = uri.authority()?.as_str();
+    let authority = authority.rsplit('@').next()?;
+    let default = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    Some(authority.strip_suffix(default).unwrap_or(authority).to_owned())
+}
+
+fn without_credentials(uri: &Uri) -> String {
+    match (uri.scheme_str(), authority(uri)) {
+        (Some(scheme), Some(authority)) => format!("{scheme}://{authority}{}", uri.path()),
+        _ => uri.to_string(),
+    }
+}
+
+/// What stands in the request for the URL: the whole of it for HTTP/2 and for proxies.
+pub(super) fn request_target(uri: &Uri, target: &Target, http2: bool) -> Uri {
+    let by_proxy = !target.secure
+        && target.proxy.as_ref().is_some_and(|proxy| proxy.kind != ProxyKind::Socks5);
+    let mut parts = http::uri::Parts::default();
+    let path = uri.path_and_query().cloned();
+    if !http2 && !by_proxy {
+        parts.path_and_query = path;
+        return Uri::from_parts(parts).unwrap_or_default();
+    }
+    parts.path_and_query = path.or_else(|| "/".parse().ok());
+    parts.scheme = uri.scheme().cloned();
+    parts.authority = authority(uri).and_then(|authority| authority.parse().ok());
+    Uri::from_parts(parts).unwrap_or_default()
+}
