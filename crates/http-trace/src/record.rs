@@ -7,6 +7,7 @@ mod dns;
 mod failure;
 mod http;
 mod tcp;
+mod tcp_information;
 mod tls;
 mod udp;
 
@@ -32,8 +33,9 @@ pub use self::{
     },
     tcp::{
         AddressTuple, ConntrackEntry, GoAway, Http2Connection, Operation, OperationKind,
-        Operations, TcpConnection, TcpInformation,
+        Operations, TcpConnection,
     },
+    tcp_information::{TcpAccurateEcn, TcpInformation, TcpReceiveWindow, TcpTimeouts, TcpTransfer},
     tls::{Certificate, TlsRole, TlsTunnel},
     udp::UdpConnection,
 };

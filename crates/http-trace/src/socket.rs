@@ -1,18 +1,16 @@
 //! Sockets: made, bound, and asked what the kernel knows of them.
 
+mod information;
+
 use std::{
     io,
     net::{IpAddr, SocketAddr},
 };
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::net::TcpStream;
 
-use crate::{
-    clock::Moment,
-    record::{IcmpCause, TcpInformation},
-    settings::TcpKeepAlive,
-};
+pub(crate) use self::information::tcp_information;
+use crate::{record::IcmpCause, settings::TcpKeepAlive};
 
 /// How sockets are made.
 #[derive(Debug, Clone, Default)]
@@ -150,32 +148,4 @@ fn icmp_cause(origin: u8, kind: u8, code: u8, from: Option<IpAddr>) -> IcmpCause
         icmp_code: from_network.then_some(code),
         meaning: meaning.to_owned(),
     }
-}
-
-mod option {
-    use nix::{getsockopt_impl, libc, sockopt_impl};
-
-    sockopt_impl!(
-        /// What every kernel of today knows of a connection.
-        TcpInformation,
-        GetOnly,
-        libc::IPPROTO_TCP,
-        libc::TCP_INFO,
-        libc::tcp_info
-    );
-}
-
-/// What the kernel knows of a connection (`TCP_INFO`).
-pub(crate) fn tcp_information(stream: &TcpStream, at: Moment) -> Option<TcpInformation> {
-    let information = nix::sys::socket::getsockopt(stream, option::TcpInformation).ok()?;
-    Some(TcpInformation {
-        at,
-        state: information.tcpi_state,
-        rtt_us: information.tcpi_rtt,
-        rtt_variance_us: information.tcpi_rttvar,
-        send_mss: information.tcpi_snd_mss,
-        retransmits: information.tcpi_total_retrans,
-        lost: information.tcpi_lost,
-        congestion_window: information.tcpi_snd_cwnd,
-    })
 }

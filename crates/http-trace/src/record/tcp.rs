@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Id};
+use super::{Failure, Id, TcpInformation};
 use crate::clock::Moment;
 
 /// Both ends of a connection.
@@ -93,28 +93,6 @@ pub enum OperationKind {
     Read,
     /// Gives to the socket.
     Write,
-}
-
-/// Part of the kernel's `struct tcp_info`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TcpInformation {
-    /// When it was asked for.
-    pub at: Moment,
-    /// The state, as a number of `net/tcp_states.h`.
-    pub state: u8,
-    /// The smoothed round trip time, in microseconds.
-    pub rtt_us: u32,
-    /// Its variance, in microseconds.
-    pub rtt_variance_us: u32,
-    /// The largest segment that is sent, in bytes.
-    pub send_mss: u32,
-    /// Segments sent more than once.
-    pub retransmits: u32,
-    /// Segments that are thought lost.
-    pub lost: u32,
-    /// The congestion window, in segments.
-    pub congestion_window: u32,
 }
 
 /// A connection as the kernel's connection tracking knows it.
