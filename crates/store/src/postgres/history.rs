@@ -75,7 +75,10 @@ impl Bounds {
         let days = common(&[whole_days, kept(hour)], touching(day));
         let hours = common(&[whole_hours, kept(written)], touching(hour));
         let hours = without(&without(&hours, whole_days), kept(hour));
-        let written_ones = without(&[touching(written)], whole_hours);
+        // What is in none of the hours that may hold any of it is in no bucket within them either.
+        let touching_hours = Resolution::Hour.ceil(since.plus(-hour.after));
+        let [first, end] = touching(written);
+        let written_ones = without(&[[first.max(touching_hours), end]], whole_hours);
         let written_ones = without(&without(&written_ones, whole_days), kept(written));
         Self { since, until, ranges: [written_ones, hours, days] }
     }
@@ -205,6 +208,47 @@ mod tests {
     const DAY: i64 = 24 * HOUR;
 
     proptest! {
+        /// Each observation that touches the window is told at one resolution, however long the
+        /// buckets are in which it was written.
+        #[test]
+        fn each_observation_is_told_once(
+            observations in prop::collection::vec((0..2 * DAY, 0..3 * HOUR), 1..20),
+            bucket in prop::sample::select(vec![MINUTE, 7 * MINUTE, HOUR, 2 * HOUR]),
+            since in prop_oneof![0..2 * DAY, (0..48_i64).prop_map(|hours| hours * HOUR)],
+            length in 0..DAY,
+        ) {
+            let floor = |time: i64, length: i64| time.div_euclid(length) * length;
+            let buckets = |last: i64| {
+                let written = floor(last, bucket);
+                [written, floor(written, HOUR), floor(written, DAY)]
+            };
+            let extents = [0, 1, 2].map(|index| {
+                let most = |of: fn(i64, i64, i64) -> i64| {
+                    let all = observations.iter();
+                    all.map(|&(last, length)| of(last - length, last, buckets(last)[index])).max()
+                };
+                Extent {
+                    before: most(|first, _, bucket| bucket - first).unwrap().max(0),
+                    after: most(|_, last, bucket| last - bucket).unwrap(),
+                    kept_since: EARLIEST,
+                    latest: Moment(most(|_, last, _| last).unwrap()),
+                }
+            });
+            let time = |moment: i64| Timestamp::from_nanoseconds(moment * 1000);
+            let window = Window { since: time(since), until: time(since + length) };
+            let bounds = Bounds::of(window, &extents);
+            for &(last, duration) in &observations {
+                let told = buckets(last).into_iter().zip(&bounds.ranges).filter(|(bucket, ranges)| {
+                    ranges.iter().any(|[first, end]| (*first..*end).contains(&Moment(*bucket)))
+                });
+                let told = told.count();
+                prop_assert!(told <= 1, "{} is told {told} times", last);
+                if last >= since && last - duration <= since + length {
+                    prop_assert_eq!(told, 1, "{} is missing", last);
+                }
+            }
+        }
+
         /// Each minute that may touch the window is told at one resolution, at most.
         #[test]
         fn each_minute_is_told_once(

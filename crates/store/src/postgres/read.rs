@@ -246,9 +246,12 @@ impl<T> Table<T> {
     }
 }
 
-/// The ids in the first column.
+/// The ids in the first column, each once.
 fn ids(rows: &[Row]) -> Result<Vec<Uuid>, Fault> {
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    let mut ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<Uuid>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// The processes of these families that have a flow or a listener within the window, and what else
@@ -261,6 +264,8 @@ pub(super) async fn members(
 ) -> Result<(), Fault> {
     moment.read_narrowly(client, true).await?;
     let bounds = &moment.bounds;
+    let hosts: HashMap<Uuid, &HostId> =
+        families.iter().map(|family| (identity::host(&family.host), &family.host)).collect();
     let of_families = select::Families::new(families);
     // One at a time, and no further than to the first that is seen of each.
     let seen = [Kind::Flow, Kind::Listener].map(|kind| {
@@ -281,11 +286,10 @@ pub(super) async fn members(
         "WITH p AS MATERIALIZED (
             SELECT DISTINCT ON (same.process_id) same.process_id, same.pid, same.start_time,
                 same.pgid, same.ppid, same.family, same.uid, same.gid, same.comm, same.exe,
-                same.cgroup, same.container, same.command_line, machine_id, hostname
+                same.cgroup, same.container, same.command_line, same.host_id
             FROM {} JOIN process m ON {}
                 JOIN process same ON same.host_id = m.host_id AND same.pid = m.pid
-                    AND same.start_time = m.start_time
-                JOIN host ON host.host_id = m.host_id)
+                    AND same.start_time = m.start_time)
          SELECT * FROM p WHERE {} OR {}",
         select::Families::table(first),
         select::Families::condition("m"),
@@ -293,7 +297,8 @@ pub(super) async fn members(
         seen[1]
     );
     for row in &ask(client, &text, &parameters).await? {
-        visit(&host_id(row, 13)?, Arc::new(process_of(row)?));
+        let Some(host) = hosts.get(&row.try_get(13)?) else { continue };
+        visit(host, Arc::new(process_of(row)?));
     }
     Ok(())
 }

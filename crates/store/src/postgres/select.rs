@@ -38,16 +38,17 @@ pub(super) async fn flows(
     let (numbered, many) = (Services::new(&numbered), Services::new(&many));
 
     let mut question = Question::new("flow", columns, bounds);
-    owners.ask(&mut question);
     if !addresses.is_empty() {
         let any = any_of(question.parameter(&addresses, Type::INET_ARRAY), "inet");
-        question.any(&format!("local_address {any}"));
-        question.any(&format!("peer_address {any}"));
+        for Ends { server, .. } in ENDS {
+            question.whole("", &format!("d.{server}_address {any}"));
+        }
     }
-    servers.ask(&mut question);
     numbered.ask(&mut question, "= s.port");
     many.ask(&mut question, "IS NULL");
-    question.of_whole_services();
+    // Before the others, which need not find what is found by its server.
+    servers.ask(&mut question);
+    owners.ask(&mut question);
     question.answer(client).await
 }
 
@@ -65,31 +66,27 @@ pub(super) async fn listeners(
     question.answer(client).await
 }
 
-/// A statement that finds the rows of a dimension table for which any of several things is true.
+/// A statement that finds the rows of a dimension table for which any of several things is true; some
+/// of them more than once.
 struct Question<'p> {
     table: &'static str,
     /// What is told of a row.
-    columns: String,
+    columns: &'p [&'p str],
     since: Moment,
-    /// What the parts refer to.
-    with: String,
+    /// What finds flows with whatever anybody else saw of their services.
+    whole: Vec<String>,
+    /// What finds others.
     parts: Vec<String>,
+    /// What holds of the others, but for those that are found anyhow.
+    unknown: String,
     parameters: Vec<Parameter<'p>>,
 }
 
 impl<'p> Question<'p> {
-    fn new(table: &'static str, columns: &[&str], bounds: &Bounds) -> Self {
+    fn new(table: &'static str, columns: &'p [&'p str], bounds: &Bounds) -> Self {
         let since = Moment(bounds.first().0.saturating_sub(LAG));
-        // Joined tables have columns of the same names.
-        let columns: Vec<_> = columns.iter().map(|column| format!("d.{column}")).collect();
-        Self {
-            table,
-            columns: columns.join(", "),
-            since,
-            with: String::new(),
-            parts: Vec::new(),
-            parameters: Vec::new(),
-        }
+        let (whole, parts, parameters) = (Vec::new(), Vec::new(), Vec::new());
+        Self { table, columns, since, whole, parts, unknown: "true".to_owned(), parameters }
     }
 
     /// The number of a parameter; the first one is the time.
@@ -98,26 +95,31 @@ impl<'p> Question<'p> {
         self.parameters.len() + 1
     }
 
-    /// Adds the rows of which this is true.
-    fn any(&mut self, condition: &str) {
-        self.joined("", condition);
+    /// Adds the rows of which this is true, with the tables that are joined. Where they are flows, all
+    /// that was seen of their services must be among them.
+    fn whole(&mut self, join: &str, condition: &str) {
+        let rows = self.rows(join, condition);
+        self.whole.push(rows);
     }
 
-    /// The same, with rows that are joined.
-    fn joined(&mut self, join: &str, condition: &str) {
-        let Self { table, columns, .. } = self;
-        let part = format!(
-            "SELECT {columns} FROM {table} d {join} WHERE d.last_bucket >= $1 AND {condition}"
-        );
-        self.parts.push(part);
+    /// The same of rows of which this need not hold.
+    fn part(&mut self, join: &str, condition: &str) {
+        let rows = self.rows(join, &format!("{condition} AND {}", self.unknown));
+        self.parts.push(rows);
     }
 
-    /// Adds, of flows, what anybody else saw of the services of those that are found so far.
-    fn of_whole_services(&mut self) {
-        if self.parts.is_empty() {
-            return;
-        }
-        let wanted = mem::take(&mut self.parts).join(" UNION ");
+    fn rows(&self, join: &str, condition: &str) -> String {
+        // Joined tables have columns of the same names.
+        let columns: Vec<_> = self.columns.iter().map(|column| format!("d.{column}")).collect();
+        format!(
+            "SELECT {} FROM {} d {join} WHERE d.last_bucket >= $1 AND {condition}",
+            columns.join(", "),
+            self.table
+        )
+    }
+
+    /// Has, of flows, whatever anybody else saw of the services of the parts found, too: the tables that the statement begins with.
+    fn of_whole_services(&mut self) -> String {
         let services = ENDS.map(|Ends { server, client, direction }| {
             // One at a loopback address is a service of its host alone.
             format!(
@@ -125,17 +127,18 @@ impl<'p> Question<'p> {
                     {client}_address AS client, CASE
                         WHEN {server}_address <<= '127.0.0.0/8' OR {server}_address = '::1'
                         THEN (SELECT host_id FROM namespace n
-                            WHERE n.namespace_id = wanted.namespace_id) END AS host
-                 FROM wanted WHERE direction = {direction}"
+                            WHERE n.namespace_id = part.namespace_id) END AS host
+                 FROM part WHERE direction = {direction}"
             )
         });
-        self.with = format!(
-            "WITH wanted AS MATERIALIZED ({wanted}), services AS MATERIALIZED ({}) ",
-            services.join(" UNION ")
-        );
-        self.parts.push("SELECT * FROM wanted".to_owned());
+        let parts = mem::replace(&mut self.parts, vec!["SELECT * FROM part".to_owned()]);
         self.of_services("services", "= s.port");
         self.of_services("services", "IS NULL AND s.port IS NULL");
+        format!(
+            "WITH part AS MATERIALIZED ({}), services AS MATERIALIZED ({}) ",
+            parts.join(" UNION "),
+            services.join(" UNION ")
+        )
     }
 
     /// Adds the flows of the services in `table`; `port` is what holds of their port.
@@ -146,7 +149,7 @@ impl<'p> Question<'p> {
                     ON d.protocol = s.protocol AND d.{server}_address = s.server
                         AND d.{server}_port {port} AND d.{client}_address = s.client"
             );
-            self.joined(
+            self.whole(
                 &join,
                 &format!(
                     "d.direction = {direction} AND (s.host IS NULL OR d.namespace_id IN (
@@ -156,14 +159,16 @@ impl<'p> Question<'p> {
         }
     }
 
-    async fn answer(self, client: &Client) -> Result<Vec<Row>, Fault> {
-        if self.parts.is_empty() {
+    async fn answer(mut self, client: &Client) -> Result<Vec<Row>, Fault> {
+        let has_services = self.table == "flow" && !self.parts.is_empty();
+        let with = if has_services { self.of_whole_services() } else { String::new() };
+        let rows: Vec<_> = self.whole.into_iter().chain(self.parts).collect();
+        if rows.is_empty() {
             return Ok(Vec::new());
         }
         let mut parameters: Vec<Parameter<'_>> = vec![(&self.since, Type::TIMESTAMPTZ)];
         parameters.extend(self.parameters);
-        let text = format!("{}{}", self.with, self.parts.join(" UNION "));
-        ask(client, &text, &parameters).await
+        ask(client, &format!("{with}{}", rows.join(" UNION ALL ")), &parameters).await
     }
 }
 
@@ -199,23 +204,23 @@ impl Owners {
     fn ask<'p>(&'p self, question: &mut Question<'p>) {
         if !self.hosts.is_empty() {
             let any = any_of(question.parameter(&self.hosts, Type::UUID_ARRAY), "uuid");
-            question.any(&format!(
+            let condition = format!(
                 "d.namespace_id IN (SELECT namespace_id FROM namespace WHERE host_id {any})"
-            ));
+            );
+            question.part("", &condition);
         }
         if !self.names.is_empty() {
             let any = any_of(question.parameter(&self.names, Type::TEXT_ARRAY), "text");
-            question
-                .any(&format!("d.process_id IN (SELECT process_id FROM process WHERE comm {any})"));
+            let condition =
+                format!("d.process_id IN (SELECT process_id FROM process WHERE comm {any})");
+            question.part("", &condition);
         }
         if !self.families.hosts.is_empty() {
             let first = question.parameters.len() + 2;
             question.parameters.extend(self.families.parameters());
             let (table, condition) = (Families::table(first), Families::condition("m"));
-            question.joined(
-                &format!("JOIN process m USING (process_id) JOIN {table} ON {condition}"),
-                "true",
-            );
+            let join = format!("JOIN process m USING (process_id) JOIN {table} ON {condition}");
+            question.part(&join, "true");
         }
     }
 }
@@ -296,28 +301,40 @@ impl Servers {
         let ports = question.parameter(&self.ports, Type::INT4_ARRAY);
         let addresses = question.parameter(&self.addresses, Type::INET_ARRAY);
         let hosts = question.parameter(&self.hosts, Type::UUID_ARRAY);
-        let join = format!(
-            "JOIN namespace n USING (namespace_id)
-             JOIN unnest(${protocols}::smallint[], ${ports}::integer[], ${addresses}::inet[],
-                ${hosts}::uuid[]) AS s (protocol, port, address, host) ON d.protocol = s.protocol"
+        let table = format!(
+            "unnest(${protocols}::smallint[], ${ports}::integer[], ${addresses}::inet[],
+                ${hosts}::uuid[]) AS s (protocol, port, address, host)"
         );
-        // With an address it is found by that, without by the host.
-        let at_port = |Ends { server: end, direction, .. }| {
-            format!("d.direction = {direction} AND d.{end}_port = s.port")
-        };
-        for ends in ENDS {
-            question.joined(
-                &join,
-                &format!(
-                    "{} AND d.{}_address = s.address AND (s.host IS NULL OR s.host = n.host_id)",
-                    at_port(ends),
-                    ends.server
-                ),
+        for Ends { server, direction, .. } in ENDS {
+            let join = format!(
+                "JOIN {table} ON d.protocol = s.protocol AND d.{server}_address = s.address
+                    AND d.{server}_port = s.port"
             );
+            question.whole(&join, &format!("d.direction = {direction} AND s.host IS NULL"));
         }
-        let at_any_end = ENDS.map(at_port).join(" OR ");
-        question
-            .joined(&join, &format!("s.address IS NULL AND s.host = n.host_id AND ({at_any_end})"));
+        // What follows is compared with all servers at once, in a hash table.
+        let [address, port] = ["address", "port"].map(|column| {
+            let of_end = |Ends { server, direction, .. }| {
+                format!("WHEN {direction} THEN d.{server}_{column}")
+            };
+            format!("CASE d.direction {} END", ENDS.map(of_end).join(" "))
+        });
+        question.unknown = format!(
+            "((d.protocol, {port}, {address}) IN (
+                SELECT s.protocol, s.port, s.address FROM {table} WHERE s.host IS NULL)) IS NOT TRUE"
+        );
+        // Of a host, each flow is looked at once, however many servers there are.
+        question.part(
+            "JOIN namespace n USING (namespace_id)",
+            &format!(
+                "n.host_id {} AND ((n.host_id, d.protocol, {port}) IN (
+                    SELECT s.host, s.protocol, s.port FROM {table} WHERE s.address IS NULL)
+                OR (n.host_id, d.protocol, {port}, {address}) IN (
+                    SELECT s.host, s.protocol, s.port, s.address FROM {table}
+                    WHERE s.address IS NOT NULL))",
+                any_of(hosts, "uuid")
+            ),
+        );
     }
 }
 

@@ -12,6 +12,7 @@ mod interrupted;
 mod migration;
 mod read_only;
 mod same;
+mod selection;
 mod server;
 mod spool;
 mod support;
