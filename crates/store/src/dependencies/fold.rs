@@ -220,8 +220,24 @@ impl Reading {
     }
 
     /// The processes that listen at this port, anywhere.
-    pub(super) fn listening_at(&self, protocol: Protocol, port: Port) -> Vec<usize> {
-        self.listening.get(&(protocol, port)).cloned().unwrap_or_default()
+    pub(super) fn listening_at(&self, protocol: Protocol, port: Port) -> &[usize] {
+        self.listening.get(&(protocol, port)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The host of the process with this number.
+    pub(super) fn host_of(&self, process: usize) -> &HostId {
+        self.host(self.processes.values[process].0)
+    }
+
+    /// Where these families listen, as far as it was read.
+    pub(super) fn listeners_of(
+        &self,
+        families: &HashSet<Family>,
+    ) -> impl Iterator<Item = (&HostId, NamespaceInode, Protocol, Endpoint)> {
+        self.listeners.keys().filter_map(|&(place, protocol, local, process)| {
+            let is_of_them = families.contains(&self.family(process?));
+            is_of_them.then(|| (self.host(place.host), place.namespace, protocol, local))
+        })
     }
 
     /// Adds a process of which nothing else was read.

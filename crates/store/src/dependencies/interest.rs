@@ -7,10 +7,10 @@
 
 mod related;
 
-use std::{collections::BTreeSet, mem, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use foldhash::{HashMap, HashSet};
-use netglass_model::{Direction, Host, HostId};
+use netglass_model::{Direction, Endpoint, Host, HostId};
 
 use self::related::Related;
 use super::fold::{self, FlowKey, Reading, Seen};
@@ -49,12 +49,13 @@ pub(super) fn read(
         related: Related::new(reading.translations()),
         snapshot,
         owners: owners(&hosts),
-        hosts: &hosts,
+        hosts: hosts.iter().map(|host| (&host.id, host)).collect(),
         reading,
         services: HashSet::default(),
         families: HashSet::default(),
+        complete: HashSet::default(),
         listening: HashSet::default(),
-        frontier: BTreeSet::new(),
+        frontier: HashSet::default(),
     };
     let mut wanted = search.seeds(interest)?;
     for left in (0..interest.depth.max(1)).rev() {
@@ -70,13 +71,13 @@ pub(super) fn read(
 }
 
 /// The hosts that have an address.
-fn owners(hosts: &[Host]) -> HashMap<IpAddr, Vec<HostId>> {
-    let mut owners: HashMap<IpAddr, Vec<HostId>> = HashMap::default();
+fn owners(hosts: &[Host]) -> HashMap<IpAddr, Vec<&HostId>> {
+    let mut owners: HashMap<IpAddr, Vec<&HostId>> = HashMap::default();
     for host in hosts {
         for address in &host.addresses {
             let of_address = owners.entry(address.address.to_canonical()).or_default();
-            if of_address.last() != Some(&host.id) {
-                of_address.push(host.id.clone());
+            if of_address.last() != Some(&&host.id) {
+                of_address.push(&host.id);
             }
         }
     }
@@ -85,26 +86,28 @@ fn owners(hosts: &[Host]) -> HashMap<IpAddr, Vec<HostId>> {
 
 struct Search<'d> {
     snapshot: &'d mut dyn Snapshot,
-    hosts: &'d [Host],
-    owners: HashMap<IpAddr, Vec<HostId>>,
+    hosts: HashMap<&'d HostId, &'d Host>,
+    owners: HashMap<IpAddr, Vec<&'d HostId>>,
     reading: Reading,
     related: Related,
     /// The services of which everything is read.
     services: HashSet<Service>,
     /// The families of which everything is read.
     families: HashSet<Family>,
+    /// The families whose members are read.
+    complete: HashSet<Family>,
     /// The hosts whose listeners are read.
     listening: HashSet<HostId>,
-    /// The families that were met.
-    frontier: BTreeSet<Family>,
+    /// The processes that were met, by the numbers of `reading`.
+    frontier: HashSet<usize>,
 }
 
-impl Search<'_> {
+impl<'d> Search<'d> {
     /// The nodes that are asked about, by the most telling of the conditions; others are left to
     /// whoever asks.
     fn seeds(&mut self, interest: &Interest) -> Result<Selection, Error> {
         if !interest.hosts.is_empty() {
-            let of_interest = self.hosts.iter().filter(|host| interest.hosts.contains(&host.id));
+            let of_interest = interest.hosts.iter().filter_map(|id| self.hosts.get(id));
             let addresses = of_interest.flat_map(|host| &host.addresses).map(|it| it.address);
             return Ok(Selection {
                 hosts: interest.hosts.clone(),
@@ -122,22 +125,17 @@ impl Search<'_> {
     /// Adds the services where the wanted processes listen: a server that no probe saw at work is
     /// known by its listener.
     fn at_work(&mut self, mut wanted: Selection) -> Result<Selection, Error> {
-        if wanted.is_empty() {
-            return Ok(wanted);
-        }
         let (hosts, mut servers) = (&self.hosts, BTreeSet::new());
-        self.snapshot.listeners(Some(&wanted), &mut |id, listener| {
-            let (protocol, local) = (listener.protocol, listener.local);
+        let mut add = |id: &HostId, namespace, protocol, local: Endpoint| {
             let Some(port) = local.port.number() else { return };
             if local.address.is_loopback() {
                 let place = Place::On(id.clone(), Some(local.address));
                 servers.insert(Server { protocol, port, place });
             } else if local.address.is_unspecified() {
                 servers.insert(Server { protocol, port, place: Place::On(id.clone(), None) });
-                let here = hosts.iter().filter(|host| host.id == *id);
-                let addresses = here
+                let addresses = (hosts.get(id).into_iter())
                     .flat_map(|host| &host.addresses)
-                    .filter(|it| it.namespace == listener.namespace && !it.address.is_loopback());
+                    .filter(|it| it.namespace == namespace && !it.address.is_loopback());
                 servers.extend(addresses.map(|it| Server {
                     protocol,
                     port,
@@ -146,7 +144,18 @@ impl Search<'_> {
             } else {
                 servers.insert(Server { protocol, port, place: Place::At(local.address) });
             }
-        })?;
+        };
+        let (read, others): (HashSet<Family>, _) =
+            wanted.families.iter().cloned().partition(|it| self.listening.contains(&it.host));
+        for (id, namespace, protocol, local) in self.reading.listeners_of(&read) {
+            add(id, namespace, protocol, local);
+        }
+        let others = Selection { families: others.into_iter().collect(), ..wanted.clone() };
+        if !others.is_empty() {
+            self.snapshot.listeners(Some(&others), &mut |id, listener| {
+                add(id, listener.namespace, listener.protocol, listener.local);
+            })?;
+        }
         wanted.servers.extend(servers);
         Ok(wanted)
     }
@@ -180,24 +189,31 @@ impl Search<'_> {
         Service::of_ends(here, key.protocol, key.direction, key.local, key.peer)
     }
 
+    /// The hosts that have this address.
+    fn owners_of(&self, address: IpAddr) -> impl Iterator<Item = &'d HostId> {
+        self.owners.get(&address.to_canonical()).into_iter().flatten().copied()
+    }
+
     /// Reads who listens where a server's process may not be known.
     fn read_listeners(&mut self, met: &[FlowKey<Option<usize>>]) -> Result<(), Error> {
         let mut hosts = BTreeSet::new();
+        let mut add = |host: &HostId| {
+            if !self.listening.contains(host) && !hosts.contains(host) {
+                hosts.insert(host.clone());
+            }
+        };
         for key in met {
             let here = self.reading.host(key.place.host);
             if key.direction == Direction::Passive || key.peer.address.is_loopback() {
-                hosts.insert(here.clone());
+                add(here);
             } else {
-                let owners = self.owners.get(&key.peer.address.to_canonical());
-                hosts.extend(owners.into_iter().flatten().cloned());
+                self.owners_of(key.peer.address).for_each(&mut add);
             }
             for service in self.related.to(&self.service(key)) {
-                let owners = self.owners.get(&service.server.address);
-                hosts.extend(owners.into_iter().flatten().cloned());
-                hosts.extend(service.host);
+                self.owners_of(service.server.address).for_each(&mut add);
+                service.host.iter().for_each(&mut add);
             }
         }
-        hosts.retain(|host| !self.listening.contains(host));
         let wanted = Selection { hosts: hosts.into_iter().collect(), ..Selection::default() };
         if !wanted.is_empty() {
             self.reading.read_listeners(self.snapshot, Some(&wanted))?;
@@ -208,43 +224,39 @@ impl Search<'_> {
 
     /// Notes the processes at either end of a flow, as far as they may be.
     fn meet(&mut self, key: &FlowKey<Option<usize>>) {
-        if let Some(process) = key.process {
-            self.frontier.insert(self.reading.family(process));
-        }
+        self.frontier.extend(key.process);
         let here = self.reading.host(key.place.host);
         // A server at a loopback address, and one whose own end was seen, is on that very host.
-        let elsewhere = |address: IpAddr| self.owners.get(&address.to_canonical());
-        let servers = self.related.to(&self.service(key)).into_iter().map(|service| {
+        for service in self.related.to(&self.service(key)) {
             let is_here = service.server.address.is_loopback()
                 || (key.direction == Direction::Passive && service.server == key.local);
-            let owners = if is_here { None } else { elsewhere(service.server.address) };
-            (service.protocol, service.server.port, service.host, owners)
-        });
-        let mut met = Vec::new();
-        for (protocol, port, host, owners) in servers {
-            for process in self.reading.listening_at(protocol, port) {
-                let family = self.reading.family(process);
-                if family.host == *here
-                    || host.as_ref() == Some(&family.host)
-                    || owners.is_some_and(|hosts| hosts.contains(&family.host))
+            for &process in self.reading.listening_at(service.protocol, service.server.port) {
+                let host = self.reading.host_of(process);
+                if host == here
+                    || service.host.as_ref() == Some(host)
+                    || (!is_here && self.owners_of(service.server.address).any(|it| it == host))
                 {
-                    met.push(family);
+                    self.frontier.insert(process);
                 }
             }
         }
-        self.frontier.extend(met);
     }
 
     /// The families that were met, and those to which their members belonged under other names: what
     /// the next step starts from. Who stands for a family may have no flow, and is read here.
     fn met(&mut self) -> Result<Selection, Error> {
-        let met: Vec<Family> = mem::take(&mut self.frontier).into_iter().collect();
-        let mut families: BTreeSet<Family> = met.iter().cloned().collect();
-        let reading = &mut self.reading;
-        self.snapshot.members(&met, &mut |host, process| {
-            families.insert(Family::of(host, &process));
-            reading.add_process(host, process);
-        })?;
+        let mut families: BTreeSet<Family> =
+            self.frontier.drain().map(|process| self.reading.family(process)).collect();
+        let new: Vec<Family> =
+            families.iter().filter(|family| !self.complete.contains(family)).cloned().collect();
+        if !new.is_empty() {
+            let reading = &mut self.reading;
+            self.snapshot.members(&new, &mut |host, process| {
+                families.insert(Family::of(host, &process));
+                reading.add_process(host, process);
+            })?;
+        }
+        self.complete.extend(new);
         families.retain(|family| !self.families.contains(family));
         Ok(Selection { families: families.into_iter().collect(), ..Selection::default() })
     }
