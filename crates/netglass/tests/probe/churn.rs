@@ -66,7 +66,7 @@ fn processes_that_end_while_they_are_read_are_no_error() {
         let edges = database.edges(&host, &["--port", "8080"]);
         assert!(edges.iter().all(|edge| edge.text("server/process/comm") == "netglass-load"));
         let counted: u64 = edges.iter().map(|edge| edge.number("connections")).sum();
-        assert_eq!(counted, connections, "--owners {owners}");
+        assert_eq!(counted, connections, "--owners {owners}: {edges:#?}");
     }
 }
 

@@ -220,9 +220,12 @@ fn a_database_in_another_user_s_directory_is_made_anew_where_it_is_removed() {
     let probe = Probing::start(&database, &host, &options);
     probe.wait_until_seen(2);
     assert_keeps(probe.id(), PROCESSES | DAC_OVERRIDE | CHOWN | net_admin());
+    // It must not make one of them anew before the other is removed.
+    probe.signal(Signal::STOP);
     for path in [database.path(), log(&database)] {
         fs::remove_file(path).unwrap();
     }
+    probe.signal(Signal::CONT);
     wait_for(|| log(&database).exists().then_some(()));
     let finished = probe.end(Signal::TERM);
     assert!(finished.status.success(), "{finished:?}");
