@@ -16,6 +16,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use netglass_model::{NamespaceInode, Timestamp};
 
 pub use self::programs::DatapathCounts;
+pub(crate) use self::programs::try_drops;
 use self::{interfaces::Interfaces, programs::Programs, reasons::Reasons, symbols::Symbols};
 use crate::{Error, PerfEvent, PerfEvents, program::Clock};
 

@@ -237,6 +237,21 @@ impl Programs {
     }
 }
 
+/// Tries whether drops can be told of, without telling of any.
+pub(crate) fn try_drops() -> Result<(), Obstacle> {
+    let options = DatapathOptions { drops: true, ..DatapathOptions::default() };
+    let load = |has_receiver| {
+        let settings = settings(&options, &[], 0, has_receiver, 0)
+            .map_err(|error| Obstacle::of_kernel(error.to_string()))?;
+        load(&options, &settings)
+    };
+    let object = load(true).or_else(|_| load(false))?;
+    object
+        .progs_mut()
+        .filter(|program| program.name() == DROPS)
+        .try_for_each(|program| program::attempt(NEEDED, || program.attach()).map(drop))
+}
+
 fn load(options: &DatapathOptions, settings: &[u8]) -> Result<Object, Obstacle> {
     program::attempt(NEEDED, || {
         let mut object = ObjectBuilder::default().open_memory(OBJECT)?;

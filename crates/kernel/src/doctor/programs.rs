@@ -21,7 +21,7 @@ pub(super) fn examine() -> Vec<Finding> {
     }));
     findings.push(owners());
     #[cfg(feature = "capture")]
-    findings.push(packets());
+    findings.extend([packets(), drops()]);
     findings.push(calls());
     findings
 }
@@ -109,8 +109,20 @@ fn packets() -> Finding {
         "packets_in_kernel",
         "counting packets in the kernel, at interfaces (tcx)",
         crate::aggregate::try_to_count(),
-        "capture --engine kernel; the other engine takes packets from a ring",
+        "packets at interfaces (-i) in `netglass monitor --kernel`; `netglass capture --engine \
+         kernel`, whose other engine takes packets from a ring",
         "Linux 6.6 with BTF, which has tcx",
+    )
+}
+
+#[cfg(feature = "capture")]
+fn drops() -> Finding {
+    finding(
+        "dropped_packets",
+        "packets that the kernel drops, with the reason",
+        crate::datapath::try_drops(),
+        "`netglass monitor --kernel` and `netglass explain`",
+        "Linux 5.17 with BTF",
     )
 }
 

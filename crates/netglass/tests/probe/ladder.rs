@@ -222,6 +222,7 @@ fn without_the_kernels_types_sockets_are_polled() {
     doctor.assert_fails("kernel_types", reason, "CONFIG_DEBUG_INFO_BTF");
     doctor.assert_fails("tcp_connections", reason, "CONFIG_DEBUG_INFO_BTF");
     doctor.assert_fails("socket_owners", reason, "CONFIG_DEBUG_INFO_BTF");
+    doctor.assert_fails("dropped_packets", reason, "CONFIG_DEBUG_INFO_BTF");
     doctor.assert_works("kernel_programs");
     doctor.assert_works("cgroup_v2");
     assert_eq!(doctor.mode(), "polling");
@@ -241,6 +242,7 @@ fn without_the_capabilities_sockets_are_polled() {
     doctor.assert_fails("lasting_connections", reason, "root, or CAP_BPF");
     doctor.assert_fails("namespaces_entered", "not permitted", "CAP_SYS_ADMIN");
     doctor.assert_fails("system_calls", reason, "root, or CAP_BPF");
+    doctor.assert_fails("dropped_packets", reason, "root, or CAP_BPF");
     assert_eq!(doctor.mode(), "polling");
 }
 
