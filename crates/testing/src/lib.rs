@@ -40,7 +40,7 @@ mod server;
 mod wait;
 
 pub use csv::csv_records;
-pub use directory::directory_in_memory;
+pub use directory::{BpfFileSystem, directory_in_memory};
 pub use flush::flush;
 pub use har::har_entries;
 pub use load::{load_command, without_netlink};

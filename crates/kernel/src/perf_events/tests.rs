@@ -1,17 +1,15 @@
 //! A real perf event array, filled by a real program.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use libbpf_rs::{Object, ObjectBuilder, ProgramInput};
-use netglass_testing::require;
+use netglass_testing::{BpfFileSystem, require};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::*;
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/perf_event_test.bpf.o"));
 
-/// Where maps can be pinned.
-const PINS: &str = "/sys/fs/bpf";
 /// How long an event of the program is, and what the kernel rounds it up by.
 const EVENT: usize = 96;
 const PADDING: usize = 4;
@@ -20,15 +18,16 @@ const PADDING: usize = 4;
 struct Filler {
     object: Object,
     path: PathBuf,
+    _pins: BpfFileSystem,
 }
 
 impl Filler {
-    fn new(name: &str) -> Self {
+    fn new() -> Self {
         let mut object = ObjectBuilder::default().open_memory(OBJECT).unwrap().load().unwrap();
-        let path = PathBuf::from(format!("{PINS}/netglass-{name}-{}", std::process::id()));
-        let _ = fs::remove_file(&path);
+        let pins = BpfFileSystem::new();
+        let path = pins.path("events");
         object.maps_mut().find(|map| map.name() == "events").unwrap().pin(&path).unwrap();
-        Self { object, path }
+        Self { object, path, _pins: pins }
     }
 
     /// Runs the program on a packet of this byte; returns whether it was written.
@@ -37,12 +36,6 @@ impl Filler {
         let program = self.object.progs_mut().next().unwrap();
         let input = ProgramInput { data_in: Some(&packet), ..ProgramInput::default() };
         program.test_run(input).unwrap().return_value == 0
-    }
-}
-
-impl Drop for Filler {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -70,9 +63,9 @@ fn stay() {
 
 #[test]
 fn what_a_program_writes_is_read_in_order() {
-    require!(ebpf);
+    require!(root, ebpf);
     stay();
-    let filler = Filler::new("order");
+    let filler = Filler::new();
     assert!(!filler.write(0), "nobody reads yet");
     let mut events = PerfEvents::open(&filler.path).unwrap();
     for byte in 1..=200 {
@@ -89,9 +82,9 @@ fn what_a_program_writes_is_read_in_order() {
 
 #[test]
 fn what_finds_no_room_is_counted() {
-    require!(ebpf);
+    require!(root, ebpf);
     stay();
-    let filler = Filler::new("room");
+    let filler = Filler::new();
     let mut events = PerfEvents::open(&filler.path).unwrap();
     let mut written = 0;
     while filler.write(1) {
@@ -115,13 +108,13 @@ fn processors_are_read_from_a_list() {
 
 #[test]
 fn what_is_no_perf_event_array_is_refused() {
-    require!(ebpf);
-    let missing = PerfEvents::open(Path::new("/sys/fs/bpf/netglass-nothing")).unwrap_err();
+    require!(root, ebpf);
+    let pins = BpfFileSystem::new();
+    let missing = PerfEvents::open(&pins.path("netglass-nothing")).unwrap_err();
     assert!(missing.to_string().contains("netglass-nothing"), "{missing}");
     let no_map = PerfEvents::open(Path::new("/proc/self/stat")).unwrap_err();
     assert!(no_map.to_string().contains("/proc/self/stat"), "{no_map}");
-    let path = PathBuf::from(format!("{PINS}/netglass-kind-{}", std::process::id()));
-    let _ = fs::remove_file(&path);
+    let path = pins.path("kind");
     let mut map = MapHandle::create(
         MapType::Array,
         Some("kind"),
@@ -135,8 +128,6 @@ fn what_is_no_perf_event_array_is_refused() {
     )
     .unwrap();
     map.pin(&path).unwrap();
-    let refused = PerfEvents::open(&path);
-    fs::remove_file(&path).unwrap();
-    let refused = refused.unwrap_err().to_string();
+    let refused = PerfEvents::open(&path).unwrap_err().to_string();
     assert!(refused.contains("no perf event array, but Array"), "{refused}");
 }

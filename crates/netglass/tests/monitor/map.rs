@@ -1,10 +1,9 @@
 //! A real perf event array, filled by a real program, which is read with `--map`.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use libbpf_rs::{MapCore as _, Object, ObjectBuilder, ProgramInput};
-use netglass_testing::{Running, Signal, require};
-
+use netglass_testing::{BpfFileSystem, Running, Signal, require};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::support::{Monitored, Place, drop, shown_drop, trace};
@@ -17,19 +16,20 @@ const LENGTH: usize = 96;
 struct Datapath {
     object: Object,
     path: PathBuf,
+    _pins: BpfFileSystem,
 }
 
 impl Datapath {
-    fn new(name: &str) -> Self {
+    fn new() -> Self {
         // On one processor, whose ring is then the one that is filled.
         let mut processors = CpuSet::new();
         processors.set(0);
         sched_setaffinity(None, &processors).unwrap();
         let mut object = ObjectBuilder::default().open_file(PROGRAM).unwrap().load().unwrap();
-        let path = PathBuf::from(format!("/sys/fs/bpf/netglass-{name}-{}", std::process::id()));
-        let _ = fs::remove_file(&path);
+        let pins = BpfFileSystem::new();
+        let path = pins.path("events");
         object.maps_mut().find(|map| map.name() == "events").unwrap().pin(&path).unwrap();
-        Self { object, path }
+        Self { object, path, _pins: pins }
     }
 
     /// `netglass monitor --map`, as soon as it reads.
@@ -52,12 +52,6 @@ impl Datapath {
     }
 }
 
-impl Drop for Datapath {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 /// The bytes of a notification in hexadecimal.
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -76,7 +70,7 @@ fn end(running: Running) -> Monitored {
 #[test]
 fn a_map_that_a_program_fills_is_shown() {
     require!(ebpf);
-    let (place, datapath) = (Place::new(), Datapath::new("shown"));
+    let (place, datapath) = (Place::new(), Datapath::new());
     let running = datapath.monitor(&place, &["--compat", "1.5"]);
     for event in [drop(133), trace(), drop(181)] {
         assert!(datapath.write(&bytes(&event)));
@@ -96,7 +90,7 @@ fn a_map_that_a_program_fills_is_shown() {
 #[test]
 fn what_a_map_had_no_room_for_is_told() {
     require!(ebpf);
-    let (place, datapath) = (Place::new(), Datapath::new("room"));
+    let (place, datapath) = (Place::new(), Datapath::new());
     let running = datapath.monitor(&place, &["-j"]);
     // Nobody reads meanwhile.
     running.signal(Signal::STOP);
