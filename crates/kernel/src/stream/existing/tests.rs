@@ -1,6 +1,7 @@
 //! Sockets that are there when streaming starts.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
 };
@@ -8,7 +9,7 @@ use std::{
 use netglass_model::{
     Attribution, Direction, FlowCounters, HostFlow, HostId, Listener, Observations, Port, Protocol,
 };
-use netglass_testing::{Namespace, require};
+use netglass_testing::{Namespace, require, wait_for};
 use rustix::{
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with},
@@ -105,6 +106,19 @@ fn flow(seen: &Observations, port: u16, direction: Direction) -> &HostFlow {
     let found: Vec<_> = seen.flows.iter().filter(is_of_service).collect();
     assert_eq!(found.len(), 1, "{direction:?} to {port} in {seen:#?}");
     found[0]
+}
+
+/// How many ends of connections to a port there are, but for those that only wait (`TIME_WAIT`) and
+/// who listens.
+fn open_ends(port: u16) -> usize {
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+    let port = format!(":{port:04X}");
+    let is_open_end = |line: &&str| {
+        let columns: Vec<_> = line.split_whitespace().take(4).collect();
+        columns[1..3].iter().any(|address| address.ends_with(&port))
+            && !matches!(columns[3], "06" | "0A")
+    };
+    table.lines().skip(1).filter(is_open_end).count()
 }
 
 fn has_flow(seen: &Observations, port: u16) -> bool {
@@ -321,8 +335,10 @@ fn listed_connections_of_one_service_that_end_one_after_the_other_add_up() {
         let Connection { listener: _listener, client, server } = first;
         let mut streamer = start(&ALL_ITERATORS);
         let mut sums = [FlowCounters::default(); 2];
-        for connection in [(client, server)].into_iter().chain(more) {
+        for (connection, left) in [(client, server)].into_iter().chain(more).zip((0..3).rev()) {
             drop(connection);
+            // The last word of an end may come after it is closed.
+            wait_for(|| (open_ends(port) == 2 * left).then_some(()));
             let seen = collect(&mut streamer);
             for (sum, direction) in sums.iter_mut().zip(BOTH) {
                 sum.append(&flow(&seen, port, direction).counters);
