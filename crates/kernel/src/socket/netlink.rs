@@ -3,13 +3,12 @@
 use super::{OpenSocket, SocketName, diag_message::array};
 use crate::netlink::message::Attributes;
 
-pub(super) const FAMILY: u16 = 16;
+pub(super) const FAMILY: u8 = 16;
 
 /// The length of `struct netlink_diag_msg`.
 const MESSAGE_LENGTH: usize = 28;
 const PORT_OFFSET: usize = 4;
 const INODE_OFFSET: usize = 16;
-const COOKIE_OFFSET: usize = 20;
 
 const NETLINK_DIAG_GROUPS: u16 = 1;
 
@@ -21,7 +20,7 @@ const SHOW: u32 = 2;
 /// `struct netlink_diag_req`.
 pub(super) fn request() -> [u8; 20] {
     let mut request = [0; 20];
-    request[0] = 16;
+    request[0] = FAMILY;
     request[1] = EVERY_PROTOCOL;
     request[8..12].copy_from_slice(&SHOW.to_ne_bytes());
     request
@@ -30,7 +29,7 @@ pub(super) fn request() -> [u8; 20] {
 /// Reads the answer; `None` where it is none.
 pub(super) fn parse(payload: &[u8]) -> Option<OpenSocket> {
     let fixed: &[u8; MESSAGE_LENGTH] = payload.first_chunk()?;
-    let [16, socket_type, protocol, ..] = *fixed else { return None };
+    let [FAMILY, socket_type, protocol, ..] = *fixed else { return None };
     let mut groups = 0;
     for (kind, value) in Attributes::new(&payload[MESSAGE_LENGTH..]) {
         if kind == NETLINK_DIAG_GROUPS {
@@ -41,12 +40,7 @@ pub(super) fn parse(payload: &[u8]) -> Option<OpenSocket> {
     Some(OpenSocket {
         protocol: u16::from(protocol),
         local: SocketName::Netlink { port: u32::from_ne_bytes(array(fixed, PORT_OFFSET)?), groups },
-        cookie: Some(u64::from_ne_bytes(array(fixed, COOKIE_OFFSET)?)),
-        ..OpenSocket::new(
-            FAMILY,
-            u16::from(socket_type),
-            u32::from_ne_bytes(array(fixed, INODE_OFFSET)?),
-        )
+        ..OpenSocket::of_message([FAMILY, socket_type], fixed, INODE_OFFSET)?
     })
 }
 

@@ -6,8 +6,8 @@ use netglass_model::{Degradation, Protocol};
 use rustix::net::{self, AddressFamily, SocketType, netdevice};
 
 use super::{
-    Diag, InetFamily, Queues, Socket, SocketState, StateSet, TcpTraffic, netlink, packet, proc_net,
-    unix, vsock,
+    Diag, InetFamily, Queues, Socket, SocketState, StateSet, TcpTraffic, diag_message::array,
+    netlink, packet, proc_net, unix, vsock,
 };
 use crate::Error;
 
@@ -97,6 +97,21 @@ impl OpenSocket {
         }
     }
 
+    /// A socket whose inode stands at `inode_offset` of a message, and its cookie behind that, as in
+    /// all messages about sockets of one family alone.
+    pub(super) fn of_message(
+        [family, socket_type]: [u8; 2],
+        message: &[u8],
+        inode_offset: usize,
+    ) -> Option<Self> {
+        let inode = u32::from_ne_bytes(array(message, inode_offset)?);
+        let cookie = u64::from_ne_bytes(array(message, inode_offset + size_of_val(&inode))?);
+        Some(Self {
+            cookie: Some(cookie),
+            ..Self::new(u16::from(family), u16::from(socket_type), inode)
+        })
+    }
+
     fn of_inet(socket: &Socket, family: InetFamily) -> Self {
         let is_connected = socket.peer_port != 0;
         let remote = SocketAddr::new(socket.peer_address, socket.peer_port);
@@ -144,10 +159,10 @@ pub(crate) fn list_open(
         }
     }
     let others: [(u16, &str, &[u8], Parse); 4] = [
-        (unix::FAMILY, "Unix sockets", &unix::request(), unix::parse),
-        (netlink::FAMILY, "netlink sockets", &netlink::request(), netlink::parse),
-        (packet::FAMILY, "packet sockets", &packet::request(), packet::parse),
-        (vsock::FAMILY, "vsock sockets", &vsock::request(), vsock::parse),
+        (unix::FAMILY.into(), "Unix sockets", &unix::request(), unix::parse),
+        (netlink::FAMILY.into(), "netlink sockets", &netlink::request(), netlink::parse),
+        (packet::FAMILY.into(), "packet sockets", &packet::request(), packet::parse),
+        (vsock::FAMILY.into(), "vsock sockets", &vsock::request(), vsock::parse),
     ];
     for (family, what, request, parse) in others.into_iter().filter(|(family, ..)| wants(*family)) {
         let mut list = |payload: &[u8]| {

@@ -3,13 +3,12 @@
 use super::{OpenSocket, SocketName, diag_message::array};
 use crate::netlink::message::Attributes;
 
-pub(super) const FAMILY: u16 = 17;
+pub(super) const FAMILY: u8 = 17;
 
 /// The length of `struct packet_diag_msg`.
 const MESSAGE_LENGTH: usize = 16;
 const PROTOCOL_OFFSET: usize = 2;
 const INODE_OFFSET: usize = 4;
-const COOKIE_OFFSET: usize = 8;
 
 const PACKET_DIAG_INFO: u16 = 0;
 
@@ -19,7 +18,7 @@ const SHOW: u32 = 1;
 /// `struct packet_diag_req`.
 pub(super) fn request() -> [u8; 20] {
     let mut request = [0; 20];
-    request[0] = 17;
+    request[0] = FAMILY;
     request[8..12].copy_from_slice(&SHOW.to_ne_bytes());
     request
 }
@@ -27,7 +26,7 @@ pub(super) fn request() -> [u8; 20] {
 /// Reads the answer; `None` where it is none.
 pub(super) fn parse(payload: &[u8]) -> Option<OpenSocket> {
     let fixed: &[u8; MESSAGE_LENGTH] = payload.first_chunk()?;
-    let [17, socket_type, ..] = *fixed else { return None };
+    let [FAMILY, socket_type, ..] = *fixed else { return None };
     let mut interface = 0;
     for (kind, value) in Attributes::new(&payload[MESSAGE_LENGTH..]) {
         if kind == PACKET_DIAG_INFO {
@@ -37,12 +36,7 @@ pub(super) fn parse(payload: &[u8]) -> Option<OpenSocket> {
     Some(OpenSocket {
         protocol: u16::from_ne_bytes(array(fixed, PROTOCOL_OFFSET)?),
         local: SocketName::Packet { interface, name: None },
-        cookie: Some(u64::from_ne_bytes(array(fixed, COOKIE_OFFSET)?)),
-        ..OpenSocket::new(
-            FAMILY,
-            u16::from(socket_type),
-            u32::from_ne_bytes(array(fixed, INODE_OFFSET)?),
-        )
+        ..OpenSocket::of_message([FAMILY, socket_type], fixed, INODE_OFFSET)?
     })
 }
 

@@ -5,12 +5,11 @@ use super::{
 };
 use crate::netlink::message::Attributes;
 
-pub(super) const FAMILY: u16 = 1;
+pub(super) const FAMILY: u8 = 1;
 
 /// The length of `struct unix_diag_msg`.
 const MESSAGE_LENGTH: usize = 16;
 const INODE_OFFSET: usize = 4;
-const COOKIE_OFFSET: usize = 8;
 
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_PEER: u16 = 2;
@@ -22,7 +21,7 @@ const SHOW: u32 = 1 | 4 | 0x10;
 /// `struct unix_diag_req` for sockets in any state.
 pub(super) fn request() -> [u8; 24] {
     let mut request = [0; 24];
-    request[0] = 1;
+    request[0] = FAMILY;
     request[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
     request[12..16].copy_from_slice(&SHOW.to_ne_bytes());
     request
@@ -31,15 +30,10 @@ pub(super) fn request() -> [u8; 24] {
 /// Reads the answer; `None` where it is none.
 pub(super) fn parse(payload: &[u8]) -> Option<OpenSocket> {
     let fixed: &[u8; MESSAGE_LENGTH] = payload.first_chunk()?;
-    let [1, socket_type, state, ..] = *fixed else { return None };
+    let [FAMILY, socket_type, state, ..] = *fixed else { return None };
     let mut socket = OpenSocket {
         state: SocketState::from_number(state),
-        cookie: Some(u64::from_ne_bytes(array(fixed, COOKIE_OFFSET)?)),
-        ..OpenSocket::new(
-            FAMILY,
-            u16::from(socket_type),
-            u32::from_ne_bytes(array(fixed, INODE_OFFSET)?),
-        )
+        ..OpenSocket::of_message([FAMILY, socket_type], fixed, INODE_OFFSET)?
     };
     for (kind, value) in Attributes::new(&payload[MESSAGE_LENGTH..]) {
         match kind {

@@ -3,19 +3,18 @@
 
 use super::{OpenSocket, SocketName, SocketState, diag_message::array};
 
-pub(super) const FAMILY: u16 = 40;
+pub(super) const FAMILY: u8 = 40;
 
 /// The length of `struct vsock_diag_msg`.
 const MESSAGE_LENGTH: usize = 32;
 const LOCAL_OFFSET: usize = 4;
 const REMOTE_OFFSET: usize = 12;
 const INODE_OFFSET: usize = 20;
-const COOKIE_OFFSET: usize = 24;
 
 /// `struct vsock_diag_req` for sockets in any state.
 pub(super) fn request() -> [u8; 24] {
     let mut request = [0; 24];
-    request[0] = 40;
+    request[0] = FAMILY;
     request[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
     request
 }
@@ -23,7 +22,7 @@ pub(super) fn request() -> [u8; 24] {
 /// Reads the answer; `None` where it is none.
 pub(super) fn parse(payload: &[u8]) -> Option<OpenSocket> {
     let fixed: &[u8; MESSAGE_LENGTH] = payload.first_chunk()?;
-    let [40, socket_type, state, ..] = *fixed else { return None };
+    let [FAMILY, socket_type, state, ..] = *fixed else { return None };
     let word = |offset| Some(u32::from_ne_bytes(array(fixed, offset)?));
     let name = |offset| Some(SocketName::Vsock { context: word(offset)?, port: word(offset + 4)? });
     let state = SocketState::from_number(state);
@@ -32,8 +31,7 @@ pub(super) fn parse(payload: &[u8]) -> Option<OpenSocket> {
         state,
         local: name(LOCAL_OFFSET)?,
         remote: if is_connected { name(REMOTE_OFFSET)? } else { SocketName::Unknown },
-        cookie: Some(u64::from_ne_bytes(array(fixed, COOKIE_OFFSET)?)),
-        ..OpenSocket::new(FAMILY, u16::from(socket_type), word(INODE_OFFSET)?)
+        ..OpenSocket::of_message([FAMILY, socket_type], fixed, INODE_OFFSET)?
     })
 }
 
