@@ -118,7 +118,8 @@ impl<'p> Question<'p> {
         )
     }
 
-    /// Has, of flows, whatever anybody else saw of the services of the parts found, too: the tables that the statement begins with.
+    /// Has, of flows, whatever anybody else saw of the services of the parts found, too: the tables
+    /// that the statement begins with.
     fn of_whole_services(&mut self) -> String {
         let services = ENDS.map(|Ends { server, client, direction }| {
             // One at a loopback address is a service of its host alone.
