@@ -206,14 +206,16 @@ impl CommandName {
     /// The name that stands at the beginning of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
+        const FIRST_BITS: u128 = u128::from_ne_bytes([0x01; 16]);
+        const LAST_BITS: u128 = u128::from_ne_bytes([0x80; 16]);
         let mut name = [0; 16];
-        for (kept, &byte) in name.iter_mut().take(15).zip(bytes) {
-            if byte == 0 {
-                break;
-            }
-            *kept = byte;
-        }
-        Self(name)
+        let length = bytes.len().min(15);
+        name[..length].copy_from_slice(&bytes[..length]);
+        // All at once: the first bit that this leaves is that of the first NUL, and there is one.
+        let all = u128::from_le_bytes(name);
+        let nul = all.wrapping_sub(FIRST_BITS) & !all & LAST_BITS;
+        let kept = (1 << (nul.trailing_zeros() / 8 * 8)) - 1;
+        Self((all & kept).to_le_bytes())
     }
 
     /// Without what follows.
@@ -237,47 +239,32 @@ impl fmt::Debug for CommandName {
 
 /// The path that a Unix socket is bound to (unix(7)), or its abstract name behind a NUL; nothing of a
 /// socket that has none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SocketPath {
-    bytes: [u8; Self::MOST],
-    length: u8,
-}
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct SocketPath(Vec<u8>);
 
 impl SocketPath {
     /// `sizeof(sun_path)`.
     pub const MOST: usize = 108;
     /// That of a socket that has none.
-    pub const NONE: Self = Self { bytes: [0; Self::MOST], length: 0 };
+    pub const NONE: Self = Self(Vec::new());
 
     /// Of as many bytes as there can be.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        let mut path = Self::NONE;
-        for (kept, &byte) in path.bytes.iter_mut().zip(bytes) {
-            *kept = byte;
-            path.length += 1;
-        }
-        path
+        Self(bytes.get(..Self::MOST).unwrap_or(bytes).to_vec())
     }
 
     /// As people are shown it: up to the first NUL, or, of an abstract name, with `@` for each.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        match bytes {
+        match &self.0[..] {
             [] => None,
-            [0, ..] => Some(crate::text_from_bytes(bytes).replace('\0', "@")),
+            bytes @ [0, ..] => Some(crate::text_from_bytes(bytes).replace('\0', "@")),
             path => {
                 let path = path.split(|&byte| byte == 0).next().unwrap_or_default();
                 Some(crate::text_from_bytes(path))
             }
         }
-    }
-}
-
-impl Default for SocketPath {
-    fn default() -> Self {
-        Self::NONE
     }
 }
 
@@ -337,7 +324,7 @@ pub struct CallConnection {
 }
 
 /// A system call about a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// Which one.
     pub name: CallName,
@@ -426,7 +413,20 @@ pub fn unmapped_address(bytes: [u8; 16]) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_what_stands_before_its_first_nul(bytes in vec(0..4_u8, 0..20)) {
+            let name = CommandName::new(&bytes);
+            let expected: Vec<u8> =
+                bytes.iter().copied().take(15).take_while(|&byte| byte != 0).collect();
+            prop_assert_eq!(name.as_bytes(), &expected[..]);
+            prop_assert!(name.padded()[expected.len()..].iter().all(|&byte| byte == 0));
+        }
+    }
 
     #[test]
     fn calls_are_found_by_name() {

@@ -206,6 +206,7 @@ struct fdtable {
 
 /* include/linux/fdtable.h */
 struct files_struct {
+	atomic_t count;
 	struct fdtable *fdt;
 };
 

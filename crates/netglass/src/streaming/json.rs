@@ -65,7 +65,10 @@ impl Json {
         }
         match call.error().map(|number| errno::name(number).ok_or(number)) {
             None => {}
-            Some(Ok(name)) => push_display(out, format_args!(",\"error\":\"{name}\"")),
+            Some(Ok(name)) => {
+                out.extend_from_slice(b",\"error\":");
+                quoted(out, name);
+            }
             Some(Err(number)) => push_display(out, format_args!(",\"error\":\"errno {number}\"")),
         }
         out.extend_from_slice(b",\"time_ns\":");

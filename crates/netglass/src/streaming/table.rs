@@ -1,7 +1,9 @@
 //! Columns for people, with the words of what they know from elsewhere.
 
 use anstyle::{AnsiColor, Style};
-use netglass_model::{Call, CallName, CallPhase, CommandName, Timestamp, Transfer, printable};
+use netglass_model::{
+    Call, CallName, CallPhase, CommandName, SocketPath, Timestamp, Transfer, printable,
+};
 
 use super::{
     errno,
@@ -199,7 +201,7 @@ fn push_ends(out: &mut Vec<u8>, call: &Call) {
 
 /// Between which paths; whether there is one.
 fn push_paths(out: &mut Vec<u8>, call: &Call) -> bool {
-    let [local, remote] = call.paths.map(|path| path.text());
+    let [local, remote] = call.paths.each_ref().map(SocketPath::text);
     match (local, remote) {
         (None, None) => return false,
         (Some(local), None) => push_display(out, format_args!("{}  ", printable(&local))),
@@ -295,8 +297,6 @@ fn push_amount(out: &mut Vec<u8>, call: &Call, begin: usize) {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use netglass_model::SocketPath;
 
     use super::{super::fixtures::call, *};
 

@@ -54,8 +54,9 @@ struct {
 /* A call that a thread is in. */
 struct call_in_progress {
 	__u64 entered_ns;
-	/* The open file, if it is a socket: only compared, since it may be gone. */
+	/* The open file, if it is a socket. Where others may close it, it may be gone. */
 	__u64 file;
+	__s32 fd;
 	__u32 call;
 	/* It was told of as pending. */
 	__u32 is_told;

@@ -41,8 +41,8 @@ static __always_inline bool is_socket(struct file *file)
 	return true;
 }
 
-/* The open file behind a descriptor of a task, if it is a socket. */
-static __always_inline struct file *socket_file(struct task_struct *task, int fd)
+/* The open file behind a descriptor of a task. */
+static __always_inline struct file *open_file(struct task_struct *task, int fd)
 {
 	struct files_struct *files = task->files;
 	struct fdtable *table;
@@ -53,9 +53,23 @@ static __always_inline struct file *socket_file(struct task_struct *task, int fd
 	table = files->fdt;
 	if ((__u32)fd >= table->max_fds)
 		return NULL;
-	if (bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd) || !file)
-		return NULL;
-	return is_socket(file) ? file : NULL;
+	return bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd) ? NULL : file;
+}
+
+/* The same if it is a socket. */
+static __always_inline struct file *socket_file(struct task_struct *task, int fd)
+{
+	struct file *file = open_file(task, fd);
+
+	return file && is_socket(file) ? file : NULL;
+}
+
+/* Whether nobody but the task itself may close or replace its descriptors. */
+static __always_inline bool has_descriptors_alone(struct task_struct *task)
+{
+	struct files_struct *files = task->files;
+
+	return files && files->count.counter == 1;
 }
 
 static __always_inline void map_address(__u8 *mapped, __be32 address)

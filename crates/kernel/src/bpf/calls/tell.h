@@ -161,6 +161,7 @@ int BPF_PROG(enter_call, struct pt_regs *regs, long number)
 	now = bpf_ktime_get_ns();
 	progress->entered_ns = now;
 	progress->file = (__u64)file;
+	progress->fd = fd;
 	progress->call = call;
 	progress->is_told = 0;
 	if (call == CALL_CLOSE)
@@ -199,12 +200,17 @@ static __always_inline bool describe_connection(struct task_struct *task, struct
 		if (!file)
 			record->connection.family = FIRST_ARGUMENT(regs);
 	} else {
-		record->fd = socket_descriptor(task, call, regs, &file);
-		if (!progress && !file)
-			return false;
-		/* Another thread may have closed it meanwhile, and opened another one. */
-		if (progress && (__u64)file != progress->file)
-			file = NULL;
+		if (progress) {
+			record->fd = progress->fd;
+			file = (struct file *)progress->file;
+			/* Another thread may have closed it meanwhile, and opened another one. */
+			if (!has_descriptors_alone(task) && open_file(task, record->fd) != file)
+				file = NULL;
+		} else {
+			record->fd = socket_descriptor(task, call, regs, &file);
+			if (!file)
+				return false;
+		}
 		if (record->result >= 0 && (call == CALL_ACCEPT || call == CALL_ACCEPT4))
 			file = made_socket(task, record, regs);
 	}
@@ -228,14 +234,14 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 	if (!call)
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (is_reader(task->group_leader) || is_of_other_table(task))
-		return 0;
 	progress = bpf_task_storage_get(&calls_in_progress, task, 0, 0);
 	if (progress) {
+		/* What is asked of a call was asked when it began. */
 		if (progress->call != call)
 			return 0;
 		progress->call = CALL_NONE;
-	} else if (!is_selected(task->group_leader) || !is_about_sockets(call, regs)) {
+	} else if (is_reader(task->group_leader) || is_of_other_table(task) ||
+		   !is_selected(task->group_leader) || !is_about_sockets(call, regs)) {
 		return 0;
 	}
 	work = begin_work();
