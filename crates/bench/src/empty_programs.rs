@@ -1,18 +1,23 @@
-//! Kernel programs that do nothing, where streaming has those that a request runs through: what
+//! Kernel programs that do nothing, where Netglass has those that a request runs through: what
 //! they cost is what no program at these places can do without.
 
 use std::{
     fs::{self, File},
     os::fd::AsRawFd,
-    process::Command,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use libbpf_rs::{Link, Object, ObjectBuilder};
+
+use crate::{
+    kernel_program::compile,
+    rate::{Observer, Work},
+};
 
 /// Nine runs for each request of a new connection: it is opened, its two ends send and receive, and
 /// each of them ends, which two programs are told of.
-const SOURCE: &str = r#"
+const OF_CONNECTIONS: &str = r#"
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -26,6 +31,17 @@ char _license[] SEC("license") = "Dual MIT/GPL";
 "#;
 const AT_CGROUP: &str = "opens";
 
+/// Two runs for each system call.
+const OF_CALLS: &str = r#"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+SEC("tp_btf/sys_enter") int begins(void *context) { return 0; }
+SEC("tp_btf/sys_exit") int returns(void *context) { return 0; }
+
+char _license[] SEC("license") = "Dual MIT/GPL";
+"#;
+
 /// They are attached for as long as this lives.
 pub(crate) struct EmptyPrograms {
     // Before the programs that they attach.
@@ -34,9 +50,19 @@ pub(crate) struct EmptyPrograms {
 }
 
 impl EmptyPrograms {
-    pub(crate) fn attach() -> Result<Self> {
+    /// Where a probe has its own, of those that a request runs through.
+    pub(crate) fn of_connections() -> Result<Self> {
+        Self::attach(OF_CONNECTIONS)
+    }
+
+    /// Where a stream of calls has its own.
+    pub(crate) fn of_calls() -> Result<Self> {
+        Self::attach(OF_CALLS)
+    }
+
+    fn attach(source: &str) -> Result<Self> {
         let object = ObjectBuilder::default()
-            .open_memory(&compile()?)
+            .open_memory(&compile(source)?)
             .and_then(libbpf_rs::OpenObject::load)
             .context("loading kernel programs that do nothing")?;
         let root = File::open(cgroup_root()?).context("opening the root of the control groups")?;
@@ -52,17 +78,14 @@ impl EmptyPrograms {
     }
 }
 
-fn compile() -> Result<Vec<u8>> {
-    let folder = tempfile::tempdir().context("a temporary folder for clang")?;
-    let (source, object) = (folder.path().join("empty.bpf.c"), folder.path().join("empty.bpf.o"));
-    fs::write(&source, SOURCE).context("writing the source of programs that do nothing")?;
-    let mut clang = Command::new("clang");
-    clang.args(["-O2", "-g", "-target", "bpf", "-c", "-o"]).arg(&object).arg(&source);
-    clang.arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH));
-    let output = clang.output().context("running clang")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "clang: {}: {}", output.status, said.trim());
-    fs::read(object).context("reading what clang has made")
+impl Observer for EmptyPrograms {
+    fn cpu_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn end(self: Box<Self>, _: Work) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 fn cgroup_root() -> Result<String> {

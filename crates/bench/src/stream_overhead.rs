@@ -8,7 +8,9 @@ use tempfile::TempDir;
 
 use crate::{
     bench::{Bench, Effort},
+    empty_programs::EmptyPrograms,
     netglass::Database,
+    plain_calls::{PlainCalls, PlainSums},
     rate::{Condition, Observer, Rates, Work},
     report::{Report, grouped},
     streaming_overhead::{Kind, Web},
@@ -22,6 +24,9 @@ const NETGLASS: &str = "netglass stream --format json, all processes";
 const SUMMARY: &str = "netglass stream --summary, all processes";
 const BPFTRACE: &str = "bpftrace, a line per call";
 const STRACE: &str = "strace, of nginx alone";
+const PLAIN: &str = "a plain program, a line per call";
+const PLAIN_SUMS: &str = "a plain program, sums by process and call";
+const NOTHING: &str = "programs that do nothing";
 
 /// The calls that wrk and nginx make on sockets.
 const CALLS: [&str; 9] =
@@ -57,6 +62,10 @@ fn measure(kind: Kind, rounds: u32, seconds: u64) -> Result<Report> {
             start: Box::new(move || boxed(Calls::start(options))),
         })
         .collect();
+    conditions
+        .push(Condition { name: NOTHING, start: Box::new(|| boxed(EmptyPrograms::of_calls())) });
+    conditions.push(Condition { name: PLAIN, start: Box::new(|| boxed(PlainCalls::start())) });
+    conditions.push(Condition { name: PLAIN_SUMS, start: Box::new(|| boxed(PlainSums::start())) });
     let mut notes = Vec::new();
     for (program, condition) in [
         ("bpftrace", Condition { name: BPFTRACE, start: Box::new(|| boxed(Lines::bpftrace())) }),

@@ -138,18 +138,8 @@ impl Observer for Probe {
 }
 
 fn doing_nothing() -> Condition {
-    let start = || Ok(Box::new(EmptyPrograms::attach()?) as Box<dyn Observer>);
+    let start = || Ok(Box::new(EmptyPrograms::of_connections()?) as Box<dyn Observer>);
     Condition { name: NOTHING, start: Box::new(start) }
-}
-
-impl Observer for EmptyPrograms {
-    fn cpu_time(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn end(self: Box<Self>, _: Work) -> Result<Option<String>> {
-        Ok(None)
-    }
 }
 
 fn tracing(kind: Kind) -> Condition {
