@@ -99,9 +99,12 @@ impl ConnectionLog {
         let mut segment = Arc::clone(&log.head.lock().unwrap_or_else(PoisonError::into_inner));
         let mut list = Vec::new();
         loop {
+            // Asked for first: where there is one, all cells before it are set. Were it asked for
+            // last, some that were set meanwhile would be left out, and later ones not.
+            let next = segment.next.get().map(Arc::clone);
             let set = segment.cells.iter().map_while(OnceLock::get);
             list.extend(set.filter(|operation| operation.returned_at <= until).cloned());
-            let Some(next) = segment.next.get().map(Arc::clone) else { break };
+            let Some(next) = next else { break };
             segment = next;
         }
         Some(Operations {
