@@ -16,7 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::{Notify, futures::OwnedNotified},
@@ -26,6 +26,7 @@ use tokio::{
 use self::decoder::Decoder;
 use crate::{
     Error,
+    incoming::{Broken, Incoming},
     record::{Failure, FailureKind, Id, Layer},
     recorder::{Progress, Recorder},
     transport::Lease,
@@ -462,8 +463,7 @@ impl Body for ResponseBody {
                         }
                     }
                 },
-                Some(Err(error)) => {
-                    let (kind, why) = crate::transport::cause(&error);
+                Some(Err(Broken { kind, why })) => {
                     return Poll::Ready(Some(Err(this.fail(kind, &why))));
                 }
                 None => {

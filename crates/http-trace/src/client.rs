@@ -22,6 +22,7 @@ use crate::{
     connection::Maker,
     connector::Connector,
     kernel::KernelRecorder,
+    quic::Live,
     record::{Failure, FailureKind, HttpTrace, Id, Layer, Via},
     recorder::Recorder,
     resolver::Resolver,
@@ -82,6 +83,7 @@ impl Builder {
             user_agent: settings.user_agent.clone(),
             connect_to: settings.connect_to.clone(),
             recorder: Arc::clone(&recorder),
+            live: Live::new(Arc::clone(&recorder)),
             closed,
         });
         let transport = Transport::new(&settings, maker, Arc::clone(&recorder));
@@ -185,6 +187,7 @@ impl TracedClient {
     /// all there are are given away, and the trace holds none.
     #[must_use]
     pub fn trace(&self, description: &str) -> HttpTrace {
+        self.shared.transport.maker.live.update();
         let captures = self.shared.kernel.update();
         self.shared.recorder.snapshot(description, captures)
     }
@@ -201,12 +204,20 @@ impl TracedClient {
         self.shared.transport.pool.close_idle();
     }
 
+    /// Closes all connections, and waits a tenth of a second at most for those of HTTP/3 to say so
+    /// to their servers, which hear nothing of an end otherwise.
+    pub async fn close_connections(&self) {
+        self.close_idle_connections();
+        self.shared.transport.maker.live.say_farewell().await;
+    }
+
     /// Ends everything: requests, dials and connections. Gives the last trace; the ones after it
     /// are empty.
     #[allow(clippy::must_use_candidate)]
     pub fn close(&self, description: &str) -> HttpTrace {
         self.shared.close.send_replace(true);
         self.shared.transport.pool.close();
+        self.shared.transport.maker.live.close();
         let captures = self.shared.kernel.update();
         self.shared.kernel.stop();
         self.shared.recorder.close(description, captures)

@@ -1,10 +1,13 @@
 //! A connection that HTTP is spoken over, from the dial to the first request.
 
+mod dialing;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use http::Version;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -12,14 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use crate::{
     body::SendBody,
     clock::Moment,
-    connector::Connector,
+    connector::{Connector, Dialed},
     http2_frames::{FrameObserver, Streams},
+    http3,
     observed::{Marks, ObservedStream, Stream},
     pool::Target,
     proxy::{self, ProxyKind},
-    record::{Failure, FailureKind, HttpRequest, Id, Layer, Phases, TlsRole},
+    quic::Live,
+    record::{Failure, FailureKind, Id, Layer, Phases, TlsRole},
     recorder::Recorder,
     settings::{HttpVersions, Limits},
+    stream::TracedStream,
     tls::{Peer, Tls},
 };
 
@@ -33,6 +39,8 @@ pub(crate) struct Maker {
     pub(crate) user_agent: String,
     pub(crate) connect_to: std::collections::HashMap<(String, u16), (String, u16)>,
     pub(crate) recorder: Arc<Recorder>,
+    /// Connections of QUIC.
+    pub(crate) live: Arc<Live>,
     /// Turns true when the client is closed.
     pub(crate) closed: watch::Receiver<bool>,
 }
@@ -42,12 +50,30 @@ pub(crate) struct Maker {
 pub(crate) enum Sender {
     Http1(http1::SendRequest<SendBody>),
     Http2(http2::SendRequest<SendBody>),
+    #[cfg_attr(not(feature = "http3"), expect(dead_code, reason = "nobody makes one"))]
+    Http3(http3::Sender),
+}
+
+impl Sender {
+    pub(crate) fn version(&self) -> Version {
+        match self {
+            Self::Http1(_) => Version::HTTP_11,
+            Self::Http2(_) => Version::HTTP_2,
+            Self::Http3(_) => Version::HTTP_3,
+        }
+    }
+
+    /// Whether it takes several requests at once.
+    pub(crate) fn is_shared(&self) -> bool {
+        !matches!(self, Self::Http1(_))
+    }
 }
 
 /// What all who use a connection know of it.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) tcp: Id,
+    /// Its record: one of TCP, or of UDP for QUIC.
+    pub(crate) connection: Id,
     pub(crate) tls: Option<Id>,
     pub(crate) proxy_tls: Option<Id>,
     pub(crate) proxy_connect: Option<Id>,
@@ -65,6 +91,33 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Of a connection that has no layers of a proxy, and what is dropped at its end.
+    #[cfg(feature = "http3")]
+    pub(crate) fn new(
+        connection: Id,
+        tls: Option<Id>,
+        made_for: Option<Id>,
+        phases: Phases,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> (Self, watch::Sender<()>) {
+        let (end, ended) = watch::channel(());
+        let shared = Self {
+            connection,
+            tls,
+            proxy_tls: None,
+            proxy_connect: None,
+            made_for,
+            phases,
+            marks: Arc::default(),
+            streams: None,
+            uses: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+            ended,
+            _turn: turn,
+        };
+        (shared, end)
+    }
+
     /// Counts a use, and says how many there were before.
     pub(crate) fn begin_use(&self) -> u64 {
         self.uses.fetch_add(1, Relaxed)
@@ -97,6 +150,7 @@ impl Connection {
         match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
             Sender::Http2(sender) => !sender.is_closed(),
+            Sender::Http3(sender) => !sender.is_closed(),
         }
     }
 
@@ -106,18 +160,18 @@ impl Connection {
         match &mut self.sender {
             Sender::Http1(sender) => sender.ready().await.is_ok(),
             Sender::Http2(sender) => sender.ready().await.is_ok(),
+            Sender::Http3(sender) => !sender.is_closed(),
         }
     }
 
     /// Another end of it, where it takes several requests at once.
     pub(crate) fn share(&self) -> Option<Self> {
-        match &self.sender {
-            Sender::Http1(_) => None,
-            Sender::Http2(sender) => Some(Self {
-                sender: Sender::Http2(sender.clone()),
-                shared: Arc::clone(&self.shared),
-            }),
-        }
+        let sender = match &self.sender {
+            Sender::Http1(_) => return None,
+            Sender::Http2(sender) => Sender::Http2(sender.clone()),
+            Sender::Http3(sender) => Sender::Http3(sender.clone()),
+        };
+        Some(Self { sender, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -141,7 +195,12 @@ impl Maker {
         target: &Target,
         turn: Option<OwnedSemaphorePermit>,
     ) -> Result<Connection, Failure> {
-        let layers = self.layers(dial, request, target).await?;
+        let (dialed, phases) = self.dial(dial, request, target).await?;
+        let stream = match dialed {
+            Dialed::Tcp(stream) => stream,
+            Dialed::Quic(stream) => return self.begin_http3(*stream, request, phases, turn).await,
+        };
+        let layers = self.layers(stream, phases, request, target).await?;
         let marks = Arc::<Marks>::default();
         let streams = layers.http2.then(Arc::<Streams>::default);
         let frames = streams.as_ref().map(|streams| {
@@ -151,7 +210,7 @@ impl Maker {
         let stream = ObservedStream::new(layers.stream, clock, Arc::clone(&marks), frames);
         let (end, ended) = watch::channel(());
         let shared = Arc::new(Shared {
-            tcp: layers.tcp,
+            connection: layers.tcp,
             tls: layers.tls,
             proxy_tls: layers.proxy_tls,
             proxy_connect: layers.proxy_connect,
@@ -224,18 +283,11 @@ impl Maker {
 
     async fn layers(
         &self,
-        dial: Id,
+        stream: TracedStream,
+        phases: Phases,
         request: Option<Id>,
         target: &Target,
     ) -> Result<Layers, Failure> {
-        let (host, port) = self.first_hop(target);
-        let result = self.connector.dial(dial, &host, &port).await;
-        let phases = self.phases_of(dial);
-        self.waiting(request, |request| {
-            let queued_at = request.phases.queued_at;
-            request.phases = Phases { queued_at, ..phases };
-        });
-        let stream = result?;
         let tcp = stream.id();
         let mut layers = Layers {
             stream: Box::new(stream),
@@ -260,25 +312,16 @@ impl Maker {
         if target.secure {
             let protocols: &[&str] = match self.versions {
                 HttpVersions::Http1 => &[],
-                HttpVersions::PreferHttp2 => &["h2", "http/1.1"],
                 HttpVersions::Http2Only => &["h2"],
+                HttpVersions::PreferHttp2 | HttpVersions::PreferHttp3 | HttpVersions::Http3Only => {
+                    &["h2", "http/1.1"]
+                }
             };
             let role = TlsRole::Server;
             let peer = Peer { connection: tcp, request, role, host: &target.host, protocols };
             layers = self.add_tls(layers, request, peer).await?;
         }
         Ok(layers)
-    }
-
-    pub(crate) fn first_hop(&self, target: &Target) -> (String, String) {
-        if let Some(proxy) = &target.proxy {
-            return (proxy.host().to_owned(), proxy.port().to_string());
-        }
-        let known = target.port.parse().ok().map(|port| (target.host.to_ascii_lowercase(), port));
-        match known.and_then(|known| self.connect_to.get(&known)) {
-            Some((host, port)) => (host.clone(), port.to_string()),
-            None => (target.host.clone(), target.port.clone()),
-        }
     }
 
     async fn add_tls(
@@ -391,29 +434,6 @@ impl Maker {
         );
         let failure = Failure::new(Layer::Proxy, FailureKind::ProxyRefused, message);
         Err((Some(answer.status), failure))
-    }
-
-    /// Changes the record of a request, unless it was given another connection meanwhile.
-    fn waiting(&self, request: Option<Id>, change: impl FnOnce(&mut HttpRequest)) {
-        self.recorder.request(request, |request| {
-            if request.connection.is_none() {
-                change(request);
-            }
-        });
-    }
-
-    /// The parts of a request's time that its dial took.
-    fn phases_of(&self, dial: Id) -> Phases {
-        let mut phases = Phases::default();
-        self.recorder.dial(dial, |dial| {
-            if let Some(lookup) = &dial.lookup {
-                phases.lookup_began_at = Some(lookup.began_at);
-                phases.lookup_ended_at = lookup.ended_at;
-            }
-            phases.connect_began_at = dial.attempts.first().map(|attempt| attempt.began_at);
-            phases.connect_ended_at = phases.connect_began_at.and(dial.ended_at);
-        });
-        phases
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    record::{Attempt, AttemptOutcome, DialOutcome, Failure, FailureKind, Id, Layer},
+    quic::{QuicDialing, QuicStream},
+    record::{
+        Attempt, AttemptOutcome, AttemptTransport, DialOutcome, Failure, FailureKind, Id, Layer,
+    },
     recorder::Recorder,
     resolver::Resolver,
     settings::Family,
@@ -21,7 +24,7 @@ use crate::{
     stream::TracedStream,
 };
 
-/// How long the first family has to itself.
+/// How long the first family, or transport, has to itself.
 const FALLBACK_DELAY: Duration = Duration::from_millis(300);
 /// An address is not given less than this while others wait, unless there is less.
 const LEAST_FOR_AN_ADDRESS: Duration = Duration::from_secs(2);
@@ -34,6 +37,38 @@ pub(crate) struct Connector {
     pub(crate) family: Family,
     pub(crate) timeout: Option<Duration>,
     pub(crate) recorder: Arc<Recorder>,
+}
+
+/// How connections may be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Transports<'a> {
+    Tcp,
+    Quic(QuicDialing<'a>),
+    /// TCP follows where QUIC does not succeed soon.
+    QuicThenTcp(QuicDialing<'a>),
+}
+
+/// How one connection is made.
+#[derive(Debug, Clone, Copy)]
+enum Transport<'a> {
+    Tcp,
+    Quic(QuicDialing<'a>),
+}
+
+/// A connection to a host.
+#[derive(Debug)]
+pub(crate) enum Dialed {
+    Tcp(TracedStream),
+    Quic(Box<QuicStream>),
+}
+
+impl Dialed {
+    fn id(&self) -> Id {
+        match self {
+            Self::Tcp(stream) => stream.id(),
+            Self::Quic(stream) => stream.id,
+        }
+    }
 }
 
 /// The record of a dial. When nobody wants the connection any more, it ends with that.
@@ -69,15 +104,16 @@ impl Connector {
         id: Id,
         host: &str,
         port: &str,
-    ) -> Result<TracedStream, Failure> {
+        transports: Transports<'_>,
+    ) -> Result<Dialed, Failure> {
         let mut guard = DialGuard { recorder: &self.recorder, id, ended: false };
-        let result = self.connect(id, host, port).await;
+        let result = self.connect(id, host, port, transports).await;
         guard.ended = true;
         let ended_at = Some(self.recorder.now());
         self.recorder.dial(id, |dial| {
             dial.ended_at = ended_at;
             dial.outcome = match &result {
-                Ok(stream) => DialOutcome::Connected { connection: Some(stream.id()) },
+                Ok(dialed) => DialOutcome::Connected { connection: Some(dialed.id()) },
                 Err(error) => DialOutcome::Failed { error: error.clone() },
             };
             let first = dial.attempts.first().map(|attempt| attempt.began_at);
@@ -90,7 +126,13 @@ impl Connector {
         result
     }
 
-    async fn connect(&self, id: Id, host: &str, port: &str) -> Result<TracedStream, Failure> {
+    async fn connect(
+        &self,
+        id: Id,
+        host: &str,
+        port: &str,
+        transports: Transports<'_>,
+    ) -> Result<Dialed, Failure> {
         let Ok(port_number) = port.parse::<u16>() else {
             let message = format!("cannot connect to {host}: {port} is no port");
             return Err(Failure::new(Layer::Connect, FailureKind::Invalid, message));
@@ -131,68 +173,48 @@ impl Connector {
         };
         let (primaries, fallbacks): (Vec<_>, Vec<_>) =
             suitable.iter().partition(|address| address.is_ipv4() == first.is_ipv4());
-        self.race(id, &primaries, &fallbacks, deadline).await
+        let race = |transport| {
+            let race = Race { dial: id, transport, fallback: false, deadline };
+            self.race(race, &primaries, &fallbacks)
+        };
+        match transports {
+            Transports::Tcp => race(Transport::Tcp).await,
+            Transports::Quic(quic) => Box::pin(race(Transport::Quic(quic))).await,
+            Transports::QuicThenTcp(quic) => {
+                let staggered = stagger(race(Transport::Quic(quic)), race(Transport::Tcp));
+                Box::pin(staggered).await.map_err(|(_, of_tcp)| of_tcp)
+            }
+        }
     }
 
     /// The first family has a start; the other one follows when it does not succeed soon.
     async fn race(
         &self,
-        dial: Id,
+        race: Race<'_>,
         primaries: &[SocketAddr],
         fallbacks: &[SocketAddr],
-        deadline: Option<Instant>,
-    ) -> Result<TracedStream, Failure> {
+    ) -> Result<Dialed, Failure> {
         if fallbacks.is_empty() {
-            return self.try_each(dial, primaries, false, deadline).await;
+            return self.try_each(race, primaries).await;
         }
-        let mut primary = pin!(self.try_each(dial, primaries, false, deadline));
-        let mut fallback = pin!(self.try_each(dial, fallbacks, true, deadline));
-        let mut delay = pin!(sleep(FALLBACK_DELAY));
-        let mut begun = false;
-        let mut primary_error = None;
-        let mut fallback_error = None;
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut primary, if primary_error.is_none() => match result {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => {
-                        primary_error = Some(error);
-                        begun = true;
-                    }
-                },
-                result = &mut fallback, if begun && fallback_error.is_none() => match result {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => fallback_error = Some(error),
-                },
-                () = &mut delay, if !begun => begun = true,
-            }
-            if fallback_error.is_some()
-                && let Some(error) = primary_error.take()
-            {
-                return Err(error);
-            }
-        }
+        let second = Race { fallback: true, ..race };
+        stagger(self.try_each(race, primaries), self.try_each(second, fallbacks))
+            .await
+            .map_err(|(of_primaries, _)| of_primaries)
     }
 
     /// One address after the other, each with its share of the time. The first error is told.
-    async fn try_each(
-        &self,
-        dial: Id,
-        addresses: &[SocketAddr],
-        fallback: bool,
-        deadline: Option<Instant>,
-    ) -> Result<TracedStream, Failure> {
+    async fn try_each(&self, race: Race<'_>, addresses: &[SocketAddr]) -> Result<Dialed, Failure> {
         let mut first_error = None;
         for (index, &address) in addresses.iter().enumerate() {
-            let deadline = deadline.map(|deadline| {
+            let deadline = race.deadline.map(|deadline| {
                 let now = Instant::now();
                 let left = deadline.saturating_duration_since(now);
                 let others = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
                 now + (left / others).max(LEAST_FOR_AN_ADDRESS.min(left))
             });
-            match self.try_one(dial, address, fallback, deadline).await {
-                Ok(stream) => return Ok(stream),
+            match self.try_one(Race { deadline, ..race }, address).await {
+                Ok(dialed) => return Ok(dialed),
                 Err(error) => drop(first_error.get_or_insert(error)),
             }
         }
@@ -201,21 +223,46 @@ impl Connector {
         }))
     }
 
-    async fn try_one(
+    async fn try_one(&self, race: Race<'_>, address: SocketAddr) -> Result<Dialed, Failure> {
+        match race.transport {
+            Transport::Tcp => {
+                let opened =
+                    attempt::open(&self.recorder, race.dial, address, &self.options, false);
+                let connect = |opened: attempt::Opened| opened.connect();
+                self.attempt(race, address, opened, connect).await.map(Dialed::Tcp)
+            }
+            // What it takes is a lot, and not to be carried by those of TCP.
+            Transport::Quic(quic) => Box::pin(self.try_quic(race, quic, address)).await,
+        }
+    }
+
+    async fn try_quic(
         &self,
-        dial: Id,
+        race: Race<'_>,
+        quic: QuicDialing<'_>,
         address: SocketAddr,
-        fallback: bool,
-        deadline: Option<Instant>,
-    ) -> Result<TracedStream, Failure> {
-        let opened = attempt::open(&self.recorder, dial, address, &self.options, false);
+    ) -> Result<Dialed, Failure> {
+        let opened = quic.open(&self.recorder, race.dial, address, &self.options);
+        let connect = |opened: crate::quic::Opened| opened.connect();
+        let stream = self.attempt(race, address, opened, connect).await?;
+        Ok(Dialed::Quic(Box::new(stream)))
+    }
+
+    /// Connects what has been opened, in time.
+    async fn attempt<O, T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        race: Race<'_>,
+        address: SocketAddr,
+        opened: Result<(Id, O), Failure>,
+        connect: impl FnOnce(O) -> F,
+    ) -> Result<T, Failure> {
         let connection = opened.as_ref().ok().map(|(id, _)| *id);
-        let guard = AttemptGuard::begin(&self.recorder, dial, address, fallback, connection);
-        let result = match (opened, deadline) {
+        let guard = AttemptGuard::begin(&self.recorder, race, address, connection);
+        let result = match (opened, race.deadline) {
             (Err(failure), _) => Err(failure),
-            (Ok((_, opened)), None) => opened.connect().await,
+            (Ok((_, opened)), None) => connect(opened).await,
             (Ok((_, opened)), Some(deadline)) => {
-                timeout_at(deadline, opened.connect()).await.unwrap_or_else(|_| {
+                timeout_at(deadline, connect(opened)).await.unwrap_or_else(|_| {
                     let message =
                         format!("cannot connect to {address}: it does not answer in time");
                     let failure = Failure::new(Layer::Connect, FailureKind::Timeout, message);
@@ -232,11 +279,56 @@ impl Connector {
     }
 }
 
+/// One of several ways to a connection for a dial.
+#[derive(Debug, Clone, Copy)]
+struct Race<'a> {
+    dial: Id,
+    transport: Transport<'a>,
+    /// Whether it is of the family that came second.
+    fallback: bool,
+    deadline: Option<Instant>,
+}
+
+/// The second begins when the first has failed, or not succeeded soon. Whichever succeeds first
+/// ends the other one.
+async fn stagger<T>(
+    first: impl Future<Output = Result<T, Failure>>,
+    second: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, (Failure, Failure)> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let mut delay = pin!(sleep(FALLBACK_DELAY));
+    let mut begun = false;
+    let mut of_first = None;
+    let mut of_second = None;
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut first, if of_first.is_none() => match result {
+                Ok(connected) => return Ok(connected),
+                Err(error) => {
+                    of_first = Some(error);
+                    begun = true;
+                }
+            },
+            result = &mut second, if begun && of_second.is_none() => match result {
+                Ok(connected) => return Ok(connected),
+                Err(error) => of_second = Some(error),
+            },
+            () = &mut delay, if !begun => begun = true,
+        }
+        (of_first, of_second) = match (of_first, of_second) {
+            (Some(of_first), Some(of_second)) => return Err((of_first, of_second)),
+            waiting => waiting,
+        };
+    }
+}
+
 /// The record of an attempt.
 struct AttemptGuard<'a> {
     recorder: &'a Recorder,
     dial: Id,
     index: usize,
+    transport: AttemptTransport,
     connection: Option<Id>,
     ended: bool,
 }
@@ -244,25 +336,29 @@ struct AttemptGuard<'a> {
 impl<'a> AttemptGuard<'a> {
     fn begin(
         recorder: &'a Recorder,
-        dial: Id,
+        race: Race<'_>,
         address: SocketAddr,
-        fallback: bool,
         connection: Option<Id>,
     ) -> Self {
         let began_at = recorder.now();
+        let transport = match race.transport {
+            Transport::Tcp => AttemptTransport::Tcp,
+            Transport::Quic(_) => AttemptTransport::Quic,
+        };
         let mut index = usize::MAX;
-        recorder.dial(dial, |dial| {
+        recorder.dial(race.dial, |dial| {
             index = dial.attempts.len();
             dial.attempts.push(Attempt {
                 connection,
+                transport,
                 address,
-                fallback,
+                fallback: race.fallback,
                 began_at,
                 ended_at: None,
                 outcome: AttemptOutcome::Running,
             });
         });
-        Self { recorder, dial, index, connection, ended: false }
+        Self { recorder, dial: race.dial, index, transport, connection, ended: false }
     }
 
     fn change(&self, change: impl FnOnce(&mut Attempt)) {
@@ -275,8 +371,14 @@ impl<'a> AttemptGuard<'a> {
 
     /// The connection was dropped with its attempt; it is known now why.
     fn timed_out(&self, failure: &Failure) {
-        if let Some(id) = self.connection {
-            self.recorder.tcp(id, |tcp| tcp.error = Some(failure.clone()));
+        let Some(id) = self.connection else { return };
+        match self.transport {
+            AttemptTransport::Tcp => {
+                self.recorder.tcp(id, |tcp| tcp.error = Some(failure.clone()));
+            }
+            AttemptTransport::Quic => {
+                self.recorder.quic(id, |quic| quic.error = Some(failure.clone()));
+            }
         }
     }
 

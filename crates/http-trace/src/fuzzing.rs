@@ -1,9 +1,10 @@
 //! What is read from the network, for those who feed it made-up bytes. Not for other use.
 
 use crate::{
+    alternative_services,
     clock::Moment,
     http2_frames,
-    record::{Certificate, DnsReply},
+    record::{AlternativeServices, Certificate, DnsReply},
     resolver::message::Reply,
     tls,
 };
@@ -30,4 +31,24 @@ pub fn proxy_answer(bytes: &[u8]) -> Result<Option<(u16, usize)>, String> {
 #[must_use]
 pub fn http2_frames(pieces: &[&[u8]]) -> usize {
     http2_frames::count(pieces)
+}
+
+/// How many frames of HTTP/3 end in what comes in pieces, and how many bytes of them go on.
+#[cfg(feature = "http3")]
+#[must_use]
+pub fn http3_frames(pieces: &[&[u8]]) -> (usize, usize) {
+    crate::http3::frames::count(pieces)
+}
+
+/// What is seen of a packet of QUIC without its keys.
+#[cfg(feature = "http3")]
+#[must_use]
+pub fn quic_packet(datagram: &[u8]) -> bool {
+    crate::quic::packet::parse(datagram).is_some()
+}
+
+/// The header `Alt-Svc`.
+#[must_use]
+pub fn alternative_services(text: &str) -> AlternativeServices {
+    alternative_services::parse(text)
 }

@@ -195,7 +195,7 @@ impl Effects {
             HEADERS if !by_peer => {
                 if let Some(request) = self.streams.open(frame.stream) {
                     self.recorder.request(Some(request), |request| {
-                        request.stream = Some(frame.stream);
+                        request.stream = Some(frame.stream.into());
                         request.phases.request_began_at = Some(at);
                     });
                 }
@@ -214,7 +214,7 @@ impl Effects {
             0 if by_peer => self.end_of_stream(frame),
             RST_STREAM => {
                 let by = if by_peer { ResetBy::Server } else { ResetBy::Client };
-                let code = number(frame.payload, 0);
+                let code = number(frame.payload, 0).into();
                 if let Some(request) = self.streams.request(frame.stream) {
                     self.recorder.request(Some(request), |request| {
                         request.reset.get_or_insert(Reset { at, by, code });

@@ -3,6 +3,7 @@
 //!
 //! The client is made by [`TracedClient::builder`]; [`TracedClient::trace`] tells what happened.
 
+mod alternative_services;
 mod body;
 pub mod capture;
 mod client;
@@ -15,11 +16,22 @@ mod error;
 pub mod fuzzing;
 mod headers;
 mod http2_frames;
+#[cfg(feature = "http3")]
+mod http3;
+#[cfg(not(feature = "http3"))]
+#[path = "http3/absent.rs"]
+mod http3;
+mod incoming;
 mod kernel;
 pub mod nettrace;
 mod observed;
 mod pool;
 mod proxy;
+#[cfg(feature = "http3")]
+mod quic;
+#[cfg(not(feature = "http3"))]
+#[path = "quic/absent.rs"]
+mod quic;
 pub mod record;
 mod recorder;
 mod resolver;

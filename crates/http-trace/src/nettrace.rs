@@ -113,6 +113,11 @@ impl Writer<'_> {
         id.map(|id| self.id(id)).unwrap_or_default()
     }
 
+    /// The name of a connection of TCP: that of HTTP/3 is none, and stands with the others of UDP.
+    fn tcp_reference(&self, id: Option<Id>) -> String {
+        self.reference(id.filter(|id| self.trace.udp_connection(*id).is_none()))
+    }
+
     /// Whole milliseconds since the beginning of the trace; what was before is told by the clock
     /// on the wall.
     fn relative(&self, moment: Moment) -> String {
@@ -272,7 +277,7 @@ impl Writer<'_> {
         };
         TlsTunnel {
             trace_id: self.id(tunnel.id),
-            tcp_conn: self.reference(tunnel.connection),
+            tcp_conn: self.tcp_reference(tunnel.connection),
             handshake_begin_at: self.relative(tunnel.began_at),
             handshake_end_at: self.time(tunnel.ended_at),
             handshake_err: tunnel
@@ -312,7 +317,7 @@ impl Writer<'_> {
         let response = request.response.as_ref();
         HttpRequest {
             trace_id: self.id(request.id),
-            tcp_conn: self.reference(connection),
+            tcp_conn: self.tcp_reference(connection),
             tls_tunnel: tunnel(TlsRole::Server),
             proxy_tls_tunnel: tunnel(TlsRole::Proxy),
             proto_major: major,

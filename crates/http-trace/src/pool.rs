@@ -9,12 +9,7 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::{
-    clock::Clock,
-    connection::{Connection, Sender},
-    proxy::Proxy,
-    settings::Limits,
-};
+use crate::{clock::Clock, connection::Connection, proxy::Proxy, settings::Limits};
 
 /// What connections are for; those for the same can stand in for one another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,8 +48,8 @@ struct State {
 struct Host {
     /// The one that was used last is the last.
     idle: Vec<Connection>,
-    /// Takes all requests.
-    http2: Option<Connection>,
+    /// Takes all requests: one of HTTP/2 or HTTP/3.
+    shared: Option<Connection>,
     waiters: VecDeque<oneshot::Sender<Connection>>,
     turns: Option<Arc<Semaphore>>,
 }
@@ -90,8 +85,8 @@ impl Pool {
     pub(crate) fn check_out(&self, target: &Target) -> Checkout {
         let mut state = self.state();
         let host = state.hosts.entry(target.clone()).or_default();
-        host.http2.take_if(|connection| !connection.is_usable());
-        if let Some(connection) = &host.http2
+        host.shared.take_if(|connection| !connection.is_usable());
+        if let Some(connection) = &host.shared
             && let Some(connection) = connection.share()
         {
             return Checkout::Ready(connection);
@@ -116,7 +111,7 @@ impl Pool {
         Some(Arc::clone(turns))
     }
 
-    /// A new connection of HTTP/2, for all who wait. Where there is one already, that is used, and
+    /// A new connection that takes several requests at once, for all who wait. Where there is one already, that is used, and
     /// the new one is closed.
     pub(crate) fn put_shared(&self, target: &Target, connection: Connection) -> Option<Connection> {
         if !self.keep {
@@ -127,8 +122,8 @@ impl Pool {
             return Some(connection);
         }
         let host = state.hosts.entry(target.clone()).or_default();
-        host.http2.take_if(|connection| !connection.is_usable());
-        let connection = host.http2.get_or_insert(connection);
+        host.shared.take_if(|connection| !connection.is_usable());
+        let connection = host.shared.get_or_insert(connection);
         for waiter in host.waiters.drain(..) {
             if let Some(connection) = connection.share() {
                 // Whoever does not wait any more needs none.
@@ -140,7 +135,7 @@ impl Pool {
 
     /// A connection that nobody uses: for who waits, or the next request.
     pub(crate) fn put(&self, target: &Target, connection: Connection) {
-        if matches!(connection.sender, Sender::Http2(_)) || !connection.is_usable() || !self.keep {
+        if connection.sender.is_shared() || !connection.is_usable() || !self.keep {
             return;
         }
         let mut state = self.state();
@@ -161,7 +156,7 @@ impl Pool {
             return;
         }
         connection.shared.became_idle(self.clock.now());
-        let number = connection.shared.tcp;
+        let number = connection.shared.connection;
         host.idle.push(connection);
         self.remove_surplus(&mut state);
         drop(state);
@@ -171,7 +166,7 @@ impl Pool {
             tokio::spawn(async move {
                 tokio::time::sleep(timeout).await;
                 pool.state().hosts.entry(target).or_default().idle.retain(|connection| {
-                    connection.shared.tcp != number
+                    connection.shared.connection != number
                         || connection.shared.idle_since().is_some_and(|since| since > idle_since)
                 });
             });
@@ -199,7 +194,7 @@ impl Pool {
         for host in state.hosts.values_mut() {
             host.idle.clear();
             // Those who use it keep it open.
-            host.http2 = None;
+            host.shared = None;
         }
         state.hosts.retain(|_, host| !host.waiters.is_empty() || host.turns.is_some());
     }

@@ -1,11 +1,13 @@
 //! What a trace consists of. Each kind of record is a file; they refer to one another by [`Id`].
 //! Serialised, they are the JSON that docs/trace-schema.md describes. All times are [`Moment`]s.
 
+mod alternatives;
 mod capture;
 mod dial;
 mod dns;
 mod failure;
 mod http;
+mod quic;
 mod tcp;
 mod tcp_information;
 mod tls;
@@ -17,10 +19,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    alternatives::{AlternativeService, AlternativeServices},
     capture::{CaptureSummary, Packet, PacketDirection},
     dial::{
-        Attempt, AttemptOutcome, Dial, DialOutcome, Lookup, LookupSource, ResolverDial, SearchStep,
-        SkippedNameserver,
+        Attempt, AttemptOutcome, AttemptTransport, Dial, DialOutcome, Lookup, LookupSource,
+        ResolverDial, SearchStep, SkippedNameserver,
     },
     dns::{
         DnsAnswer, DnsExchange, DnsExtendedError, DnsQuery, DnsQuestion, DnsReply, DnsSection,
@@ -30,6 +33,10 @@ pub use self::{
     http::{
         ConnectionUse, Header, HttpRequest, Informational, Message, Phases, ProxyConnect, Reset,
         ResetBy, Via,
+    },
+    quic::{
+        EarlyData, Http3GoAway, QuicClose, QuicCloseLayer, QuicClosedBy, QuicConnection,
+        QuicStatistics,
     },
     tcp::{
         AddressTuple, ConntrackEntry, GoAway, Http2Connection, Operation, OperationKind,
@@ -136,6 +143,13 @@ impl HttpTrace {
     #[must_use]
     pub fn udp_connection(&self, id: Id) -> Option<&UdpConnection> {
         self.udp.iter().find(|connection| connection.id == id)
+    }
+
+    /// Both ends of the connection of this id, of whichever kind.
+    #[must_use]
+    pub fn addresses(&self, id: Id) -> Option<&AddressTuple> {
+        let tcp = self.tcp_connection(id).map(|connection| &connection.addresses);
+        tcp.or_else(|| self.udp_connection(id).map(|connection| &connection.addresses))
     }
 
     /// The TLS tunnel of this id.

@@ -5,6 +5,7 @@
 
 mod batches;
 mod entries;
+mod quic;
 mod references;
 mod shares;
 mod table;
@@ -128,6 +129,9 @@ impl Recorder {
         let Some(dial) = request.dial.and_then(|dial| state.dials.get(dial)) else {
             return (Layer::Connect, "waiting for a connection".to_owned());
         };
+        if dial.ended_at.is_some() && request.phases.quic_ended_at.is_some() {
+            return (Layer::Request, "waiting for a stream of HTTP/3".to_owned());
+        }
         if dial.ended_at.is_some() {
             return match request.phases.tls_ended_at {
                 None if request.proxy_connect.is_some() => {

@@ -97,6 +97,10 @@ pub struct TlsSettings {
     pub maximum_version: Option<ProtocolVersion>,
     /// How many sessions are remembered, to be taken up again.
     pub session_cache: usize,
+    /// Sends requests that may be made twice (`GET`, `HEAD`, `OPTIONS`) along with the handshake of
+    /// HTTP/3 where a session is taken up again (0-RTT). Who records them can have the server see
+    /// them again, so it is off unless it is asked for; it takes a `session_cache`.
+    pub early_data: bool,
     /// Keeps the secrets of each connection, so that captured packets can be read.
     pub keep_secrets: bool,
 }
@@ -118,9 +122,10 @@ impl fmt::Debug for TlsSettings {
 pub struct Timeouts {
     /// A request with its redirects, until the last byte of the response.
     pub request: Option<Duration>,
-    /// A dial: the lookup of the name, and all attempts to connect.
+    /// A dial: the lookup of the name, and all attempts to connect, those of QUIC with their
+    /// handshake of TLS.
     pub connect: Option<Duration>,
-    /// A TLS handshake.
+    /// A TLS handshake over TCP.
     pub tls_handshake: Option<Duration>,
     /// From the last byte of the request to the headers of the response.
     pub response_headers: Option<Duration>,
@@ -174,6 +179,11 @@ pub enum HttpVersions {
     PreferHttp2,
     /// HTTP/2, also without TLS and without being asked.
     Http2Only,
+    /// HTTP/3 over TLS, where a connection of QUIC is there before one of TCP that begins a while
+    /// later; else as [`Self::PreferHttp2`]. Through a proxy, and without TLS, that too.
+    PreferHttp3,
+    /// HTTP/3, over TLS and without a proxy.
+    Http3Only,
 }
 
 /// Keep-alive probes of TCP.
@@ -441,6 +451,14 @@ impl Settings {
         }
         if self.tls.maximum_version.is_some_and(|newest| u16::from(newest) < 0x0303) {
             return invalid("tls.maximum_version", "is older than TLS 1.2, the oldest one spoken");
+        }
+        if matches!(self.versions, HttpVersions::PreferHttp3 | HttpVersions::Http3Only) {
+            if !cfg!(feature = "http3") {
+                return invalid("versions", "names HTTP/3, which this program is built without");
+            }
+            if self.tls.maximum_version.is_some_and(|newest| newest != ProtocolVersion::TLSv1_3) {
+                return invalid("tls.maximum_version", "is older than TLS 1.3, which HTTP/3 takes");
+            }
         }
         if self.limits.response_header_bytes < 8192 {
             return invalid("limits.response_header_bytes", "is less than 8192");

@@ -78,6 +78,19 @@ pub(crate) fn udp(address: SocketAddr, options: &SocketOptions) -> io::Result<st
     Ok(socket.into())
 }
 
+/// A UDP socket that is connected to a server, and hears what the network says against it.
+#[cfg(feature = "http3")]
+pub(crate) fn quic(
+    address: SocketAddr,
+    options: &SocketOptions,
+) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    receive_errors(&socket, address);
+    options.prepare(&socket, true)?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
 /// Our end of a socket; nothing where the kernel never bound it.
 pub(crate) fn local_address(socket: &Socket) -> Option<SocketAddr> {
     socket.local_addr().ok()?.as_socket().filter(|address| address.port() != 0)
@@ -90,6 +103,17 @@ fn receive_errors(socket: &Socket, address: SocketAddr) {
     let _ = match address {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
         SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
+    };
+}
+
+/// Has the kernel keep it no more, and forget what it has.
+#[cfg(feature = "http3")]
+pub(crate) fn forget_errors(socket: &impl std::os::fd::AsFd, address: SocketAddr) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    // Where that cannot be, it takes some room of what is received.
+    let _ = match address {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &false),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &false),
     };
 }
 

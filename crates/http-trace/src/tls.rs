@@ -1,6 +1,8 @@
 //! TLS, and what a handshake leaves behind: also of one that failed.
 
 mod certificate;
+#[cfg(feature = "http3")]
+pub(crate) mod quic;
 mod secrets;
 mod verifier;
 
@@ -22,8 +24,8 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, AlertDescription, CertificateError, ClientConfig, HandshakeKind, ProtocolVersion,
-        RootCertStore, SupportedProtocolVersion,
+        self, AlertDescription, CertificateError, ClientConfig, CommonState, HandshakeKind,
+        ProtocolVersion, RootCertStore, SupportedProtocolVersion,
         client::{ResolvesClientCert, Resumption},
         crypto::ring::default_provider,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -68,6 +70,9 @@ fn see(what: impl FnOnce(&mut Seen)) {
 #[derive(Debug)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
+    /// The same for QUIC, with sessions of its own: those of TCP hold nothing that QUIC needs.
+    #[cfg(feature = "http3")]
+    quic: Arc<ClientConfig>,
     secrets: Option<Arc<Secrets>>,
     recorder: Arc<Recorder>,
     timeout: Option<Duration>,
@@ -105,7 +110,14 @@ impl Tls {
         }
         config.client_auth_cert_resolver =
             Arc::new(RecordingResolver(Arc::clone(&config.client_auth_cert_resolver)));
-        Ok(Self { config: Arc::new(config), secrets, recorder, timeout })
+        Ok(Self {
+            #[cfg(feature = "http3")]
+            quic: Arc::new(quic::config(&config, settings)),
+            config: Arc::new(config),
+            secrets,
+            recorder,
+            timeout,
+        })
     }
 
     pub(crate) fn secrets(&self) -> Option<&Secrets> {
@@ -120,12 +132,10 @@ impl Tls {
         let offered = peer.protocols.iter().map(|&protocol| protocol.to_owned()).collect();
         let record = self.recorder.begin_tls(peer.connection, peer.request, peer.role, offered);
         let mut guard = TunnelGuard { recorder: &self.recorder, record, ended: false };
-        let host = peer.host.trim_start_matches('[').trim_end_matches([']', '.']);
-        let name = match ServerName::try_from(host.to_owned()) {
+        let host = host_of(peer.host);
+        let name = match server_name(host) {
             Ok(name) => name,
-            Err(error) => {
-                let message = format!("cannot speak TLS with {host}: it is no name: {error}");
-                let failure = Failure::new(Layer::Tls, FailureKind::Invalid, message);
+            Err(failure) => {
                 guard.end(|tunnel| tunnel.error = Some(failure.clone()));
                 return Err(failure);
             }
@@ -151,7 +161,7 @@ impl Tls {
             Ok(stream) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 guard.end(|tunnel| {
-                    describe(tunnel, &stream, &seen);
+                    describe(tunnel, stream.get_ref().1, &seen);
                     tunnel.server_name = server_name;
                 });
                 Ok(Tunnel { stream, record, http2 })
@@ -161,13 +171,7 @@ impl Tls {
                 guard.end(|tunnel| {
                     tunnel.server_name = server_name;
                     tunnel.error = Some(failure.clone());
-                    tunnel.certificates = certificates(&seen.certificates);
-                    tunnel.client_certificate_requested = seen.client_certificate_requested;
-                    if let Some(refused) = &seen.refused {
-                        tunnel.refused_certificate =
-                            certificate::offending(&seen.certificates, refused);
-                    }
-                    alerts(tunnel, &error);
+                    describe_failed(tunnel, &error, &seen);
                 });
                 Err(failure)
             }
@@ -175,12 +179,24 @@ impl Tls {
     }
 }
 
+/// A host without what is around it in a URL.
+fn host_of(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches([']', '.'])
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(host.to_owned()).map_err(|error| {
+        let message = format!("cannot speak TLS with {host}: it is no name: {error}");
+        Failure::new(Layer::Tls, FailureKind::Invalid, message)
+    })
+}
+
 fn certificates(chain: &[CertificateDer<'_>]) -> Vec<crate::record::Certificate> {
     chain.iter().take(MAXIMUM_CERTIFICATES).map(|der| certificate::describe(der)).collect()
 }
 
-fn describe<S>(tunnel: &mut TlsTunnel, stream: &TlsStream<S>, seen: &Seen) {
-    let (_, connection) = stream.get_ref();
+/// What a handshake agreed on.
+fn describe(tunnel: &mut TlsTunnel, connection: &CommonState, seen: &Seen) {
     let protocol = connection.alpn_protocol();
     tunnel.protocol = protocol.map(|protocol| String::from_utf8_lossy(protocol).into_owned());
     tunnel.version = connection.protocol_version().map(version_name);
@@ -194,6 +210,16 @@ fn describe<S>(tunnel: &mut TlsTunnel, stream: &TlsStream<S>, seen: &Seen) {
     tunnel.certificates = certificates(connection.peer_certificates().unwrap_or_default());
     tunnel.client_certificate_requested = seen.client_certificate_requested;
     tunnel.ocsp_response = u32::try_from(seen.ocsp_response).ok().filter(|&length| length > 0);
+}
+
+/// What is known of a handshake that failed.
+fn describe_failed(tunnel: &mut TlsTunnel, error: &io::Error, seen: &Seen) {
+    tunnel.certificates = certificates(&seen.certificates);
+    tunnel.client_certificate_requested = seen.client_certificate_requested;
+    if let Some(refused) = &seen.refused {
+        tunnel.refused_certificate = certificate::offending(&seen.certificates, refused);
+    }
+    alerts(tunnel, error);
 }
 
 fn version_name(version: ProtocolVersion) -> String {

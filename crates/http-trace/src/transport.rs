@@ -11,7 +11,7 @@ use http::{Method, Response};
 
 pub(crate) use self::cause::cause;
 use crate::{
-    body::{RequestBody, ResponseBody},
+    body::{RequestBody, ResponseBody, SendBody},
     clock::Moment,
     connection::{Connection, Maker, Sender},
     pool::{Pool, Target},
@@ -20,6 +20,10 @@ use crate::{
     recorder::{Progress, Recorder},
     settings::Settings,
 };
+
+/// How many responses before the final one are recorded.
+pub(crate) const MAXIMUM_INFORMATIONAL: usize = 32;
+type TrySendError = hyper::client::conn::TrySendError<http::Request<SendBody>>;
 
 /// How often a request is given to another connection.
 const MAXIMUM_RETRIES: u32 = 8;
@@ -50,7 +54,7 @@ impl Lease {
     pub(crate) fn last_write(&self) -> Option<Moment> {
         match self.connection.sender {
             Sender::Http1(_) => self.connection.shared.marks.last_write(),
-            Sender::Http2(_) => None,
+            Sender::Http2(_) | Sender::Http3(_) => None,
         }
     }
 
@@ -90,6 +94,28 @@ impl Drop for Recorded {
             });
             self.fail(&failure);
         }
+    }
+}
+
+/// Why a connection gave no response.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) kind: FailureKind,
+    pub(crate) why: String,
+    /// Nothing of the request has left.
+    pub(crate) not_sent: bool,
+    /// It is the connection that failed, and not the request alone.
+    pub(crate) connection_ended: bool,
+    /// It was sent before the handshake had ended, and the server did not look at it.
+    pub(crate) is_early_data_rejected: bool,
+}
+
+impl From<TrySendError> for Unanswered {
+    fn from(mut error: TrySendError) -> Self {
+        let not_sent = error.take_message().is_some();
+        let (kind, why) = cause(error.error());
+        let connection_ended = matches!(kind, FailureKind::Closed | FailureKind::Reset);
+        Self { kind, why, not_sent, connection_ended, is_early_data_rejected: false }
     }
 }
 
@@ -194,7 +220,9 @@ impl Transport {
                 Err(failed) => {
                     let repeatable = failed.not_sent
                         || (failed.connection_ended && again && (is_idempotent(&head.method)));
-                    let again = used_before && again && repeatable && retries < MAXIMUM_RETRIES;
+                    // What the server did not look at, it has not done.
+                    let repeatable = (used_before && repeatable) || failed.is_early_data_rejected;
+                    let again = again && repeatable && retries < MAXIMUM_RETRIES;
                     if !again {
                         return Err(failed.failure);
                     }
@@ -214,20 +242,20 @@ impl Transport {
         let shared = &connection.shared;
         let before = shared.begin_use();
         let now = self.recorder.now();
-        self.recorder.tcp(shared.tcp, |tcp| tcp.requests += 1);
+        self.recorder.count_request(shared.connection);
         let idle = shared
             .idle_since()
             .filter(|_| before > 0)
             .map(|since| u64::try_from(now.since(since).as_nanos()).unwrap_or(u64::MAX));
         self.recorder.request(id, |request| {
             let made_for_it = shared.made_for == Some(request.id);
-            request.connection = Some(shared.tcp);
+            request.connection = Some(shared.connection);
             request.tls = shared.tls;
             request.proxy_tls = shared.proxy_tls;
             request.proxy_connect = shared.proxy_connect;
             request.made_tunnels = made_for_it;
             request.uses.push(ConnectionUse {
-                connection: Some(shared.tcp),
+                connection: Some(shared.connection),
                 at: now,
                 reused: before > 0,
                 idle,

@@ -8,6 +8,12 @@ mod batches;
 mod dns;
 #[path = "client/hostile.rs"]
 mod hostile;
+#[cfg(feature = "http3")]
+#[path = "client/http3.rs"]
+mod http3;
+#[cfg(feature = "http3")]
+#[path = "client/http3_failing.rs"]
+mod http3_failing;
 #[path = "client/plain.rs"]
 mod plain;
 #[path = "client/references.rs"]

@@ -49,7 +49,7 @@ pub use process::{Finished, Running, copy_program, run};
 pub use requirement::shared_folder;
 pub use rustix::process::Signal;
 pub use server::{
-    BigQuery, BigQueryCall, BigQueryFault, Dnsmasq, DnsmasqOptions, Nginx, NginxOptions, Paused,
-    PostgreSql, PostgreSqlOptions,
+    BigQuery, BigQueryCall, BigQueryFault, Dnsmasq, DnsmasqOptions, Http3, Http3Answer, Http3End,
+    Http3Options, Http3Request, Nginx, NginxOptions, Paused, PostgreSql, PostgreSqlOptions,
 };
 pub use wait::wait_for;

@@ -159,8 +159,11 @@ pub struct SkippedNameserver {
 /// One attempt to connect to one address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The TCP connection, established or not.
+    /// The connection, established or not.
     pub connection: Option<Id>,
+    /// How it is made.
+    #[serde(default)]
+    pub transport: AttemptTransport,
     /// Where to.
     pub address: SocketAddr,
     /// Whether it is of the family that came second.
@@ -171,6 +174,17 @@ pub struct Attempt {
     pub ended_at: Option<Moment>,
     /// How it ended.
     pub outcome: AttemptOutcome,
+}
+
+/// How a connection is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptTransport {
+    /// A TCP connection.
+    #[default]
+    Tcp,
+    /// A QUIC connection, with its handshake of TLS.
+    Quic,
 }
 
 /// How an attempt ended.

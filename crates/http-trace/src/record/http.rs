@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Id};
+use super::{AlternativeServices, Failure, Id};
 use crate::clock::Moment;
 
 /// A request, until the last byte of its response.
@@ -35,8 +35,8 @@ pub struct HttpRequest {
     pub method: String,
     /// The version of HTTP that was spoken, as `HTTP/1.1`.
     pub version: Option<String>,
-    /// The stream of the connection, in HTTP/2.
-    pub stream: Option<u32>,
+    /// The stream of the connection, in HTTP/2 and HTTP/3.
+    pub stream: Option<u64>,
     /// What was sent.
     pub request: Message,
     /// The names of headers that the client added, and the caller did not give.
@@ -55,10 +55,12 @@ pub struct HttpRequest {
     pub error: Option<Failure>,
     /// Why the response's body is not whole.
     pub body_error: Option<Failure>,
-    /// That the stream was ended before its time, in HTTP/2.
+    /// That the stream was ended before its time, in HTTP/2 and HTTP/3.
     pub reset: Option<Reset>,
     /// Where the response says that the same is to be had over another protocol (RFC 7838).
     pub alternative_services: Option<String>,
+    /// The same, understood.
+    pub alternatives: Option<Box<AlternativeServices>>,
 }
 
 /// A connection that a request went over.
@@ -146,6 +148,10 @@ pub struct Phases {
     pub connect_began_at: Option<Moment>,
     /// When it ended.
     pub connect_ended_at: Option<Moment>,
+    /// When the first handshake of QUIC began, of the connection made for it. It is that of TLS, too.
+    pub quic_began_at: Option<Moment>,
+    /// When the last of them ended; with early data, when the request could be sent.
+    pub quic_ended_at: Option<Moment>,
     /// When the handshakes of TLS began, of the connection made for it.
     pub tls_began_at: Option<Moment>,
     /// When the last of them ended.
@@ -172,15 +178,15 @@ pub enum ResetBy {
     Server,
 }
 
-/// That a stream was ended (`RST_STREAM`).
+/// That a stream was ended (`RST_STREAM`, `RESET_STREAM`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reset {
     /// When.
     pub at: Moment,
     /// By whom.
     pub by: ResetBy,
-    /// The error code of RFC 9113, section 7.
-    pub code: u32,
+    /// The error code of RFC 9113, section 7, or of RFC 9114, section 8.1.
+    pub code: u64,
 }
 
 /// What a proxy was asked to connect to.

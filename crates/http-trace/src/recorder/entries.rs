@@ -100,12 +100,12 @@ impl Recorder {
             operations: None,
             error: None,
             conntrack: None,
+            quic: None,
         };
         state.udp.add(id, connection, log);
         (id, writer)
     }
 
-    #[cfg(feature = "kernel")]
     pub(crate) fn udp(&self, id: Id, change: impl FnOnce(&mut UdpConnection)) {
         self.state().udp.change(id, change);
         self.after_change();
@@ -264,6 +264,7 @@ impl Recorder {
             body_error: None,
             reset: None,
             alternative_services: None,
+            alternatives: None,
         };
         state.requests.add(id, request, Arc::clone(progress));
         Some(id)

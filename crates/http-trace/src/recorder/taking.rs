@@ -70,6 +70,12 @@ impl Recorder {
             tcp.from_earlier_trace = true;
             log.make_room();
         });
+        state.udp.for_each(|udp, log| {
+            if let Some(quic) = &mut udp.quic {
+                quic.from_earlier_trace = true;
+                log.make_room();
+            }
+        });
         state.missing.clear();
     }
 

@@ -9,7 +9,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{Lease, Transport, closed};
 use crate::{
-    connection::{Connection, Maker, Sender},
+    connection::{Connection, Maker},
     pool::{Checkout, Pool, Target},
     record::{Failure, Id},
 };
@@ -104,7 +104,7 @@ async fn make(
         _ = closed_by_client.wait_for(|closed| *closed) => Err(closed()),
     };
     let result = match result {
-        Ok(connection) if matches!(connection.sender, Sender::Http2(_)) => {
+        Ok(connection) if connection.sender.is_shared() => {
             pool.put_shared(&target, connection).ok_or_else(closed)
         }
         result => result,

@@ -3,20 +3,18 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
-use hyper::{body::Incoming, ext::on_informational};
+use hyper::ext::on_informational;
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Lease, Recorded, Transport, cause::cause, head::request_target};
+use super::{Lease, MAXIMUM_INFORMATIONAL, Recorded, Transport, head::request_target};
 use crate::{
     body::{Attached, RequestBody, ResponseBody, SendBody},
     clock::Moment,
     connection::{Connection, Sender},
+    incoming::Incoming,
     pool::Target,
     record::{Failure, FailureKind, Id, Informational, Layer, Message},
 };
-
-/// How many responses before the final one are recorded.
-const MAXIMUM_INFORMATIONAL: usize = 32;
 
 impl Transport {
     pub(super) async fn send(
@@ -29,53 +27,50 @@ impl Transport {
         recorded: &Recorded,
     ) -> Result<Response<ResponseBody>, SendFailure> {
         let id = recorded.id;
-        let http2 = matches!(connection.sender, Sender::Http2(_));
+        let version = connection.sender.version();
+        let is_shared = connection.sender.is_shared();
         let sent = Arc::new(Notify::new());
         let expects = head
             .headers
             .get(header::EXPECT)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let consent = (expects && !http2 && !body.is_empty())
+        let consent = (expects && !is_shared && !body.is_empty())
             .then_some(self.expect_continue_timeout)
             .flatten()
             .map(|timeout| (Arc::new(Notify::new()), timeout));
         let asks_for_gzip = self.asks_for_gzip(head);
-        let mut added = self.added_headers(head, target, http2, asks_for_gzip);
+        let mut added = self.added_headers(head, target, is_shared, asks_for_gzip);
         let recorded_added = crate::headers::record(&added, self.recorder.recording());
         let progress = &recorded.progress;
         let given = consent.as_ref().map(|(consent, _)| consent);
         let send_body = SendBody::new(body, Arc::clone(progress), Arc::clone(&sent), given);
         let mut request = Request::new(send_body);
         *request.method_mut() = head.method.clone();
-        *request.uri_mut() = request_target(&head.uri, target, http2);
-        *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        *request.uri_mut() = request_target(&head.uri, target, is_shared);
+        *request.version_mut() = version;
         *request.headers_mut() = {
             let mut headers = std::mem::take(&mut added);
             headers.extend(head.headers.clone());
             headers
         };
-        if !http2 {
+        if !is_shared {
             self.listen_for_informational(&mut request, id, given.map(Arc::clone));
         }
         connection.shared.marks.set_back();
         if let Some(streams) = &connection.shared.streams {
             streams.expect(id);
         }
-        let version = if http2 { "HTTP/2" } else { "HTTP/1.1" };
         self.recorder.request(id, |request| {
             request.added_headers = recorded_added;
-            request.version = Some(version.to_owned());
+            request.version = Some(version_name(version));
         });
         let sending = async {
+            let hyper = |response: Response<_>| response.map(Incoming::Hyper);
             match &mut connection.sender {
-                Sender::Http1(sender) => sender
-                    .try_send_request(request)
-                    .await
-                    .map_err(|error| (error.message().is_some(), error.into_error())),
-                Sender::Http2(sender) => sender
-                    .try_send_request(request)
-                    .await
-                    .map_err(|error| (error.message().is_some(), error.into_error())),
+                Sender::Http1(sender) => Ok(hyper(sender.try_send_request(request).await?)),
+                Sender::Http2(sender) => Ok(hyper(sender.try_send_request(request).await?)),
+                // What it takes is a lot, and not to be carried by the others.
+                Sender::Http3(sender) => Box::pin(sender.send(request, id)).await,
             }
         };
         let result = self.wait_for_headers(sending, consent, &sent).await;
@@ -84,7 +79,7 @@ impl Transport {
         let (first_write, last_write, first_read) =
             (marks.first_write(), marks.last_write(), marks.first_read());
         self.recorder.request(id, |request| {
-            if !http2 {
+            if !is_shared {
                 request.phases.request_began_at = first_write;
                 request.phases.request_ended_at = last_write;
                 request.phases.first_byte_at = first_read;
@@ -101,15 +96,13 @@ impl Transport {
                 headers_at,
                 asks_for_gzip,
             )),
-            Some(Err((not_sent, error))) => {
-                let (kind, why) = cause(&error);
-                let nothing = first_read.is_none();
-                let message = format!("no response of {shown}: {why}");
+            Some(Err(unanswered)) => {
+                let message = format!("no response of {shown}: {}", unanswered.why);
                 Err(SendFailure {
-                    failure: Failure::new(Layer::Request, kind, message),
-                    not_sent,
-                    connection_ended: nothing
-                        && matches!(kind, FailureKind::Closed | FailureKind::Reset),
+                    failure: Failure::new(Layer::Request, unanswered.kind, message),
+                    not_sent: unanswered.not_sent,
+                    connection_ended: unanswered.connection_ended && first_read.is_none(),
+                    is_early_data_rejected: unanswered.is_early_data_rejected,
                 })
             }
             None => {
@@ -121,6 +114,7 @@ impl Transport {
                     failure: Failure::new(Layer::Request, FailureKind::Timeout, message),
                     not_sent: false,
                     connection_ended: false,
+                    is_early_data_rejected: false,
                 })
             }
         }
@@ -214,22 +208,16 @@ impl Transport {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         let headers = crate::headers::record(&parts.headers, self.recorder.recording());
-        let services = parts
-            .headers
-            .get(header::ALT_SVC)
-            .map(|services| String::from_utf8_lossy(services.as_bytes()).into_owned());
+        let (services, alternatives) = crate::alternative_services::of(&parts.headers).unzip();
         self.recorder.request(recorded.id, |request| {
             request.status = Some(parts.status.as_u16());
-            request.version = Some(match parts.version {
-                Version::HTTP_10 => "HTTP/1.0".to_owned(),
-                Version::HTTP_2 => "HTTP/2".to_owned(),
-                _ => "HTTP/1.1".to_owned(),
-            });
+            request.version = Some(version_name(parts.version));
             request.response = Some(Message { headers, ..Message::default() });
             request.phases.headers_at = Some(headers_at);
             request.phases.first_byte_at.get_or_insert(headers_at);
             request.decoded = decode.then(|| "gzip".to_owned());
             request.alternative_services = services;
+            request.alternatives = alternatives.map(Box::new);
         });
         let http1 = matches!(connection.sender, Sender::Http1(_));
         let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -267,6 +255,18 @@ pub(super) struct SendFailure {
     pub(super) not_sent: bool,
     /// The connection ended before anything came back.
     pub(super) connection_ended: bool,
+    /// The server did not look at it.
+    pub(super) is_early_data_rejected: bool,
+}
+
+fn version_name(version: Version) -> String {
+    let name = match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    };
+    name.to_owned()
 }
 
 /// Whether a message is the last of its connection (RFC 9112, section 9.6).

@@ -7,6 +7,7 @@ use crate::{
     pool::Target,
     proxy::ProxyKind,
     record::{Failure, FailureKind, Layer},
+    settings::HttpVersions,
 };
 
 impl Transport {
@@ -31,6 +32,15 @@ impl Transport {
             None => if secure { "443" } else { "80" }.to_owned(),
         };
         let proxy = self.proxy.of(uri)?;
+        if self.maker.versions == HttpVersions::Http3Only {
+            if !secure {
+                return Err(fail("HTTP/3 is asked for, which takes https"));
+            }
+            if let Some(proxy) = &proxy {
+                let proxy = proxy.shown(false);
+                return Err(fail(&format!("HTTP/3 does not go through a proxy, as {proxy}")));
+            }
+        }
         Ok(Target { secure, host: host.to_owned(), port, proxy })
     }
 
@@ -46,7 +56,7 @@ impl Transport {
         &self,
         head: &http::request::Parts,
         target: &Target,
-        http2: bool,
+        is_shared: bool,
         asks_for_gzip: bool,
     ) -> HeaderMap {
         let mut added = HeaderMap::new();
@@ -57,7 +67,7 @@ impl Transport {
                 added.insert(name, value);
             }
         };
-        if !http2 && let Some(authority) = authority(&head.uri) {
+        if !is_shared && let Some(authority) = authority(&head.uri) {
             add(header::HOST, &authority);
         }
         if !self.user_agent.is_empty() {
@@ -66,7 +76,7 @@ impl Transport {
         if asks_for_gzip {
             add(header::ACCEPT_ENCODING, "gzip");
         }
-        if !self.keep_alive && !http2 {
+        if !self.keep_alive && !is_shared {
             add(header::CONNECTION, "close");
         }
         if let Some(proxy) = &target.proxy
@@ -95,13 +105,13 @@ fn without_credentials(uri: &Uri) -> String {
     }
 }
 
-/// What stands in the request for the URL: the whole of it for HTTP/2 and for proxies.
-pub(super) fn request_target(uri: &Uri, target: &Target, http2: bool) -> Uri {
+/// What stands in the request for the URL: the whole of it for HTTP/2, for HTTP/3 and for proxies.
+pub(super) fn request_target(uri: &Uri, target: &Target, is_shared: bool) -> Uri {
     let by_proxy = !target.secure
         && target.proxy.as_ref().is_some_and(|proxy| proxy.kind != ProxyKind::Socks5);
     let mut parts = http::uri::Parts::default();
     let path = uri.path_and_query().cloned();
-    if !http2 && !by_proxy {
+    if !is_shared && !by_proxy {
         parts.path_and_query = path;
         return Uri::from_parts(parts).unwrap_or_default();
     }

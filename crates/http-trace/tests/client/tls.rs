@@ -14,19 +14,26 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 use tokio::io::AsyncWriteExt;
+#[cfg(feature = "http3")]
+use tokio_rustls::rustls::{RootCertStore, server::WebPkiClientVerifier};
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring::default_provider, pki_types::PrivateKeyDer},
+    rustls::{
+        ServerConfig,
+        crypto::ring::default_provider,
+        pki_types::PrivateKeyDer,
+        server::{NoClientAuth, danger::ClientCertVerifier},
+    },
 };
 
 use crate::servers::{HELLO, client, fetch, request, tcp};
 
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -34,19 +41,38 @@ impl Authority {
         Self { issuer }
     }
 
-    fn pem(&self) -> Vec<u8> {
-        let text = STANDARD.encode(self.issuer.der());
-        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n").into_bytes()
+    pub(crate) fn pem(&self) -> Vec<u8> {
+        pem("CERTIFICATE", self.issuer.der())
     }
 
     /// A server's configuration, with a certificate for 127.0.0.1.
-    fn server(&self, expired: bool, protocols: &[&[u8]]) -> ServerConfig {
+    pub(crate) fn server(&self, expired: bool, protocols: &[&[u8]]) -> ServerConfig {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "server");
         if expired {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
         }
+        self.config(&params, protocols, Arc::new(NoClientAuth))
+    }
+
+    /// The same, of one that wants a certificate of this authority from its clients.
+    #[cfg(feature = "http3")]
+    pub(crate) fn server_that_asks(&self, protocols: &[&[u8]]) -> ServerConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        self.config(&params, protocols, verifier.build().unwrap())
+    }
+
+    fn config(
+        &self,
+        params: &CertificateParams,
+        protocols: &[&[u8]],
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let chain = vec![certificate.der().clone(), self.issuer.der().clone()];
@@ -54,22 +80,36 @@ impl Authority {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         config
     }
+
+    /// A client's certificate and its key, as PEM.
+    #[cfg(feature = "http3")]
+    pub(crate) fn client_certificate(&self) -> (Vec<u8>, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["client".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", &key.serialize_der()))
+    }
 }
 
-async fn serve(config: ServerConfig) -> SocketAddr {
+fn pem(label: &str, der: &[u8]) -> Vec<u8> {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n").into_bytes()
+}
+
+pub(crate) async fn serve(config: ServerConfig) -> SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tcp(move |stream, _| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                let service = service_fn(async |_| {
+                let service = service_fn(|_| async {
                     Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from("hello\n"))))
                 });
                 let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());

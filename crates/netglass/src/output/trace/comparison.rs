@@ -175,7 +175,7 @@ fn facts_of(trace: &HttpTrace, request: &HttpRequest) -> Vec<(&'static str, Opti
         addresses.sort_unstable();
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     });
-    let connection = request.connection.and_then(|id| trace.tcp_connection(id));
+    let addresses_of_connection = request.connection.and_then(|id| trace.addresses(id));
     let tunnel = request.tls.and_then(|id| trace.tls_tunnel(id));
     let tunnel = tunnel.or_else(|| detail::tunnels(trace, request).next_back());
     let certificate = tunnel.and_then(|tunnel| tunnel.certificates.first());
@@ -190,7 +190,7 @@ fn facts_of(trace: &HttpTrace, request: &HttpRequest) -> Vec<(&'static str, Opti
         ("status", request.status.map(detail::status)),
         ("version", request.version.clone()),
         ("addresses of the name", addresses),
-        ("address", connection.map(|it| it.addresses.destination.to_string())),
+        ("address", addresses_of_connection.map(|it| it.destination.to_string())),
         ("attempts to connect", dial.map(|dial| dial.attempts.len().to_string())),
         ("proxy", request.proxy.clone()),
         ("open connection used", request.uses.last().map(|last| last.reused.to_string())),

@@ -4,8 +4,8 @@ use http::StatusCode;
 use http_trace::{
     HttpTrace,
     record::{
-        Attempt, AttemptOutcome, Certificate, Dial, DialOutcome, HttpRequest, LookupSource,
-        Message, TlsTunnel,
+        Attempt, AttemptOutcome, AttemptTransport, Certificate, Dial, DialOutcome, EarlyData,
+        HttpRequest, LookupSource, Message, QuicConnection, TlsTunnel,
     },
 };
 use jiff::Timestamp;
@@ -31,6 +31,7 @@ pub(super) fn of_phase(
     match phase {
         Phase::Queued => "until there was a connection".to_owned(),
         Phase::Lookup => dial.map(|dial| of_lookup(trace, dial)).unwrap_or_default(),
+        Phase::Quic => of_quic(trace, request, dial),
         Phase::Connect => of_connect(trace, request, dial),
         Phase::Tls => of_tls(trace, request),
         Phase::Request => of_request(request),
@@ -103,19 +104,14 @@ fn of_connect(trace: &HttpTrace, request: &HttpRequest, dial: Option<&Dial>) -> 
         }
         None => {
             if let Some(dial) = dial {
-                parts.push(match dial.attempts.first() {
-                    Some(only) if dial.attempts.len() == 1 => of_attempt(only),
-                    _ => dial.destination.clone(),
-                });
+                parts.push(of_only_attempt(dial));
                 if let DialOutcome::Abandoned { reason } = &dial.outcome {
                     parts.push(format!("abandoned: {reason}"));
                 }
             }
         }
     }
-    if let Some(cost) = dial.and_then(|dial| dial.fallback_cost).filter(|cost| *cost > 0) {
-        parts.push(format!("{} lost with other addresses", show_nanoseconds(cost)));
-    }
+    parts.extend(dial.and_then(of_fallback));
     if let Some(connect) = proxy_connect(trace, request) {
         let proxy = request.proxy.as_deref().unwrap_or("a proxy");
         let answer = match connect.status {
@@ -127,6 +123,95 @@ fn of_connect(trace: &HttpTrace, request: &HttpRequest, dial: Option<&Dial>) -> 
         parts.push(format!("the proxy {proxy}"));
     }
     parts.join(", ")
+}
+
+/// What the attempts before the one that won cost.
+fn of_fallback(dial: &Dial) -> Option<String> {
+    let cost = show_nanoseconds(dial.fallback_cost.filter(|cost| *cost > 0)?);
+    let winner = dial.attempts.iter().find(|it| it.outcome == AttemptOutcome::Won)?.transport;
+    let others = dial.attempts.iter().all(|attempt| attempt.transport == winner);
+    Some(format!("{cost} lost with {}", if others { "other addresses" } else { "QUIC" }))
+}
+
+fn of_only_attempt(dial: &Dial) -> String {
+    match &dial.attempts[..] {
+        [only] => of_attempt(only),
+        _ => dial.destination.clone(),
+    }
+}
+
+/// The QUIC connection that a request went over, or that was made for it.
+pub(super) fn quic<'a>(trace: &'a HttpTrace, request: &HttpRequest) -> Option<&'a QuicConnection> {
+    let dial = || request.dial.and_then(|id| trace.dial(id))?.outcome.connection();
+    trace.udp_connection(request.connection.or_else(dial)?)?.quic.as_deref()
+}
+
+fn of_quic(trace: &HttpTrace, request: &HttpRequest, dial: Option<&Dial>) -> String {
+    let connection = match dial {
+        Some(dial) => dial.outcome.connection(),
+        None => request.connection,
+    };
+    let Some((connection, quic)) = connection
+        .and_then(|id| trace.udp_connection(id))
+        .and_then(|connection| Some((connection, connection.quic.as_deref()?)))
+    else {
+        return dial.map(of_only_attempt).unwrap_or_default();
+    };
+    let from = connection.addresses.source.map(|source| format!(" from {source}"));
+    let to = connection.addresses.destination;
+    let mut parts = vec![format!("{to}{}", from.unwrap_or_default())];
+    parts.push(format!("QUIC {}", quic_version(quic.version)));
+    if let Some(statistics) = &quic.statistics {
+        let rtt = show_nanoseconds(statistics.minimum_rtt_us.saturating_mul(1_000));
+        parts.push(format!("round trip {rtt}"));
+    }
+    let mut tunnels = tunnels(trace, request);
+    if let Some(tunnel) = tunnels.find(|tunnel| tunnel.connection == Some(connection.id)) {
+        parts.push(of_tunnel(tunnel));
+    }
+    if quic.retried {
+        parts.push("after a proof of our address".to_owned());
+    }
+    parts.extend(early_data(quic).map(str::to_owned));
+    parts.extend(dial.and_then(of_fallback));
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
+}
+
+/// A version by its name (RFC 9000, section 15; RFC 9369).
+pub(super) fn quic_version(number: u32) -> String {
+    match number {
+        1 => "version 1".to_owned(),
+        0x6b33_43cf => "version 2".to_owned(),
+        0xff00_0000..=0xff00_00ff => format!("draft {}", number & 0xff),
+        _ => format!("version 0x{number:08x}"),
+    }
+}
+
+/// What became of early data.
+pub(super) fn early_data(quic: &QuicConnection) -> Option<&'static str> {
+    match quic.early_data {
+        EarlyData::NotOffered => None,
+        EarlyData::Offered => Some("0-RTT offered"),
+        EarlyData::Accepted => Some("0-RTT accepted"),
+        EarlyData::Rejected => Some("0-RTT rejected"),
+    }
+}
+
+/// Whether a tunnel is part of a QUIC connection.
+pub(super) fn is_of_quic(trace: &HttpTrace, tunnel: &TlsTunnel) -> bool {
+    tunnel.connection.is_some_and(|id| trace.udp_connection(id).is_some())
+}
+
+/// The attempts of a phase.
+pub(super) fn attempts(dial: &Dial, phase: Phase) -> impl Iterator<Item = (usize, &Attempt)> {
+    let transport = match phase {
+        Phase::Quic => Some(AttemptTransport::Quic),
+        Phase::Connect => Some(AttemptTransport::Tcp),
+        _ => None,
+    };
+    let attempts = dial.attempts.iter().enumerate();
+    attempts.filter(move |(_, attempt)| Some(attempt.transport) == transport)
 }
 
 pub(super) fn attempt_state(attempt: &Attempt) -> State {
@@ -161,7 +246,7 @@ pub(super) fn tunnels<'a>(
 }
 
 fn of_tls(trace: &HttpTrace, request: &HttpRequest) -> String {
-    let mut tunnels = tunnels(trace, request);
+    let mut tunnels = tunnels(trace, request).filter(|tunnel| !is_of_quic(trace, tunnel));
     match (tunnels.next(), tunnels.next()) {
         (Some(tunnel), None) => of_tunnel(tunnel),
         (Some(_), Some(_)) => "two handshakes".to_owned(),

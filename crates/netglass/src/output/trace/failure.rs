@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use http_trace::{
     HttpTrace,
     record::{
-        AttemptOutcome, Dial, Failure, FailureKind, HttpRequest, IcmpCause, Layer, TlsRole,
-        TlsTunnel,
+        AttemptOutcome, AttemptTransport, Dial, Failure, FailureKind, HttpRequest, IcmpCause,
+        Layer, TlsRole, TlsTunnel,
     },
 };
 use netglass_model::printable;
@@ -69,7 +69,7 @@ pub(crate) fn sentence_of(trace: &HttpTrace, request: &HttpRequest, failure: &Fa
         // Writing to a String cannot fail.
         let _ = write!(sentence, ", {}", printable(&reported(cause)));
     }
-    let _ = write!(sentence, "; next, {}.", next(failure));
+    let _ = write!(sentence, "; next, {}.", next(failure, is_over_quic(trace, request)));
     sentence
 }
 
@@ -144,8 +144,8 @@ fn tunnel(trace: &HttpTrace, request: &HttpRequest) -> Option<String> {
     let tunnel = failed.or_else(|| request.tls.and_then(|id| trace.tls_tunnel(id)))?;
     let address = tunnel
         .connection
-        .and_then(|id| trace.tcp_connection(id))
-        .map(|connection| connection.addresses.destination.to_string());
+        .and_then(|id| trace.addresses(id))
+        .map(|addresses| addresses.destination.to_string());
     let name = tunnel.server_name.clone().or_else(|| host(request));
     let peer = match (name, address) {
         (Some(name), Some(address)) => format!("{name} ({address})"),
@@ -158,8 +158,7 @@ fn tunnel(trace: &HttpTrace, request: &HttpRequest) -> Option<String> {
 }
 
 fn server(trace: &HttpTrace, request: &HttpRequest) -> Option<String> {
-    let connection = request.connection.and_then(|id| trace.tcp_connection(id))?;
-    let address = connection.addresses.destination;
+    let address = request.connection.and_then(|id| trace.addresses(id))?.destination;
     Some(match host(request) {
         Some(host) if host != address.ip().to_string() => format!("{host} ({address})"),
         _ => address.to_string(),
@@ -197,9 +196,26 @@ fn what(failure: &Failure) -> &'static str {
     }
 }
 
+/// Whether nothing but QUIC was tried for a request.
+fn is_over_quic(trace: &HttpTrace, request: &HttpRequest) -> bool {
+    let dial = request.dial.and_then(|id| trace.dial(id));
+    dial.and_then(|dial| dial.attempts.last())
+        .is_some_and(|attempt| attempt.transport == AttemptTransport::Quic)
+}
+
 /// What to look at next.
-fn next(failure: &Failure) -> &'static str {
+fn next(failure: &Failure, is_over_quic: bool) -> &'static str {
     match (failure.kind, failure.layer) {
+        (FailureKind::Timeout, Layer::Connect) if is_over_quic => {
+            "see whether UDP is dropped on the way, and try --http2: many firewalls pass TCP alone"
+        }
+        (FailureKind::Refused, Layer::Connect) if is_over_quic => {
+            "see whether a server of HTTP/3 listens at that address and UDP port (ss -lun on that \
+             host), and try --http2"
+        }
+        (FailureKind::Protocol, Layer::Connect) if is_over_quic => {
+            "look at the versions that the server names (-v), and try --http2"
+        }
         (FailureKind::Timeout, Layer::Dns) => {
             "ask the name server yourself (dig), or another one with --dns-servers: a firewall may \
              drop port 53"

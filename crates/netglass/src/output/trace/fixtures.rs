@@ -6,10 +6,12 @@ use http_trace::{
     HttpTrace,
     clock::Moment,
     record::{
-        AddressTuple, Attempt, AttemptOutcome, Certificate, ConnectionUse, Dial, DialOutcome,
-        DnsExchange, DnsQuery, DnsQuestion, DnsTransport, Dropped, Failure, FailureKind, Header,
-        HttpRequest, Id, Layer, Lookup, LookupSource, Message, Phases, SCHEMA_VERSION,
-        TcpConnection, TcpInformation, TlsRole, TlsTunnel, Via,
+        AddressTuple, AlternativeService, AlternativeServices, Attempt, AttemptOutcome,
+        AttemptTransport, Certificate, ConnectionUse, Dial, DialOutcome, DnsExchange, DnsQuery,
+        DnsQuestion, DnsTransport, Dropped, EarlyData, Failure, FailureKind, Header, Http3GoAway,
+        HttpRequest, Id, Layer, Lookup, LookupSource, Message, Phases, QuicClose, QuicCloseLayer,
+        QuicClosedBy, QuicConnection, QuicStatistics, SCHEMA_VERSION, TcpConnection,
+        TcpInformation, TlsRole, TlsTunnel, UdpConnection, Via,
     },
 };
 
@@ -35,6 +37,7 @@ pub(super) fn address(text: &str) -> SocketAddr {
 pub(super) fn attempt(to: &str, began: u64, ended: u64, outcome: AttemptOutcome) -> Attempt {
     Attempt {
         connection: None,
+        transport: AttemptTransport::Tcp,
         address: address(to),
         fallback: false,
         began_at: at(began),
@@ -120,6 +123,8 @@ fn request() -> HttpRequest {
             lookup_ended_at: Some(at(12)),
             connect_began_at: Some(at(12)),
             connect_ended_at: Some(at(318)),
+            quic_began_at: None,
+            quic_ended_at: None,
             tls_began_at: Some(at(318)),
             tls_ended_at: Some(at(350)),
             request_began_at: Some(at(350)),
@@ -132,6 +137,7 @@ fn request() -> HttpRequest {
         body_error: None,
         reset: None,
         alternative_services: None,
+        alternatives: None,
     }
 }
 
@@ -340,4 +346,92 @@ pub(super) fn refused() -> HttpTrace {
         ..Phases::default()
     };
     trace
+}
+
+/// The same page over HTTP/3; of two addresses, the second one answers.
+pub(super) fn over_quic() -> HttpTrace {
+    let mut trace = page();
+    let mut dial = dial();
+    for attempt in &mut dial.attempts {
+        attempt.transport = AttemptTransport::Quic;
+    }
+    trace.dials = vec![Arc::new(dial)];
+    let TcpConnection { id, dial, began_at, addresses, .. } = connection();
+    trace.tcp = Vec::new();
+    trace.udp = vec![UdpConnection {
+        id,
+        dial,
+        to_nameserver: false,
+        began_at,
+        closed_at: Some(at(400)),
+        addresses,
+        sent_bytes: 3_100,
+        received_bytes: 9_000,
+        operations: None,
+        error: None,
+        conntrack: None,
+        quic: Some(Box::new(quic())),
+    }];
+    let mut tunnel = tunnel();
+    tunnel.protocol = Some("h3".to_owned());
+    tunnel.offered_protocols = vec!["h3".to_owned()];
+    (tunnel.began_at, tunnel.ended_at) = (at(312), Some(at(318)));
+    trace.tls = vec![Arc::new(tunnel)];
+    let request = &mut trace.requests[0];
+    request.version = Some("HTTP/3".to_owned());
+    request.stream = Some(0);
+    request.alternatives = Some(Box::new(AlternativeServices {
+        services: vec![AlternativeService {
+            protocol: "h3".to_owned(),
+            host: None,
+            port: 443,
+            max_age: 3600,
+            persist: true,
+        }],
+        malformed: Some("a service does not begin with a protocol".to_owned()),
+        ..AlternativeServices::default()
+    }));
+    let phases = &mut request.phases;
+    (phases.quic_began_at, phases.quic_ended_at) = (Some(at(12)), Some(at(318)));
+    (phases.connect_began_at, phases.connect_ended_at) = (None, None);
+    (phases.tls_began_at, phases.tls_ended_at) = (None, None);
+    (phases.connection_at, phases.request_began_at) = (Some(at(318)), Some(at(318)));
+    phases.request_ended_at = Some(at(319));
+    trace
+}
+
+fn quic() -> QuicConnection {
+    QuicConnection {
+        version: 1,
+        offered_versions: Vec::new(),
+        retried: true,
+        handshake_began_at: at(312),
+        handshake_ended_at: Some(at(318)),
+        error: None,
+        early_data: EarlyData::Accepted,
+        source_connection_id: "0102030405060708".to_owned(),
+        original_destination_connection_id: "ab".repeat(20),
+        destination_connection_id: Some("1112131415161718".to_owned()),
+        from_earlier_trace: false,
+        requests: 1,
+        settings: vec![(6, 16_384)],
+        go_away: Some(Http3GoAway { at: at(395), stream: 4 }),
+        statistics: Some(QuicStatistics {
+            at: at(400),
+            rtt_us: 6_100,
+            minimum_rtt_us: 5_900,
+            congestion_window: 12_000,
+            sent_datagrams: 7,
+            received_datagrams: 9,
+            path_mtu: 1_452,
+            ..QuicStatistics::default()
+        }),
+        close: Some(QuicClose {
+            at: at(400),
+            by: QuicClosedBy::Server,
+            layer: Some(QuicCloseLayer::Application),
+            code: Some(256),
+            reason: "done".to_owned(),
+        }),
+    }
 }

@@ -48,9 +48,17 @@ impl Timings {
             let span = spans.iter().find(|span| span.phase == phase);
             span.map(|span| span.nanoseconds() as f64 / 1e6)
         };
-        let ssl = of(Phase::Tls);
-        let connect = of(Phase::Connect).or(ssl.map(|_| 0.0));
-        let connect = connect.map(|connect| connect + ssl.unwrap_or_default());
+        // The handshake of QUIC is that of TLS, too.
+        let quic = spans.iter().find(|span| span.phase == Phase::Quic);
+        let tls = of(Phase::Tls);
+        let ssl = tls.or(of(Phase::Quic));
+        let opened = spans.iter().find(|span| span.phase == Phase::Connect);
+        // Both may have been tried at once.
+        let connect = quic.or(opened).zip(opened.or(quic)).map(|(first, last)| {
+            last.ended.max(first.ended).since(first.began).as_secs_f64() * 1e3
+        });
+        let connect = connect.or(tls.map(|_| 0.0));
+        let connect = connect.map(|connect| connect + tls.unwrap_or_default());
         // Time that no phase accounts for, as between a connection and its first use, was waited.
         let until_sent = request.phases.request_began_at.or(request.phases.connection_at);
         let until_sent =
@@ -84,7 +92,7 @@ impl Timings {
 fn entry(trace: &HttpTrace, request: &HttpRequest) -> Value {
     let timings = Timings::of(trace, request);
     let began = detail::wall(trace, trace.relative(request.phases.queued_at));
-    let connection = request.connection.and_then(|id| trace.tcp_connection(id));
+    let connection = request.connection.and_then(|id| Some((id, trace.addresses(id)?)));
     let mut entry = json!({
         "startedDateTime": format!("{began:.3}"),
         "time": timings.total(),
@@ -93,9 +101,17 @@ fn entry(trace: &HttpTrace, request: &HttpRequest) -> Value {
         "cache": {},
         "timings": timings,
     });
-    if let Some(connection) = connection {
-        entry["serverIPAddress"] = json!(connection.addresses.destination.ip().to_string());
-        entry["connection"] = json!(connection.id.0.to_string());
+    if let Some((id, addresses)) = connection {
+        entry["serverIPAddress"] = json!(addresses.destination.ip().to_string());
+        entry["connection"] = json!(id.0.to_string());
+    }
+    if let Some(quic) = detail::quic(trace, request) {
+        entry["_quic"] = json!({
+            "version": quic.version,
+            "earlyData": quic.early_data,
+            "sourceConnectionId": quic.source_connection_id,
+            "destinationConnectionId": quic.destination_connection_id,
+        });
     }
     let attempts = request.dial.and_then(|id| trace.dial(id)).map(|dial| &dial.attempts);
     if let Some(attempts) = attempts.filter(|attempts| !attempts.is_empty()) {
@@ -174,7 +190,11 @@ fn response_object(request: &HttpRequest) -> Value {
 }
 
 fn version(request: &HttpRequest) -> &str {
-    request.version.as_deref().unwrap_or("unknown")
+    match request.version.as_deref() {
+        // As browsers call it.
+        Some("HTTP/3") => "h3",
+        version => version.unwrap_or("unknown"),
+    }
 }
 
 /// What is shown of a header's value.

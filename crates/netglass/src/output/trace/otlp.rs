@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     detail,
     failure::{failure, layer_name, sentence},
-    timeline::{Phase, spans},
+    timeline::spans,
 };
 
 /// `SPAN_KIND_INTERNAL`.
@@ -74,10 +74,8 @@ fn request_spans(trace: &HttpTrace, request: &HttpRequest) -> Vec<Value> {
         }
         let phase_id = object["spanId"].clone();
         all.push(object);
-        if span.phase != Phase::Connect {
-            continue;
-        }
-        for (index, attempt) in dial.iter().flat_map(|dial| &dial.attempts).enumerate() {
+        let attempts = dial.iter().flat_map(|dial| detail::attempts(dial, span.phase));
+        for (index, attempt) in attempts {
             let ended = attempt.ended_at.unwrap_or(trace.ended_at);
             let mut object =
                 ids.span(&format!("attempt {index}"), "attempt", attempt.began_at, ended);
@@ -117,8 +115,11 @@ fn attributes(trace: &HttpTrace, request: &HttpRequest) -> Vec<Value> {
     if let Some(response) = &request.response {
         attributes.push(number("http.response.body.size", response.wire_body_bytes));
     }
-    if let Some(connection) = request.connection.and_then(|id| trace.tcp_connection(id)) {
-        let peer = connection.addresses.destination;
+    if request.connection.is_some_and(|id| trace.udp_connection(id).is_some()) {
+        attributes.push(text("network.transport", "quic"));
+    }
+    if let Some(addresses) = request.connection.and_then(|id| trace.addresses(id)) {
+        let peer = addresses.destination;
         attributes.push(text("network.peer.address", &peer.ip().to_string()));
         attributes.push(number("network.peer.port", peer.port().into()));
     }

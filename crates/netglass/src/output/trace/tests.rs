@@ -85,6 +85,50 @@ fn verbose_shows_headers_messages_and_certificates() {
 }
 
 #[test]
+fn a_page_over_quic_has_one_handshake() {
+    let trace = fixtures::over_quic();
+    assert_snapshot!(plain(|out| text::render(&trace, true, out)), @r#"
+    GET https://example.org/page?a=1&b=two: 200 OK, HTTP/3, 12.3 KiB in 400 ms
+    PHASE       0                         400 ms      TOOK
+    lookup      █                                  12.0 ms  example.org: 2001:db8::1 192.0.2.1, from 192.0.2.53:53
+    quic        █████████████████████████           306 ms  192.0.2.1:443 from 192.0.2.9:50000, QUIC version 1, round trip 5.90 ms, TLSv1.3, X25519, TLS13_AES_256_GCM_SHA384, h3, after a proof of our address, 0-RTT accepted, 300 ms lost with other addresses
+      attempt   ░░░░░░░░░░░░░░░░░░░░░░░░░           306 ms  [2001:db8::1]:443 abandoned: another was faster
+      attempt                           █          6.00 ms  192.0.2.1:443 (the other family) won
+                                                            certificate of CN=example.org: 41 days left, signed by CN=Example CA
+    request                              █         1.00 ms  stream 0
+    wait                                 ██████    71.0 ms  until the first byte of the response
+    response                                   █   10.0 ms  12.3 KiB, gzip of 2.9 KiB
+    dns         example.org. AAAA? of 192.0.2.53:53, 40 bytes
+    tls         offered h3
+    certificate CN=example.org: 41 days left
+                for example.org, www.example.org
+                signed by CN=Example CA
+                EC of 256 bits, ecdsa-with-SHA256, SHA-256 abababababababababababababababababababababababababababababababab
+    quic        3.0 KiB sent, 8.8 KiB received
+                connection identifiers: ours 0102030405060708, the server's 1112131415161718, at first abababababababababababababababababababab
+                7 datagrams sent, 9 received, 0 packets lost, window 11.7 KiB, largest datagram 1452 bytes
+                the server takes no requests from stream 4 on
+                the server ended it with code 256: done
+    >           Cookie: a=1; b=2
+    >           User-Agent: netglass/0.1.0
+    <           200 OK
+    <           Content-Type: text/html
+    <           Set-Cookie: session=abc; Path=/; HttpOnly; Secure
+    alt-svc     h3 at :443 for 3600 s, also on other networks
+    alt-svc     malformed: a service does not begin with a protocol
+    "#);
+    let entry = har::entries(&trace).next().unwrap();
+    assert_eq!(entry["request"]["httpVersion"], "h3");
+    assert_eq!(
+        (&entry["timings"]["connect"], &entry["timings"]["ssl"]),
+        (&306.0.into(), &306.0.into())
+    );
+    assert_eq!(entry["_quic"]["earlyData"], "accepted");
+    let export = otlp::export(&trace).to_string();
+    assert!(export.contains(r#"{"key":"network.transport","value":{"stringValue":"quic"}}"#));
+}
+
+#[test]
 fn a_failure_is_a_sentence() {
     let trace = fixtures::refused();
     assert_snapshot!(plain(|out| text::render(&trace, false, out)), @r#"
@@ -269,7 +313,9 @@ fn what_is_different_is_told() {
 
 #[test]
 fn a_trace_reads_as_it_was_written() {
-    for trace in [fixtures::page(), fixtures::redirected(), fixtures::refused()] {
+    for trace in
+        [fixtures::page(), fixtures::over_quic(), fixtures::redirected(), fixtures::refused()]
+    {
         let json = serde_json::to_string(&trace).unwrap();
         assert_eq!(serde_json::from_str::<http_trace::HttpTrace>(&json).unwrap(), trace);
     }

@@ -132,8 +132,12 @@ fn write_request(
         let detail = detail::of_phase(trace, request, dial, span.phase);
         bar(span, is_failure, detail).write(axis, out)?;
         match span.phase {
-            Phase::Connect => write_attempts(trace, dial, axis, out)?,
-            Phase::Tls => write_tunnels(trace, request, axis, out)?,
+            Phase::Quic => {
+                write_attempts(trace, dial, span.phase, axis, out)?;
+                write_tunnels(trace, request, true, axis, out)?;
+            }
+            Phase::Connect => write_attempts(trace, dial, span.phase, axis, out)?,
+            Phase::Tls => write_tunnels(trace, request, false, axis, out)?,
             _ => {}
         }
     }
@@ -169,7 +173,7 @@ const fn phase_style(phase: Phase) -> Style {
         Phase::Queued => DIMMED,
         Phase::Lookup => AnsiColor::Cyan.on_default(),
         Phase::Connect => AnsiColor::Yellow.on_default(),
-        Phase::Tls => AnsiColor::Magenta.on_default(),
+        Phase::Quic | Phase::Tls => AnsiColor::Magenta.on_default(),
         Phase::Request => AnsiColor::Blue.on_default(),
         Phase::Wait => AnsiColor::Green.on_default(),
         Phase::Response => AnsiColor::BrightBlue.on_default(),
@@ -201,15 +205,16 @@ fn write_title(trace: &HttpTrace, request: &HttpRequest, out: &mut impl Write) -
     writeln!(out, " in {}", show_nanoseconds(total(request, trace.ended_at)))
 }
 
-/// All attempts of a dial, where there is more to tell than of the one that the phase shows.
+/// The attempts of a phase, where there is more to tell than of the one that the phase shows.
 fn write_attempts(
     trace: &HttpTrace,
     dial: Option<&Dial>,
+    phase: Phase,
     axis: Axis,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let Some(dial) = dial.filter(|dial| detail::has_several_attempts(dial)) else { return Ok(()) };
-    for attempt in &dial.attempts {
+    for (_, attempt) in detail::attempts(dial, phase) {
         let (symbol, style) = match detail::attempt_state(attempt) {
             detail::State::Won => ('█', GOOD),
             detail::State::Failed => ('▒', BAD),
@@ -227,10 +232,13 @@ fn write_attempts(
 fn write_tunnels(
     trace: &HttpTrace,
     request: &HttpRequest,
+    over_quic: bool,
     axis: Axis,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut tunnels: Vec<&TlsTunnel> = detail::tunnels(trace, request).collect();
+    let mut tunnels: Vec<&TlsTunnel> = detail::tunnels(trace, request)
+        .filter(|tunnel| detail::is_of_quic(trace, tunnel) == over_quic)
+        .collect();
     let is_proxied = tunnels.iter().any(|tunnel| tunnel.role == TlsRole::Proxy);
     tunnels.sort_by_key(|tunnel| tunnel.began_at);
     for tunnel in tunnels {

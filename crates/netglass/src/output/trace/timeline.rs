@@ -11,6 +11,8 @@ pub(crate) enum Phase {
     Queued,
     /// The name is looked up.
     Lookup,
+    /// A connection of QUIC is opened, with its handshake of TLS.
+    Quic,
     /// A connection is opened.
     Connect,
     /// Handshakes of TLS.
@@ -25,9 +27,10 @@ pub(crate) enum Phase {
 
 impl Phase {
     /// In their usual order.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Queued,
         Self::Lookup,
+        Self::Quic,
         Self::Connect,
         Self::Tls,
         Self::Request,
@@ -40,6 +43,7 @@ impl Phase {
         match self {
             Self::Queued => "queued",
             Self::Lookup => "lookup",
+            Self::Quic => "quic",
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::Request => "request",
@@ -86,6 +90,7 @@ pub(crate) fn spans(request: &HttpRequest, now: Moment) -> Vec<Span> {
     };
     let starts = [
         phases.lookup_began_at,
+        phases.quic_began_at,
         phases.connect_began_at,
         phases.tls_began_at,
         phases.connection_at,
@@ -93,6 +98,7 @@ pub(crate) fn spans(request: &HttpRequest, now: Moment) -> Vec<Span> {
     ];
     push(Phase::Queued, Some(phases.queued_at), starts.into_iter().flatten().min());
     push(Phase::Lookup, phases.lookup_began_at, phases.lookup_ended_at);
+    push(Phase::Quic, phases.quic_began_at, phases.quic_ended_at);
     push(Phase::Connect, phases.connect_began_at, phases.connect_ended_at);
     push(Phase::Tls, phases.tls_began_at, phases.tls_ended_at);
     let first_byte = phases.first_byte_at.or(phases.headers_at);

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 
 use http_trace::{
     HttpTrace,
-    record::{DnsExchange, Header, HttpRequest, TcpConnection, TlsTunnel},
+    record::{
+        AlternativeServices, DnsExchange, Header, HttpRequest, QuicClosedBy, QuicConnection,
+        TcpConnection, TlsTunnel, UdpConnection,
+    },
 };
 use netglass_model::printable;
 
@@ -31,6 +34,10 @@ pub(super) fn write(
     if let Some(connection) = request.connection.and_then(|id| trace.tcp_connection(id)) {
         write_connection(connection, out)?;
     }
+    let udp = request.connection.and_then(|id| trace.udp_connection(id));
+    if let Some((udp, quic)) = udp.and_then(|udp| Some((udp, udp.quic.as_deref()?))) {
+        write_quic(udp, quic, out)?;
+    }
     write_headers(">", &request.request.headers, out)?;
     write_headers(">", &request.added_headers, out)?;
     for response in &request.informational {
@@ -43,6 +50,9 @@ pub(super) fn write(
     if let Some(response) = &request.response {
         write_headers("<", &response.headers, out)?;
         write_headers("< trailer", &response.trailers, out)?;
+    }
+    if let Some(alternatives) = &request.alternatives {
+        write_alternatives(alternatives, out)?;
     }
     Ok(())
 }
@@ -141,6 +151,71 @@ fn write_connection(connection: &TcpConnection, out: &mut impl Write) -> io::Res
     if let Some(entry) = &connection.conntrack {
         let (original, reply) = (&entry.original.destination, &entry.reply.destination);
         line("conntrack", &format!("to {original}, answers to {reply}"), out)?;
+    }
+    Ok(())
+}
+
+fn write_quic(udp: &UdpConnection, quic: &QuicConnection, out: &mut impl Write) -> io::Result<()> {
+    let (sent, received) = (show_bytes(udp.sent_bytes), show_bytes(udp.received_bytes));
+    line("quic", &format!("{sent} sent, {received} received"), out)?;
+    let destination = quic.destination_connection_id.as_deref().unwrap_or("none");
+    let what = format!(
+        "connection identifiers: ours {}, the server's {destination}, at first {}",
+        quic.source_connection_id, quic.original_destination_connection_id
+    );
+    line("", &what, out)?;
+    if !quic.offered_versions.is_empty() {
+        let versions: Vec<_> =
+            quic.offered_versions.iter().map(|version| detail::quic_version(*version)).collect();
+        line("", &format!("the server speaks {}", versions.join(", ")), out)?;
+    }
+    if let Some(statistics) = &quic.statistics {
+        let what = format!(
+            "{} datagrams sent, {} received, {} packets lost, window {}, largest datagram {} bytes",
+            statistics.sent_datagrams,
+            statistics.received_datagrams,
+            statistics.lost_packets,
+            show_bytes(statistics.congestion_window),
+            statistics.path_mtu
+        );
+        line("", &what, out)?;
+    }
+    if let Some(go_away) = &quic.go_away {
+        let what = format!("the server takes no requests from stream {} on", go_away.stream);
+        line("", &what, out)?;
+    }
+    if let Some(close) = &quic.close {
+        let who = match close.by {
+            QuicClosedBy::Client => "we ended it",
+            QuicClosedBy::Server => "the server ended it",
+            QuicClosedBy::Timeout => "it ended for want of an answer",
+            QuicClosedBy::Reset => "the server did not know it any more",
+        };
+        let code = close.code.map(|code| format!(" with code {code}")).unwrap_or_default();
+        let separator = if close.reason.is_empty() { "" } else { ": " };
+        line("", &format!("{who}{code}{separator}{}", close.reason), out)?;
+    }
+    Ok(())
+}
+
+fn write_alternatives(alternatives: &AlternativeServices, out: &mut impl Write) -> io::Result<()> {
+    if alternatives.clear {
+        line("alt-svc", "what was said before is to be forgotten", out)?;
+    }
+    for service in &alternatives.services {
+        let host = service.host.as_deref().unwrap_or_default();
+        let persist = if service.persist { ", also on other networks" } else { "" };
+        let what = format!(
+            "{} at {host}:{} for {} s{persist}",
+            service.protocol, service.port, service.max_age
+        );
+        line("alt-svc", &what, out)?;
+    }
+    if alternatives.dropped > 0 {
+        line("alt-svc", &format!("and {} more", alternatives.dropped), out)?;
+    }
+    if let Some(malformed) = &alternatives.malformed {
+        line("alt-svc", &format!("malformed: {malformed}"), out)?;
     }
     Ok(())
 }
