@@ -25,6 +25,7 @@ test: ## Run all tests; those that cannot run here say why
 	@scripts/setup build test
 	$(CARGO) test --locked --workspace
 	$(CARGO) check --locked --package netglass --no-default-features
+	$(CARGO) check --locked --package netglass --no-default-features --features trace
 	$(CARGO) test --locked --package netglass --features kafka --test stream kafka
 
 lint: ## Check format, lints, documentation, scripts and dependencies

@@ -152,6 +152,7 @@ impl<'a> Tracing<'a> {
                     Vec::new()
                 }
             };
+            client.close_connections().await;
             let trace = client.close(DESCRIPTION);
             if let Some(file) = self.pcap {
                 packets::write(file, &client, &trace)?;

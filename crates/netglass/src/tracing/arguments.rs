@@ -104,13 +104,24 @@ pub(crate) struct ConnectionArguments {
     pub(super) ipv6: bool,
 
     /// Speak HTTP/1.1 [default: HTTP/2 where a server takes it, over TLS]
-    #[arg(long = "http1.1", env = "NETGLASS_HTTP1_1", conflicts_with = "http2")]
+    #[arg(long = "http1.1", env = "NETGLASS_HTTP1_1")]
+    #[arg(conflicts_with_all = ["http2", "http3", "http3_only"])]
     #[arg(value_parser = BoolishValueParser::new())]
     pub(super) http1_1: bool,
 
     /// Speak HTTP/2 alone, also without TLS
-    #[arg(long, env = "NETGLASS_HTTP2", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "NETGLASS_HTTP2", conflicts_with_all = ["http3", "http3_only"])]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub(super) http2: bool,
+
+    /// Speak HTTP/3 where QUIC connects soon, over TLS and without a proxy; else as by default
+    #[arg(long, env = "NETGLASS_HTTP3", conflicts_with = "http3_only")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub(super) http3: bool,
+
+    /// Speak HTTP/3 alone
+    #[arg(long, env = "NETGLASS_HTTP3_ONLY", value_parser = BoolishValueParser::new())]
+    pub(super) http3_only: bool,
 
     /// Send from this interface, or this address
     #[arg(long, env = "NETGLASS_TRACE_INTERFACE", value_name = "NAME|ADDRESS")]

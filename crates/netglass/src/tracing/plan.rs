@@ -136,10 +136,12 @@ fn settings(
     output: &OutputArguments,
 ) -> anyhow::Result<Settings> {
     let mut settings = Settings {
-        versions: match (connection.http1_1, connection.http2) {
-            (true, _) => HttpVersions::Http1,
-            (false, true) => HttpVersions::Http2Only,
-            (false, false) => HttpVersions::PreferHttp2,
+        versions: match connection {
+            ConnectionArguments { http1_1: true, .. } => HttpVersions::Http1,
+            ConnectionArguments { http2: true, .. } => HttpVersions::Http2Only,
+            ConnectionArguments { http3: true, .. } => HttpVersions::PreferHttp3,
+            ConnectionArguments { http3_only: true, .. } => HttpVersions::Http3Only,
+            _ => HttpVersions::PreferHttp2,
         },
         family: match (connection.ipv4, connection.ipv6) {
             (true, _) => Family::V4,

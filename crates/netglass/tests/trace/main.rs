@@ -11,6 +11,8 @@
 mod answering;
 mod collector;
 mod failing;
+#[cfg(feature = "http3")]
+mod http3;
 mod options;
 mod recorded;
 mod support;

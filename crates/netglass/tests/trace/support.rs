@@ -1,5 +1,7 @@
 //! The program in a place of its own, and servers for it to ask.
 
+#[cfg(feature = "http3")]
+use std::net::UdpSocket;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -11,6 +13,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use netglass_testing::{Dnsmasq, Finished, Namespace, Nginx, Running, directory_in_memory, link};
+#[cfg(feature = "http3")]
+use netglass_testing::{Http3, Http3Answer, Http3Options, Http3Request};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -140,9 +144,9 @@ impl Net {
         Self { _name_server: name_server, client, server }
     }
 
-    /// An nginx on port 80 and, with TLS and HTTP/2, on port 443, for `web.example`. The authority that
-    /// signed its certificate is in `ca.pem`.
-    pub(crate) fn nginx(&self, place: &Place, is_expired: bool) -> Nginx {
+    /// A certificate for `web.example` in `cert.pem`, and its key in `key.pem`. The authority that
+    /// signed it is in `ca.pem`.
+    fn certificate(place: &Place, is_expired: bool) {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -160,6 +164,26 @@ impl Net {
         let certificate = server.signed_by(&key, &issuer).unwrap();
         place.file("cert.pem", pem("CERTIFICATE", certificate.der()));
         place.file("key.pem", pem("PRIVATE KEY", &key.serialize_der()));
+    }
+
+    /// A server of HTTP/3 on port 443, for `web.example`; who signed its certificate is in `ca.pem`.
+    #[cfg(feature = "http3")]
+    pub(crate) fn http3(
+        &self,
+        place: &Place,
+        is_expired: bool,
+        answer: impl Fn(&Http3Request) -> Http3Answer + Send + Sync + 'static,
+    ) -> Http3 {
+        Self::certificate(place, is_expired);
+        let socket = self.server.inside(|| UdpSocket::bind("10.7.0.2:443").unwrap());
+        let tls = Http3::tls(&place.path("cert.pem"), &place.path("key.pem"));
+        Http3::start(socket, tls, &Http3Options::default(), answer)
+    }
+
+    /// An nginx on port 80 and, with TLS and HTTP/2, on port 443, for `web.example`. The authority that
+    /// signed its certificate is in `ca.pem`.
+    pub(crate) fn nginx(&self, place: &Place, is_expired: bool) -> Nginx {
+        Self::certificate(place, is_expired);
         let path = |name: &str| place.path(name).display().to_string();
         place.file(
             "tls.conf",
