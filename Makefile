@@ -38,7 +38,7 @@ lint: ## Check format, lints, documentation, scripts and dependencies
 
 bench: ## Compare netglass with its peers; FILTER is a part of a bench's name
 	@scripts/setup build test bench
-	$(CARGO) build --locked --release --package netglass --package netglass-testing --bins
+	$(CARGO) build --locked --release --package netglass --package netglass-testing --package netglass-bench --bins
 	$(CARGO) run --locked --release --package netglass-bench -- $(FILTER) $(BENCH_ARGS)
 
 # Without a sanitizer it needs no nightly toolchain, and there is no unsafe code for one to watch.

@@ -8,7 +8,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,7 +23,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::{Notify, futures::OwnedNotified},
-    time::Sleep,
+    time::{Instant, Sleep, sleep_until},
 };
 
 use self::decoder::Decoder;
@@ -154,11 +157,34 @@ impl From<()> for RequestBody {
     }
 }
 
+/// Whether the body of a request was given to its connection as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    told: Notify,
+    is_whole: AtomicBool,
+}
+
+impl Given {
+    fn tell(&self, is_whole: bool) {
+        self.is_whole.fetch_or(is_whole, Relaxed);
+        self.told.notify_one();
+    }
+
+    /// Waits until there is no more of it to give.
+    pub(crate) async fn wait(&self) {
+        self.told.notified().await;
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole.load(Relaxed)
+    }
+}
+
 /// The body of a request as it is sent.
 pub(crate) struct SendBody {
     content: Content,
     progress: Arc<Progress>,
-    done: Arc<Notify>,
+    given: Arc<Given>,
     /// What is waited for before the first byte: the server's consent.
     consent: Option<Pin<Box<OwnedNotified>>>,
 }
@@ -167,14 +193,14 @@ impl SendBody {
     pub(crate) fn new(
         body: RequestBody,
         progress: Arc<Progress>,
-        done: Arc<Notify>,
+        given: Arc<Given>,
         consent: Option<&Arc<Notify>>,
     ) -> Self {
         if body.is_empty() {
-            done.notify_one();
+            given.tell(true);
         }
         let consent = consent.map(|consent| Box::pin(Arc::clone(consent).notified_owned()));
-        Self { content: body.content, progress, done, consent }
+        Self { content: body.content, progress, given, consent }
     }
 }
 
@@ -206,10 +232,11 @@ impl Body for SendBody {
                     this.progress.request_wire.fetch_add(data.len() as u64, Relaxed);
                 }
                 if this.is_end_stream() {
-                    this.done.notify_one();
+                    this.given.tell(true);
                 }
             }
-            Some(Err(_)) | None => this.done.notify_one(),
+            Some(Err(_)) => this.given.tell(false),
+            None => this.given.tell(true),
         }
         Poll::Ready(frame)
     }
@@ -248,7 +275,9 @@ pub struct ResponseBody {
     incoming: Incoming,
     decoder: Option<Decoder>,
     attached: Option<Attached>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Instant>,
+    /// Ends at the deadline. It is made once there is something to wait for.
+    waiting: Option<Pin<Box<Sleep>>>,
     /// The end of the connection that ends with the response, or of the patience with it.
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     limit: Option<u64>,
@@ -280,6 +309,7 @@ impl ResponseBody {
             decoder,
             attached: Some(attached),
             deadline: None,
+            waiting: None,
             closing: None,
             limit,
             given: 0,
@@ -293,10 +323,15 @@ impl ResponseBody {
         body
     }
 
-    pub(crate) fn set_deadline(&mut self, deadline: tokio::time::Instant) {
-        if self.attached.is_some() {
-            self.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
-        }
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = self.attached.is_some().then_some(deadline);
+    }
+
+    /// Whether the deadline has passed; otherwise its passing wakes whoever waits.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        waiting.as_mut().poll(context).is_ready()
     }
 
     /// The body's end is only told when the connection has ended, which is soon or not waited for:
@@ -344,6 +379,7 @@ impl ResponseBody {
     /// Ends the record, once.
     fn finish(&mut self, failure: Option<Failure>) {
         self.deadline = None;
+        self.waiting = None;
         let Some(attached) = self.attached.take() else { return };
         let marks = attached.lease.as_ref().and_then(Lease::last_write);
         let ended_at = Some(attached.recorder.now());
@@ -371,6 +407,10 @@ impl ResponseBody {
         let failure = Failure::new(Layer::Body, kind, message);
         self.finish(Some(failure.clone()));
         failure.into()
+    }
+
+    fn late(&mut self) -> Error {
+        self.fail(FailureKind::Timeout, "the request took longer than it may")
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
@@ -417,11 +457,8 @@ impl Body for ResponseBody {
             }
             return Poll::Ready(None);
         }
-        if let Some(deadline) = &mut this.deadline
-            && deadline.as_mut().poll(context).is_ready()
-        {
-            let error = this.fail(FailureKind::Timeout, "the request took longer than it may");
-            return Poll::Ready(Some(Err(error)));
+        if this.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Poll::Ready(Some(Err(this.late())));
         }
         if !this.held.is_empty() {
             let held = std::mem::take(&mut this.held);
@@ -441,7 +478,14 @@ impl Body for ResponseBody {
                     }
                 }
             }
-            match ready!(Pin::new(&mut this.incoming).poll_frame(context)) {
+            let frame = match Pin::new(&mut this.incoming).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending if this.is_late(context) => {
+                    return Poll::Ready(Some(Err(this.late())));
+                }
+                Poll::Pending => return Poll::Pending,
+            };
+            match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         if let Some(attached) = &this.attached {

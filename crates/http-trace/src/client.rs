@@ -1,6 +1,8 @@
 //! The client: requests with their redirects and timeouts, and the trace of them.
 
 use std::{
+    collections::HashSet,
+    fmt::Write as _,
     pin::pin,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -233,7 +235,7 @@ impl TracedClient {
     /// how many lines there was no room for; nothing where they are not kept.
     #[must_use]
     pub fn tls_secrets(&self) -> Option<(String, u64)> {
-        Some(self.shared.transport.maker.tls.secrets()?.lines())
+        self.shared.transport.maker.tls.secrets()
     }
 }
 
@@ -249,13 +251,11 @@ impl Client {
         let keeps_referer = head.headers.contains_key(header::REFERER);
         let mut hop = 0;
         let mut previous: Option<Id> = None;
+        // Without limits it is as long as the chain.
+        let mut visited = HashSet::new();
         loop {
             authorize(&mut head);
-            let url = parse(&head.uri).ok();
-            let shown = match &url {
-                Some(url) if url.password().is_some() => without_password(url, secrets),
-                _ => head.uri.to_string(),
-            };
+            let shown = shown(&head.uri, secrets);
             let content = body.take().unwrap_or_else(RequestBody::empty);
             let via = (hop > 0).then_some(Via::Redirect { from: previous, hop });
             let outcome = self.transport.round_trip(&head, content, &shown, via, reason).await?;
@@ -265,20 +265,37 @@ impl Client {
             let Some(location) = location.filter(|_| redirects && follow) else {
                 return Ok(response);
             };
+            let url = parse(&head.uri).ok();
+            let ends = |kind, message: String| {
+                let failure = Failure::new(Layer::Request, kind, message);
+                let error = Some(failure.clone());
+                self.recorder.request(outcome.id, |request| request.redirect_error = error);
+                failure
+            };
             let keeps_body = matches!(response.status().as_u16(), 307 | 308);
             if keeps_body && !body.can_be_sent_again() {
+                let message = format!(
+                    "{shown} redirects the request with its body, which is a stream that is spent"
+                );
+                ends(FailureKind::Other, message);
                 return Ok(response);
             }
             let next = next_url(url.as_ref(), location).map_err(|why| {
                 let message = format!("{shown} redirects to where nobody can go: {why}");
-                Failure::new(Layer::Request, FailureKind::Invalid, message)
+                ends(FailureKind::Invalid, message)
             })?;
+            visited.insert(head.uri.to_string());
             if hop >= self.settings.limits.redirects {
                 drain(response.body_mut()).await;
-                let message = format!("{shown} redirects once more after {hop} redirects");
-                return Err(Failure::new(Layer::Request, FailureKind::TooManyRedirects, message));
+                let mut message = format!("{shown} redirects once more after {hop} redirects");
+                if visited.contains(without_fragment(&next).as_str()) {
+                    let next = without_password(&next, secrets);
+                    let _ = write!(message, ", in a circle: {next} was requested before");
+                }
+                return Err(ends(FailureKind::TooManyRedirects, message));
             }
-            redirect(&mut head, response.status(), url.as_ref(), &next, keeps_referer)?;
+            redirect(&mut head, response.status(), url.as_ref(), &next, keeps_referer)
+                .map_err(|why| ends(FailureKind::Invalid, why))?;
             if !keeps_body {
                 body = RequestBody::empty();
             }
@@ -286,6 +303,15 @@ impl Client {
             previous = outcome.id;
             hop += 1;
         }
+    }
+}
+
+/// A URL as it is recorded.
+fn shown(uri: &Uri, secrets: bool) -> String {
+    let may_have_password = uri.authority().is_some_and(|it| it.as_str().contains('@'));
+    match may_have_password.then(|| parse(uri)) {
+        Some(Ok(url)) if url.password().is_some() => without_password(&url, secrets),
+        _ => uri.to_string(),
     }
 }
 
@@ -322,6 +348,10 @@ fn next_url(base: Option<&Url>, location: &HeaderValue) -> Result<Url, String> {
         None => Url::parse(location),
     };
     let mut next = next.map_err(|error| format!("{location}: {error}"))?;
+    if !matches!(next.scheme(), "http" | "https") {
+        let shown = without_password(&next, false);
+        return Err(format!("{shown} has a scheme that is neither http nor https"));
+    }
     if next.fragment().is_none() {
         next.set_fragment(base.and_then(Url::fragment));
     }
@@ -335,12 +365,7 @@ fn redirect(
     from: Option<&Url>,
     to: &Url,
     keeps_referer: bool,
-) -> Result<(), Failure> {
-    let fails = |error: String| {
-        let message =
-            format!("cannot follow a redirect to {}: {error}", without_password(to, false));
-        Failure::new(Layer::Request, FailureKind::Invalid, message)
-    };
+) -> Result<(), String> {
     let changes_method = matches!(status.as_u16(), 301..=303);
     if changes_method && head.method != Method::GET && head.method != Method::HEAD {
         head.method = Method::GET;
@@ -375,13 +400,17 @@ fn redirect(
             }
         }
     }
-    let mut without_fragment = to.clone();
-    without_fragment.set_fragment(None);
-    head.uri = without_fragment
-        .as_str()
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| fails(error.to_string()))?;
+    head.uri = without_fragment(to).as_str().parse().map_err(|error: http::uri::InvalidUri| {
+        format!("cannot follow a redirect to {}: {error}", without_password(to, false))
+    })?;
     Ok(())
+}
+
+/// What of a URL is sent.
+fn without_fragment(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    url
 }
 
 /// Whether the other is the same host or one below it, and may know what this one knows.

@@ -224,7 +224,7 @@ impl Maker {
             _turn: turn,
         });
         let sender = if layers.http2 {
-            Sender::Http2(self.begin_http2(stream, end).await?)
+            Sender::Http2(Box::pin(self.begin_http2(stream, end)).await?)
         } else {
             Sender::Http1(self.begin_http1(stream, end).await?)
         };
@@ -289,6 +289,7 @@ impl Maker {
         target: &Target,
     ) -> Result<Layers, Failure> {
         let tcp = stream.id();
+        // What most connections do not need is on the heap: each step moves all of it otherwise.
         let mut layers = Layers {
             stream: Box::new(stream),
             tcp,
@@ -302,12 +303,12 @@ impl Maker {
         if let Some(proxy) = proxy.filter(|proxy| proxy.kind == ProxyKind::Https) {
             let role = TlsRole::Proxy;
             let peer = Peer { connection: tcp, request, role, host: proxy.host(), protocols: &[] };
-            layers = self.add_tls(layers, request, peer).await?;
+            layers = Box::pin(self.add_tls(layers, request, peer)).await?;
         }
         if let Some(proxy) = proxy
             && (target.secure || proxy.kind == ProxyKind::Socks5)
         {
-            layers = self.add_tunnel(layers, request, target, proxy).await?;
+            layers = Box::pin(self.add_tunnel(layers, request, target, proxy)).await?;
         }
         if target.secure {
             let protocols: &[&str] = match self.versions {
@@ -319,7 +320,7 @@ impl Maker {
             };
             let role = TlsRole::Server;
             let peer = Peer { connection: tcp, request, role, host: &target.host, protocols };
-            layers = self.add_tls(layers, request, peer).await?;
+            layers = Box::pin(self.add_tls(layers, request, peer)).await?;
         }
         Ok(layers)
     }
@@ -333,14 +334,12 @@ impl Maker {
         let began_at = self.recorder.now();
         layers.phases.tls_began_at.get_or_insert(began_at);
         let began_at = layers.phases.tls_began_at;
+        self.waiting(request, |request| request.phases.tls_began_at = began_at);
         let role = peer.role;
         let result = self.tls.handshake(layers.stream, peer).await;
         layers.phases.tls_ended_at = Some(self.recorder.now());
         let ended_at = layers.phases.tls_ended_at;
-        self.waiting(request, |request| {
-            request.phases.tls_began_at = began_at;
-            request.phases.tls_ended_at = ended_at;
-        });
+        self.waiting(request, |request| request.phases.tls_ended_at = ended_at);
         let tunnel = result?;
         layers.stream = Box::new(tunnel.stream);
         match role {

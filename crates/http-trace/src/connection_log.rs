@@ -11,8 +11,9 @@ use crate::{
     record::{Operation, OperationKind, Operations},
 };
 
-/// How many operations the first segment of a connection takes: those of one short exchange.
-const FIRST_SEGMENT: usize = 4;
+/// How many operations the first segment of a connection takes: those of one short exchange, with
+/// its end.
+const FIRST_SEGMENT: usize = 3;
 /// How many the largest takes.
 const LARGEST_SEGMENT: usize = 64;
 

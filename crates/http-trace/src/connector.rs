@@ -85,6 +85,11 @@ impl Drop for DialGuard<'_> {
             let reason = "nobody waits for the connection any more".to_owned();
             self.recorder.dial(self.id, |dial| {
                 dial.ended_at = ended_at;
+                if let Some(lookup) = dial.lookup.as_mut().filter(|it| it.ended_at.is_none()) {
+                    lookup.ended_at = ended_at;
+                    lookup.error =
+                        Some(Failure::new(Layer::Caller, FailureKind::Canceled, reason.clone()));
+                }
                 dial.outcome = DialOutcome::Abandoned { reason };
             });
         }
@@ -143,7 +148,8 @@ impl Connector {
         let addresses = if let Ok(address) = literal.parse::<IpAddr>() {
             vec![address]
         } else {
-            let mut found = self.resolver.look_up(id, host, port_number, deadline).await?;
+            let mut found =
+                Box::pin(self.resolver.look_up(id, host, port_number, deadline)).await?;
             found.retain(|address| match self.family {
                 Family::Any => true,
                 Family::V4 => address.is_ipv4(),
@@ -348,6 +354,8 @@ impl<'a> AttemptGuard<'a> {
         let mut index = usize::MAX;
         recorder.dial(race.dial, |dial| {
             index = dial.attempts.len();
+            // Most dials have one.
+            dial.attempts.reserve_exact(1);
             dial.attempts.push(Attempt {
                 connection,
                 transport,

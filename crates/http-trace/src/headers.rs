@@ -1,10 +1,12 @@
 //! Headers, as far as they are to be recorded.
 
-use http::HeaderMap;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     record::Header,
-    settings::{HeaderRecording, Recording},
+    settings::{HeaderExclusion, HeaderRecording, Recording, RequestRecording},
 };
 
 /// How many headers of a message are recorded.
@@ -16,40 +18,92 @@ const MAXIMUM_VALUE: usize = 16 << 10;
 const SECRET: [&str; 6] =
     ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"];
 
-pub(crate) fn record(headers: &HeaderMap, recording: &Recording) -> Vec<Header> {
-    let Some(requests) = &recording.requests else { return Vec::new() };
-    if requests.headers == HeaderRecording::Off {
-        return Vec::new();
-    }
-    let mut recorded = Vec::new();
-    for name in headers.keys() {
-        let shown = conventional(name.as_str());
-        if requests.exclude.as_ref().is_some_and(|exclude| exclude(&shown)) {
-            continue;
+/// Headers as they are kept until a trace is taken: in one piece of memory, which is none of the
+/// buffer that they were read into.
+#[derive(Debug)]
+pub(crate) struct KeptHeaders {
+    mode: HeaderRecording,
+    /// One after the other: [`FIXED`] bytes, the name, and as much of the value as is kept.
+    bytes: Box<[u8]>,
+}
+
+/// Whether a value is redacted, and three lengths: of the name, of the value, and of what of that
+/// is kept.
+const FIXED: usize = 1 + 2 + 4 + 4;
+
+impl KeptHeaders {
+    /// Nothing where nothing is to be recorded.
+    pub(crate) fn of(headers: &HeaderMap, recording: &Recording) -> Option<Self> {
+        let RequestRecording { headers: mode, exclude } = recording.requests.as_ref()?;
+        if *mode == HeaderRecording::Off || headers.is_empty() {
+            return None;
         }
-        for value in headers.get_all(name) {
-            if recorded.len() >= MAXIMUM_HEADERS {
-                return recorded;
+        let mode = *mode;
+        let room = |(name, value): (&HeaderName, &HeaderValue)| {
+            FIXED + name.as_str().len() + value.len().min(MAXIMUM_VALUE)
+        };
+        let mut bytes = Vec::with_capacity(headers.iter().map(room).sum());
+        let mut count = 0;
+        let mut last: Option<&HeaderName> = None;
+        for (name, value) in headers {
+            // Those of one name follow each other.
+            let is_repeated = last.replace(name) == Some(name);
+            let excludes = |exclude: &Arc<HeaderExclusion>| exclude(&conventional(name.as_str()));
+            if (mode == HeaderRecording::Names && is_repeated)
+                || exclude.as_ref().is_some_and(excludes)
+            {
+                continue;
             }
-            let redacted = !recording.secrets
-                && SECRET.contains(&name.as_str())
-                && requests.headers == HeaderRecording::Values;
-            let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-            let kept = value.as_bytes().get(..MAXIMUM_VALUE).unwrap_or(value.as_bytes());
-            let header = Header {
-                name: shown.clone(),
-                value: (requests.headers == HeaderRecording::Values && !redacted)
-                    .then(|| String::from_utf8_lossy(kept).into_owned()),
-                length: (requests.headers != HeaderRecording::Names).then_some(length),
-                redacted,
-            };
-            recorded.push(header);
-            if requests.headers == HeaderRecording::Names {
+            let values = mode == HeaderRecording::Values;
+            let redacted = values && !recording.secrets && SECRET.contains(&name.as_str());
+            let kept = if values && !redacted { value.as_bytes() } else { &[] };
+            let kept = kept.get(..MAXIMUM_VALUE).unwrap_or(kept);
+            let name = name.as_str().as_bytes();
+            // A name of HTTP has less than 64 KiB, and of a value that is longer less is kept.
+            let Ok(name_length) = u16::try_from(name.len()) else { continue };
+            let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            bytes.push(u8::from(redacted));
+            bytes.extend(name_length.to_ne_bytes());
+            bytes.extend(length(value.as_bytes()).to_ne_bytes());
+            bytes.extend(length(kept).to_ne_bytes());
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(kept);
+            count += 1;
+            if count == MAXIMUM_HEADERS {
                 break;
             }
         }
+        Some(Self { mode, bytes: bytes.into_boxed_slice() })
     }
-    recorded
+
+    /// As they stand in a trace.
+    pub(crate) fn list(&self) -> Vec<Header> {
+        let mut rest = &*self.bytes;
+        let mut headers = Vec::new();
+        while let Some((fixed, others)) = rest.split_first_chunk::<FIXED>() {
+            let [redacted, n0, n1, l0, l1, l2, l3, k0, k1, k2, k3] = *fixed;
+            let name_length = usize::from(u16::from_ne_bytes([n0, n1])).min(others.len());
+            let (name, others) = others.split_at(name_length);
+            let kept = usize::try_from(u32::from_ne_bytes([k0, k1, k2, k3])).unwrap_or(usize::MAX);
+            let (value, others) = others.split_at(kept.min(others.len()));
+            rest = others;
+            let redacted = redacted != 0;
+            headers.push(Header {
+                name: conventional(&String::from_utf8_lossy(name)),
+                value: (self.mode == HeaderRecording::Values && !redacted)
+                    .then(|| String::from_utf8_lossy(value).into_owned()),
+                length: (self.mode != HeaderRecording::Names)
+                    .then_some(u32::from_ne_bytes([l0, l1, l2, l3])),
+                redacted,
+            });
+        }
+        headers
+    }
+}
+
+/// The same at once.
+pub(crate) fn record(headers: &HeaderMap, recording: &Recording) -> Vec<Header> {
+    KeptHeaders::of(headers, recording).map(|kept| kept.list()).unwrap_or_default()
 }
 
 /// A name as it is written by convention: `Content-Type`.
@@ -65,12 +119,7 @@ fn conventional(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
-    use crate::settings::RequestRecording;
 
     fn headers() -> HeaderMap {
         let pairs = [("x-two", "one"), ("x-two", "three"), ("authorization", "Bearer abc")];
@@ -84,7 +133,7 @@ mod tests {
         mode: HeaderRecording,
         secrets: bool,
     ) -> Vec<(String, Option<String>, Option<u32>)> {
-        let exclude: Option<Arc<crate::settings::HeaderExclusion>> = None;
+        let exclude: Option<Arc<HeaderExclusion>> = None;
         let requests = Some(RequestRecording { headers: mode, exclude });
         let recording = Recording { requests, secrets, ..Recording::default() };
         let headers = record(&headers(), &recording);

@@ -21,11 +21,13 @@ const MAXIMUM_STREAMS: usize = 1024;
 /// How many settings are kept.
 const MAXIMUM_SETTINGS: usize = 32;
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 
@@ -38,8 +40,16 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 struct State {
     waiting: std::collections::VecDeque<Option<Id>>,
-    open: HashMap<u32, Option<Id>>,
+    open: HashMap<u32, Open>,
     at_once: u32,
+}
+
+/// A stream whose ends have not both been told (RFC 9113, section 5.1).
+#[derive(Debug)]
+struct Open {
+    request: Option<Id>,
+    is_sent: bool,
+    is_received: bool,
 }
 
 impl Streams {
@@ -57,14 +67,25 @@ impl Streams {
             return None;
         }
         let request = state.waiting.pop_front().flatten();
-        state.open.insert(stream, request);
+        state.open.insert(stream, Open { request, is_sent: false, is_received: false });
         state.at_once = state.at_once.max(u32::try_from(state.open.len()).unwrap_or(u32::MAX));
         request
     }
 
     fn request(&self, stream: u32) -> Option<Id> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open.get(&stream).copied().flatten()
+        state.open.get(&stream)?.request
+    }
+
+    /// One direction of a stream is over.
+    fn end(&self, stream: u32, by_peer: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = state.open.get_mut(&stream) else { return };
+        open.is_sent |= !by_peer;
+        open.is_received |= by_peer;
+        if open.is_sent && open.is_received {
+            state.open.remove(&stream);
+        }
     }
 
     fn close(&self, stream: u32) {
@@ -103,12 +124,18 @@ impl FrameObserver {
 
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         let effects = &self.effects;
-        self.sent.scan(bytes, |frame| effects.of(&frame, false));
+        self.sent.scan(bytes, |passed| match passed {
+            Passed::Begin(frame) => effects.of(&frame, false),
+            Passed::End(header) => effects.of_end(header, false),
+        });
     }
 
     pub(crate) fn received(&mut self, bytes: &[u8]) {
         let effects = &self.effects;
-        self.received.scan(bytes, |frame| effects.of(&frame, true));
+        self.received.scan(bytes, |passed| match passed {
+            Passed::Begin(frame) => effects.of(&frame, true),
+            Passed::End(header) => effects.of_end(header, true),
+        });
     }
 }
 
@@ -117,18 +144,33 @@ pub(crate) fn count(pieces: &[&[u8]]) -> usize {
     let mut scanner = Scanner::after(0);
     let mut frames = 0;
     for piece in pieces {
-        scanner.scan(piece, |_| frames += 1);
+        scanner.scan(piece, |passed| frames += usize::from(matches!(passed, Passed::Begin(_))));
     }
     frames
+}
+
+/// What stands before the payload of a frame, without its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Header {
+    kind: u8,
+    flags: u8,
+    stream: u32,
 }
 
 /// The beginning of a frame.
 #[derive(Debug, PartialEq, Eq)]
 struct Frame<'a> {
-    kind: u8,
-    flags: u8,
-    stream: u32,
+    header: Header,
     payload: &'a [u8],
+}
+
+/// How far a frame has passed.
+#[derive(Debug, PartialEq, Eq)]
+enum Passed<'a> {
+    /// As much of it as is looked at.
+    Begin(Frame<'a>),
+    /// Its last byte.
+    End(Header),
 }
 
 /// Where in the stream of frames we are.
@@ -136,20 +178,27 @@ struct Frame<'a> {
 struct Scanner {
     /// Bytes that are not looked at.
     skip: usize,
+    /// The frame that they are of.
+    passing: Option<Header>,
     /// The frame so far: its header and as much of it as is looked at.
     held: Vec<u8>,
 }
 
 impl Scanner {
     fn after(skip: usize) -> Self {
-        Self { skip, held: Vec::with_capacity(HEADER + LOOKED_AT) }
+        Self { skip, passing: None, held: Vec::with_capacity(HEADER + LOOKED_AT) }
     }
 
-    fn scan(&mut self, mut bytes: &[u8], mut found: impl FnMut(Frame<'_>)) {
+    fn scan(&mut self, mut bytes: &[u8], mut found: impl FnMut(Passed<'_>)) {
         loop {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
+            if self.skip == 0
+                && let Some(header) = self.passing.take()
+            {
+                found(Passed::End(header));
+            }
             if self.skip > 0 || bytes.is_empty() {
                 return;
             }
@@ -172,8 +221,10 @@ impl Scanner {
             }
             let [_, _, _, kind, flags, a, b, c, d] = *header;
             let stream = u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff;
-            found(Frame { kind, flags, stream, payload });
+            let header = Header { kind, flags, stream };
+            found(Passed::Begin(Frame { header, payload }));
             self.skip = whole - payload.len();
+            self.passing = Some(header);
             self.held.clear();
         }
     }
@@ -191,11 +242,12 @@ impl Effects {
 
     fn of(&self, frame: &Frame<'_>, by_peer: bool) {
         let at = self.clock.now();
-        match frame.kind {
+        let Header { kind, flags, stream } = frame.header;
+        match kind {
             HEADERS if !by_peer => {
-                if let Some(request) = self.streams.open(frame.stream) {
+                if let Some(request) = self.streams.open(stream) {
                     self.recorder.request(Some(request), |request| {
-                        request.stream = Some(frame.stream.into());
+                        request.stream = Some(stream.into());
                         request.phases.request_began_at = Some(at);
                     });
                 }
@@ -203,26 +255,23 @@ impl Effects {
                 self.connection(|http2| http2.streams_at_once = at_once);
             }
             HEADERS => {
-                if let Some(request) = self.streams.request(frame.stream) {
+                if let Some(request) = self.streams.request(stream) {
                     self.recorder.request(Some(request), |request| {
                         request.phases.first_byte_at.get_or_insert(at);
                     });
                 }
-                self.end_of_stream(frame);
             }
-            // DATA
-            0 if by_peer => self.end_of_stream(frame),
             RST_STREAM => {
                 let by = if by_peer { ResetBy::Server } else { ResetBy::Client };
                 let code = number(frame.payload, 0).into();
-                if let Some(request) = self.streams.request(frame.stream) {
+                if let Some(request) = self.streams.request(stream) {
                     self.recorder.request(Some(request), |request| {
                         request.reset.get_or_insert(Reset { at, by, code });
                     });
                 }
-                self.streams.close(frame.stream);
+                self.streams.close(stream);
             }
-            SETTINGS if by_peer && frame.flags & ACK == 0 => self.connection(|http2| {
+            SETTINGS if by_peer && flags & ACK == 0 => self.connection(|http2| {
                 for setting in frame.payload.chunks_exact(6) {
                     let [a, b, value @ ..] = setting else { continue };
                     let identifier = u16::from_be_bytes([*a, *b]);
@@ -232,7 +281,7 @@ impl Effects {
                     }
                 }
             }),
-            PING if by_peer && frame.flags & ACK == 0 => self.connection(|http2| http2.pings += 1),
+            PING if by_peer && flags & ACK == 0 => self.connection(|http2| http2.pings += 1),
             GOAWAY => self.connection(|http2| {
                 http2.go_away.get_or_insert(GoAway {
                     at,
@@ -245,9 +294,24 @@ impl Effects {
         }
     }
 
-    fn end_of_stream(&self, frame: &Frame<'_>) {
-        if frame.flags & END_STREAM != 0 {
-            self.streams.close(frame.stream);
+    /// A frame has passed as a whole. The last one of a stream says so; where that has headers,
+    /// their rest may follow in frames of their own.
+    fn of_end(&self, header: Header, by_peer: bool) {
+        let Header { kind, flags, stream } = header;
+        let is_last = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+        if !by_peer && (is_last || kind == CONTINUATION) {
+            let at = self.clock.now();
+            if let Some(request) = self.streams.request(stream) {
+                self.recorder.request(Some(request), |request| {
+                    let ended_at = &mut request.phases.request_ended_at;
+                    if is_last || ended_at.is_some() {
+                        *ended_at = Some(at);
+                    }
+                });
+            }
+        }
+        if is_last {
+            self.streams.end(stream, by_peer);
         }
     }
 }
@@ -262,8 +326,10 @@ mod tests {
         let mut scanner = Scanner::after(PREFACE);
         let mut found = Vec::new();
         for piece in pieces {
-            scanner.scan(piece, |frame| {
-                found.push((frame.kind, frame.stream, frame.payload.to_vec()));
+            scanner.scan(piece, |passed| {
+                if let Passed::Begin(Frame { header, payload }) = passed {
+                    found.push((header.kind, header.stream, payload.to_vec()));
+                }
             });
         }
         found
@@ -280,6 +346,33 @@ mod tests {
             [vec![b'P'; PREFACE], frame(0, 3, &[7; 1000]), frame(GOAWAY, 0, &[0; 8])].concat();
         let expected = vec![(0, 3, vec![7; LOOKED_AT]), (GOAWAY, 0, vec![0; 8])];
         assert_eq!(frames(&[&bytes]), expected);
+    }
+
+    #[test]
+    fn a_frame_ends_with_its_last_byte() {
+        let bytes =
+            [vec![b'P'; PREFACE], frame(DATA, 3, &[7; 100]), frame(SETTINGS, 0, &[])].concat();
+        let mut scanner = Scanner::after(PREFACE);
+        let mut ends = Vec::new();
+        for (index, byte) in bytes.iter().enumerate() {
+            scanner.scan(&[*byte], |passed| {
+                if let Passed::End(header) = passed {
+                    ends.push((index, header.kind));
+                }
+            });
+        }
+        assert_eq!(ends, [(PREFACE + 9 + 100 - 1, DATA), (bytes.len() - 1, SETTINGS)]);
+    }
+
+    #[test]
+    fn a_stream_is_open_until_both_directions_are_over() {
+        let streams = Streams::default();
+        streams.expect(Some(Id(7)));
+        assert_eq!(streams.open(1), Some(Id(7)));
+        streams.end(1, true);
+        assert_eq!(streams.request(1), Some(Id(7)));
+        streams.end(1, false);
+        assert_eq!(streams.request(1), None);
     }
 
     proptest! {

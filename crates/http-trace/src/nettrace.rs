@@ -7,8 +7,9 @@ mod shape;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::enumerations::tcp_state;
 use self::{
-    enumerations::{conntrack_status, record_type, response_code, tcp_state},
+    enumerations::{conntrack_status, record_type, response_code},
     shape::{
         AddrTuple, Conntrack, Dial, DnsAnswer, DnsQuery, DnsQueryMsg, DnsQuestion, DnsReplyMsg,
         HttpRequest, HttpTrace, PeerCert, ResolverDial, SocketOp, SocketTrace, TcpConn, TlsTunnel,

@@ -15,8 +15,8 @@ use crate::{clock::Clock, connection::Connection, proxy::Proxy, settings::Limits
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub(crate) secure: bool,
-    pub(crate) host: String,
-    pub(crate) port: String,
+    pub(crate) host: Arc<str>,
+    pub(crate) port: Arc<str>,
     pub(crate) proxy: Option<Proxy>,
 }
 

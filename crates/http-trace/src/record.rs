@@ -3,6 +3,7 @@
 
 mod alternatives;
 mod capture;
+mod conntrack;
 mod dial;
 mod dns;
 mod failure;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     alternatives::{AlternativeService, AlternativeServices},
     capture::{CaptureSummary, Packet, PacketDirection},
+    conntrack::{ConntrackEntry, ConntrackEvent, ConntrackEventKind},
     dial::{
         Attempt, AttemptOutcome, AttemptTransport, Dial, DialOutcome, Lookup, LookupSource,
         ResolverDial, SearchStep, SkippedNameserver,
@@ -39,8 +41,7 @@ pub use self::{
         QuicStatistics,
     },
     tcp::{
-        AddressTuple, ConntrackEntry, GoAway, Http2Connection, Operation, OperationKind,
-        Operations, TcpConnection,
+        AddressTuple, GoAway, Http2Connection, Operation, OperationKind, Operations, TcpConnection,
     },
     tcp_information::{TcpAccurateEcn, TcpInformation, TcpReceiveWindow, TcpTimeouts, TcpTransfer},
     tls::{Certificate, TlsRole, TlsTunnel},
@@ -115,6 +116,9 @@ pub struct Dropped {
     pub requests: u64,
     /// Batches that nobody fetched in time.
     pub batches: u64,
+    /// How often events of connection tracking were lost, each time one or many. Connections were
+    /// asked for instead.
+    pub conntrack_events: u64,
 }
 
 /// Something that was asked for and is not in the trace.

@@ -12,17 +12,20 @@ mod table;
 mod taking;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use self::table::Table;
+#[cfg(feature = "kernel")]
+use crate::record::{AddressTuple, ConntrackEntry, ConntrackEventKind};
 use crate::{
     clock::{Clock, Moment},
     connection_log::{ConnectionLog, LogWriter},
+    headers::KeptHeaders,
     record::{
-        Dial, DnsExchange, HttpRequest, Id, Layer, Missing, ProxyConnect, TcpConnection, TlsTunnel,
-        UdpConnection,
+        Dial, DnsExchange, Failure, HttpRequest, Id, Layer, Missing, Phases, ProxyConnect,
+        TcpConnection, TlsTunnel, UdpConnection,
     },
     settings::Recording,
 };
@@ -42,6 +45,19 @@ pub(crate) struct Progress {
     pub(crate) request_wire: AtomicU64,
     pub(crate) response_body: AtomicU64,
     pub(crate) response_wire: AtomicU64,
+    pub(crate) headers: OnceLock<KeptHeaders>,
+    pub(crate) added_headers: OnceLock<KeptHeaders>,
+    pub(crate) response_headers: OnceLock<KeptHeaders>,
+}
+
+impl Progress {
+    /// Keeps headers of a message, which are set once.
+    pub(crate) fn keep(place: &OnceLock<KeptHeaders>, headers: Option<KeptHeaders>) {
+        if let Some(headers) = headers {
+            // Of a request that is sent again, they are the same.
+            let _ = place.set(headers);
+        }
+    }
 }
 
 /// Records what a client does.
@@ -66,6 +82,7 @@ struct State {
     connects: Table<ProxyConnect, ()>,
     requests: Table<HttpRequest, Arc<Progress>>,
     missing: Vec<Missing>,
+    conntrack_events_lost: u64,
 }
 
 impl State {
@@ -81,6 +98,7 @@ impl State {
             connects: Table::new(limit),
             requests: Table::new(limit),
             missing: Vec::new(),
+            conntrack_events_lost: 0,
         }
     }
 }
@@ -146,6 +164,31 @@ impl Recorder {
         (Layer::Connect, format!("connecting to {}", dial.destination))
     }
 
+    /// The parts of a request's time that its dial took until now.
+    pub(crate) fn phases_of_dial(&self, dial: Id) -> Phases {
+        self.state().dials.get(dial).map(Phases::of_dial).unwrap_or_default()
+    }
+
+    /// Ends a request that failed. What its dial did until then counts as its own, also where
+    /// nobody waited for the end of that.
+    pub(crate) fn fail_request(&self, id: Option<Id>, failure: &Failure) {
+        let Some(id) = id else { return };
+        let mut state = self.state();
+        let ended_at = self.now();
+        let waiting = state.requests.get(id).filter(|request| request.connection.is_none());
+        let dial = waiting.and_then(|request| request.dial).and_then(|dial| state.dials.get(dial));
+        let dialled = dial.map(Phases::of_dial);
+        state.requests.change(id, |request| {
+            if let Some(dialled) = dialled {
+                request.phases.take_up(dialled);
+            }
+            request.phases.ended_at = Some(ended_at);
+            request.error = Some(failure.clone());
+        });
+        drop(state);
+        self.after_change();
+    }
+
     /// Says of something that it is not in the trace, once.
     pub(crate) fn missing(&self, what: &str, why: &str) {
         let mut state = self.state();
@@ -156,6 +199,12 @@ impl Recorder {
         }
     }
 
+    /// Counts events of connection tracking that were lost.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn lost_conntrack_events(&self, count: u64) {
+        self.state().conntrack_events_lost += count;
+    }
+
     /// The connections of the trace, with both ends.
     #[cfg(feature = "kernel")]
     pub(crate) fn addresses(&self) -> Vec<TracedAddresses> {
@@ -163,15 +212,17 @@ impl Recorder {
         let tcp = state.tcp.rows().map(|(tcp, log)| TracedAddresses {
             id: tcp.id,
             is_tcp: true,
+            began_at: tcp.began_at,
             addresses: tcp.addresses,
-            tracked: tcp.conntrack.as_ref().map(|entry| (entry.captured_at, entry.reply)),
+            tracked: tcp.conntrack.as_deref().map(TrackedAddresses::of),
             ended_at: log.closed_at().or(tcp.ended_at.filter(|_| !tcp.connected)),
         });
         let udp = state.udp.rows().map(|(udp, log)| TracedAddresses {
             id: udp.id,
             is_tcp: false,
+            began_at: udp.began_at,
             addresses: udp.addresses,
-            tracked: udp.conntrack.as_ref().map(|entry| (entry.captured_at, entry.reply)),
+            tracked: udp.conntrack.as_deref().map(TrackedAddresses::of),
             ended_at: log.closed_at(),
         });
         tcp.chain(udp).collect()
@@ -184,8 +235,33 @@ impl Recorder {
 pub(crate) struct TracedAddresses {
     pub(crate) id: Id,
     pub(crate) is_tcp: bool,
-    pub(crate) addresses: crate::record::AddressTuple,
-    /// As the kernel tracks it: when it was asked for, and the reply's direction.
-    pub(crate) tracked: Option<(Moment, crate::record::AddressTuple)>,
+    pub(crate) began_at: Moment,
+    pub(crate) addresses: AddressTuple,
+    /// As the kernel tracks it.
+    pub(crate) tracked: Option<TrackedAddresses>,
     pub(crate) ended_at: Option<Moment>,
+}
+
+/// How a connection of the trace is tracked.
+#[cfg(feature = "kernel")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrackedAddresses {
+    /// When all of it was known.
+    pub(crate) captured_at: Moment,
+    /// From the server, after translation.
+    pub(crate) reply: AddressTuple,
+    /// Whether it is not tracked any more.
+    pub(crate) is_destroyed: bool,
+}
+
+#[cfg(feature = "kernel")]
+impl TrackedAddresses {
+    fn of(entry: &ConntrackEntry) -> Self {
+        let last = entry.events.last().map(|event| event.kind);
+        Self {
+            captured_at: entry.captured_at,
+            reply: entry.reply,
+            is_destroyed: last == Some(ConntrackEventKind::Destroyed),
+        }
+    }
 }

@@ -103,6 +103,9 @@ pub struct TlsSettings {
     pub early_data: bool,
     /// Keeps the secrets of each connection, so that captured packets can be read.
     pub keep_secrets: bool,
+    /// Adds the secrets of each connection to this file as soon as they are known, in the format of
+    /// `SSLKEYLOGFILE`. A file that is made is its owner's alone.
+    pub secrets_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for TlsSettings {

@@ -74,6 +74,7 @@ pub(crate) fn begin_connect(
 pub(crate) fn udp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     options.prepare(&socket, !address.ip().is_loopback())?;
+    receive_errors(&socket, address);
     socket.connect(&address.into())?;
     Ok(socket.into())
 }
@@ -94,6 +95,18 @@ pub(crate) fn quic(
 /// Our end of a socket; nothing where the kernel never bound it.
 pub(crate) fn local_address(socket: &Socket) -> Option<SocketAddr> {
     socket.local_addr().ok()?.as_socket().filter(|address| address.port() != 0)
+}
+
+/// Whether a cause may pass, so that one goes on waiting (RFC 1122, section 4.2.3.9): without
+/// `IP_RECVERR` the kernel tells a UDP socket nothing of it.
+pub(crate) fn may_pass(cause: &IcmpCause, address: SocketAddr) -> bool {
+    match (address, cause.icmp_type, cause.icmp_code) {
+        (SocketAddr::V4(_), Some(3), Some(code)) => matches!(code, 0 | 1 | 4 | 11 | 12),
+        (SocketAddr::V4(_), Some(icmp_type), _) => icmp_type == 11,
+        (SocketAddr::V6(_), Some(1), Some(code)) => matches!(code, 0 | 2 | 3),
+        (SocketAddr::V6(_), Some(icmp_type), _) => matches!(icmp_type, 2 | 3),
+        (_, None, _) => false,
+    }
 }
 
 /// Has the kernel keep what the network says against a connection.

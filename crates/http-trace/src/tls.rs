@@ -100,7 +100,7 @@ impl Tls {
         timeout: Option<Duration>,
         recorder: Arc<Recorder>,
     ) -> Result<Self, Error> {
-        let secrets = settings.keep_secrets.then(Arc::<Secrets>::default);
+        let secrets = Secrets::new(settings, &recorder)?.map(Arc::new);
         let mut config = match &settings.config {
             Some(config) => ClientConfig::clone(config),
             None => config(settings, &recorder)?,
@@ -120,8 +120,10 @@ impl Tls {
         })
     }
 
-    pub(crate) fn secrets(&self) -> Option<&Secrets> {
-        self.secrets.as_deref()
+    /// The secrets until now, and how many lines there was no room for; nothing where they are not
+    /// kept.
+    pub(crate) fn secrets(&self) -> Option<(String, u64)> {
+        self.secrets.as_ref()?.lines()
     }
 
     pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(

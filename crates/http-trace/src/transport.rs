@@ -7,16 +7,17 @@ mod head;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 
 pub(crate) use self::cause::cause;
 use crate::{
     body::{RequestBody, ResponseBody, SendBody},
     clock::Moment,
     connection::{Connection, Maker, Sender},
+    headers::KeptHeaders,
     pool::{Pool, Target},
     proxy::ProxyChoice,
-    record::{ConnectionUse, Failure, FailureKind, Id, Layer, Message, Phases, Via},
+    record::{ConnectionUse, Failure, FailureKind, Id, Layer, Phases, Via},
     recorder::{Progress, Recorder},
     settings::Settings,
 };
@@ -40,7 +41,7 @@ pub(crate) struct Transport {
     pub(crate) keep_alive: bool,
     pub(crate) compression: bool,
     pub(crate) response_body_limit: Option<u64>,
-    pub(crate) user_agent: String,
+    pub(crate) user_agent: Option<HeaderValue>,
 }
 
 /// A connection that is back with the pool when the response has been read.
@@ -76,11 +77,7 @@ struct Recorded {
 impl Recorded {
     fn fail(&mut self, failure: &Failure) {
         self.ended = true;
-        let ended_at = Some(self.recorder.now());
-        self.recorder.request(self.id, |request| {
-            request.phases.ended_at = ended_at;
-            request.error = Some(failure.clone());
-        });
+        self.recorder.fail_request(self.id, failure);
     }
 }
 
@@ -152,7 +149,9 @@ impl Transport {
             keep_alive: !settings.disable_keep_alive,
             compression: !settings.disable_compression,
             response_body_limit: settings.limits.response_body,
-            user_agent: settings.user_agent.clone(),
+            user_agent: (!settings.user_agent.is_empty())
+                .then(|| HeaderValue::from_str(&settings.user_agent).ok())
+                .flatten(),
         }
     }
 
@@ -175,10 +174,8 @@ impl Transport {
         if let Ok(mut reason) = reason.lock() {
             reason.request = id;
         }
-        let headers = crate::headers::record(&head.headers, self.recorder.recording());
-        self.recorder.request(id, |request| {
-            request.request = Message { headers, ..Message::default() };
-        });
+        let headers = KeptHeaders::of(&head.headers, self.recorder.recording());
+        Progress::keep(&recorded.progress.headers, headers);
         match self.attempts(head, &mut body, shown, &recorded).await {
             Ok(response) => {
                 recorded.ended = true;
@@ -241,6 +238,11 @@ impl Transport {
     fn assign(&self, id: Option<Id>, connection: &Connection) -> u64 {
         let shared = &connection.shared;
         let before = shared.begin_use();
+        let version = match connection.sender {
+            Sender::Http1(_) => "HTTP/1.1",
+            Sender::Http2(_) => "HTTP/2",
+            Sender::Http3(_) => "HTTP/3",
+        };
         let now = self.recorder.now();
         self.recorder.count_request(shared.connection);
         let idle = shared
@@ -254,6 +256,9 @@ impl Transport {
             request.proxy_tls = shared.proxy_tls;
             request.proxy_connect = shared.proxy_connect;
             request.made_tunnels = made_for_it;
+            request.version = Some(version.to_owned());
+            // Hardly any goes over a second one.
+            request.uses.reserve_exact(1);
             request.uses.push(ConnectionUse {
                 connection: Some(shared.connection),
                 at: now,

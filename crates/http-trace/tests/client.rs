@@ -14,8 +14,12 @@ mod http3;
 #[cfg(feature = "http3")]
 #[path = "client/http3_failing.rs"]
 mod http3_failing;
+#[path = "client/phases.rs"]
+mod phases;
 #[path = "client/plain.rs"]
 mod plain;
+#[path = "client/redirects.rs"]
+mod redirects;
 #[path = "client/references.rs"]
 mod references;
 #[path = "client/servers.rs"]

@@ -4,6 +4,7 @@
 
 mod lookup;
 pub mod message;
+mod news;
 mod table;
 mod tracked;
 mod watch;
@@ -17,6 +18,7 @@ use netglass_model::{Degradation, Lack, NamespaceInode, Timestamp};
 
 pub use self::{
     lookup::{Lookups, Tracked},
+    news::{Happening, TrackedNews},
     tracked::TrackedConnections,
 };
 pub(crate) use self::{

@@ -35,7 +35,7 @@ pub mod socket;
 mod stream;
 
 pub use collector::{Collector, Limits};
-pub use conntrack::{Lookups, Tracked, Translations};
+pub use conntrack::{Happening, Lookups, Tracked, TrackedNews, Translations};
 pub use error::Error;
 pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners, PacketSocket};
 pub use inventory::{HeldSocket, Inventory, InventoryOptions, SocketHolder};

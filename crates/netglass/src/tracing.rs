@@ -137,6 +137,7 @@ impl<'a> Tracing<'a> {
     /// Makes all requests; returns the layer of the first failure.
     async fn run(mut self) -> anyhow::Result<Option<Layer>> {
         let mut signals = Signals::new()?;
+        let mut sent = Ok(());
         let began = Instant::now();
         for number in 0..self.repeat {
             let due = began + self.interval.saturating_mul(number);
@@ -159,16 +160,21 @@ impl<'a> Tracing<'a> {
             }
             self.tell_failures(&trace, &failures);
             if let Some(collector) = &self.collector
-                && let Waited::Done(sent) = signals.or(collector.send(&trace)).await
+                && let Waited::Done(result) = signals.or(collector.send(&trace)).await
             {
-                sent?;
+                sent = result;
             }
+            // What a collector does not take is shown nevertheless.
             self.writer.write(trace)?;
+            if sent.is_err() {
+                break;
+            }
             if self.layer == Some(Layer::Caller) {
                 break;
             }
         }
         self.writer.finish()?;
+        sent?;
         Ok(self.layer)
     }
 

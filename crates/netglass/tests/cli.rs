@@ -101,6 +101,10 @@ fn help_says_everything() {
     for verb in VERBS {
         insta::assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).stdout);
     }
+    for verb in ["diff", "show"] {
+        let help = place.run(&["trace", verb, "--help"]).stdout;
+        insta::assert_snapshot!(format!("help-trace-{verb}"), help);
+    }
 }
 
 #[test]

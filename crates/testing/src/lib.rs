@@ -51,5 +51,6 @@ pub use rustix::process::Signal;
 pub use server::{
     BigQuery, BigQueryCall, BigQueryFault, Dnsmasq, DnsmasqOptions, Http3, Http3Answer, Http3End,
     Http3Options, Http3Request, Nginx, NginxOptions, Paused, PostgreSql, PostgreSqlOptions,
+    Proxied, Proxy, ProxyOptions,
 };
 pub use wait::wait_for;

@@ -5,7 +5,7 @@ use crate::{
     connector::{Dialed, Transports},
     pool::Target,
     quic::QuicDialing,
-    record::{AttemptTransport, Failure, HttpRequest, Id, Phases},
+    record::{Failure, HttpRequest, Id, Phases},
     settings::HttpVersions,
 };
 
@@ -20,7 +20,7 @@ impl Maker {
         let (host, port) = self.first_hop(target);
         let transports = self.transports(request, target);
         let result = self.connector.dial(dial, &host, &port, transports).await;
-        let phases = self.phases_of(dial);
+        let phases = self.recorder.phases_of_dial(dial);
         self.waiting(request, |request| {
             let queued_at = request.phases.queued_at;
             request.phases = Phases { queued_at, ..phases };
@@ -44,10 +44,14 @@ impl Maker {
         if let Some(proxy) = &target.proxy {
             return (proxy.host().to_owned(), proxy.port().to_string());
         }
-        let known = target.port.parse().ok().map(|port| (target.host.to_ascii_lowercase(), port));
+        let (host, port) = (target.host.to_string(), target.port.to_string());
+        if self.connect_to.is_empty() {
+            return (host, port);
+        }
+        let known = port.parse().ok().map(|port| (host.to_ascii_lowercase(), port));
         match known.and_then(|known| self.connect_to.get(&known)) {
             Some((host, port)) => (host.clone(), port.to_string()),
-            None => (target.host.clone(), target.port.clone()),
+            None => (host, port),
         }
     }
 
@@ -58,32 +62,5 @@ impl Maker {
                 change(request);
             }
         });
-    }
-
-    /// The parts of a request's time that its dial took.
-    fn phases_of(&self, dial: Id) -> Phases {
-        let mut phases = Phases::default();
-        self.recorder.dial(dial, |dial| {
-            if let Some(lookup) = &dial.lookup {
-                phases.lookup_began_at = Some(lookup.began_at);
-                phases.lookup_ended_at = lookup.ended_at;
-            }
-            let times = |transport| {
-                let mut attempts =
-                    dial.attempts.iter().filter(|attempt| attempt.transport == transport);
-                let began_at = attempts.next()?.began_at;
-                let others = attempts.filter_map(|attempt| attempt.ended_at);
-                let first = dial.attempts.iter().find(|attempt| attempt.began_at == began_at);
-                let ended_at = others.chain(first.and_then(|first| first.ended_at)).max();
-                Some((began_at, ended_at.or(dial.ended_at)))
-            };
-            if let Some((began_at, ended_at)) = times(AttemptTransport::Tcp) {
-                (phases.connect_began_at, phases.connect_ended_at) = (Some(began_at), ended_at);
-            }
-            if let Some((began_at, ended_at)) = times(AttemptTransport::Quic) {
-                (phases.quic_began_at, phases.quic_ended_at) = (Some(began_at), ended_at);
-            }
-        });
-        phases
     }
 }

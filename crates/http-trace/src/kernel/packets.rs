@@ -294,8 +294,8 @@ fn tuples(recorder: &Recorder) -> Tuples {
         if let Some(source) = source {
             tuples.insert((connection.is_tcp, source, destination));
         }
-        if let Some((_, AddressTuple { source: Some(server), destination: client })) =
-            connection.tracked
+        if let Some(tracked) = connection.tracked
+            && let AddressTuple { source: Some(server), destination: client } = tracked.reply
         {
             tuples.insert((connection.is_tcp, client, server));
         }

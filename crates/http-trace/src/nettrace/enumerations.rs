@@ -39,7 +39,7 @@ pub(super) fn conntrack_status(status: u32) -> String {
     flags.map(|(_, &name)| name).collect::<Vec<_>>().join("|")
 }
 
-pub(super) fn tcp_state(state: u8) -> &'static str {
+pub(crate) fn tcp_state(state: u8) -> &'static str {
     TCP_STATES.get(usize::from(state)).copied().unwrap_or("none")
 }
 

@@ -60,6 +60,17 @@ pub enum DialOutcome {
     },
 }
 
+impl Dial {
+    /// When attempts over a transport began, and when the last of them ended, or all of the dial.
+    pub(crate) fn times_of(&self, transport: AttemptTransport) -> (Option<Moment>, Option<Moment>) {
+        let attempts = || self.attempts.iter().filter(|attempt| attempt.transport == transport);
+        let began_at = attempts().next().map(|first| first.began_at);
+        let is_over = attempts().all(|attempt| attempt.ended_at.is_some());
+        let last = attempts().filter_map(|attempt| attempt.ended_at).max().filter(|_| is_over);
+        (began_at, began_at.and(last.or(self.ended_at)))
+    }
+}
+
 impl DialOutcome {
     /// The connection that was established.
     #[must_use]

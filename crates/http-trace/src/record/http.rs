@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlternativeServices, Failure, Id};
+use super::{AlternativeServices, AttemptTransport, Dial, Failure, Id};
 use crate::clock::Moment;
 
 /// A request, until the last byte of its response.
@@ -55,6 +55,9 @@ pub struct HttpRequest {
     pub error: Option<Failure>,
     /// Why the response's body is not whole.
     pub body_error: Option<Failure>,
+    /// Why the request that the response asks for was not made, although redirects are followed.
+    #[serde(default)]
+    pub redirect_error: Option<Failure>,
     /// That the stream was ended before its time, in HTTP/2 and HTTP/3.
     pub reset: Option<Reset>,
     /// Where the response says that the same is to be had over another protocol (RFC 7838).
@@ -132,7 +135,8 @@ pub struct Informational {
     pub headers: Vec<Header>,
 }
 
-/// When a request got how far. What did not happen, or was not needed, is not there.
+/// When a request got how far. What did not happen, or was not needed, is not there: a phase that
+/// has a beginning alone ended with the request, which failed meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Phases {
@@ -166,6 +170,38 @@ pub struct Phases {
     pub headers_at: Option<Moment>,
     /// When the response's last byte was read, or the caller wanted no more of it.
     pub ended_at: Option<Moment>,
+}
+
+impl Phases {
+    /// The phases of a dial.
+    pub(crate) fn of_dial(dial: &Dial) -> Self {
+        let lookup = dial.lookup.as_ref();
+        let (connect_began_at, connect_ended_at) = dial.times_of(AttemptTransport::Tcp);
+        let (quic_began_at, quic_ended_at) = dial.times_of(AttemptTransport::Quic);
+        Self {
+            lookup_began_at: lookup.map(|lookup| lookup.began_at),
+            lookup_ended_at: lookup.and_then(|lookup| lookup.ended_at),
+            connect_began_at,
+            connect_ended_at,
+            quic_began_at,
+            quic_ended_at,
+            ..Self::default()
+        }
+    }
+
+    /// Takes up the phases of a dial that are not known yet.
+    pub(crate) fn take_up(&mut self, dial: Self) {
+        for (own, other) in [
+            (&mut self.lookup_began_at, dial.lookup_began_at),
+            (&mut self.lookup_ended_at, dial.lookup_ended_at),
+            (&mut self.connect_began_at, dial.connect_began_at),
+            (&mut self.connect_ended_at, dial.connect_ended_at),
+            (&mut self.quic_began_at, dial.quic_began_at),
+            (&mut self.quic_ended_at, dial.quic_ended_at),
+        ] {
+            *own = own.or(other);
+        }
+    }
 }
 
 /// Who ended a stream.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Id, TcpInformation};
+use super::{ConntrackEntry, Failure, Id, TcpInformation};
 use crate::clock::Moment;
 
 /// Both ends of a connection.
@@ -93,31 +93,6 @@ pub enum OperationKind {
     Read,
     /// Gives to the socket.
     Write,
-}
-
-/// A connection as the kernel's connection tracking knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConntrackEntry {
-    /// When it was asked for or told of.
-    pub captured_at: Moment,
-    /// `enum ip_conntrack_status`.
-    pub status: u32,
-    /// `enum tcp_conntrack`; nothing for UDP.
-    pub tcp_state: Option<u8>,
-    /// The mark of the connection.
-    pub mark: u32,
-    /// From the client, before translation.
-    pub original: AddressTuple,
-    /// From the server, after translation.
-    pub reply: AddressTuple,
-    /// Packets of the original direction, where the kernel counts them.
-    pub packets_sent: u64,
-    /// Packets of the reply direction.
-    pub packets_received: u64,
-    /// Bytes of the original direction, with the headers of IP.
-    pub bytes_sent: u64,
-    /// Bytes of the reply direction.
-    pub bytes_received: u64,
 }
 
 /// What a connection of HTTP/2 said that is of no single stream.

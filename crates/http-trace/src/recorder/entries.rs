@@ -5,30 +5,79 @@ use std::{
     sync::Arc,
 };
 
-use super::{Progress, Recorder};
+use super::{
+    Progress, Recorder, State,
+    table::{Live, Table},
+};
 use crate::{
-    connection_log::LogWriter,
+    clock::Moment,
+    connection_log::{ConnectionLog, LogWriter},
     record::{
         AddressTuple, Dial, DialOutcome, DnsExchange, DnsTransport, HttpRequest, Id, Message,
         Phases, ProxyConnect, TcpConnection, TlsRole, TlsTunnel, UdpConnection, Via,
     },
 };
 
+/// A kind of record, and the table that holds those.
+trait Kind: Live<Self::Beside> + Clone {
+    /// What stands beside a record, and changes without its lock.
+    type Beside: Clone;
+
+    fn table(state: &mut State) -> &mut Table<Self, Self::Beside>;
+}
+
+macro_rules! kinds {
+    ($($kind:ty, $beside:ty, $table:ident;)*) => {
+        $(impl Kind for $kind {
+            type Beside = $beside;
+
+            fn table(state: &mut State) -> &mut Table<Self, $beside> {
+                &mut state.$table
+            }
+        })*
+    };
+}
+
+kinds! {
+    Dial, (), dials;
+    TcpConnection, Arc<ConnectionLog>, tcp;
+    UdpConnection, Arc<ConnectionLog>, udp;
+    DnsExchange, (), dns;
+    TlsTunnel, (), tls;
+    ProxyConnect, (), connects;
+    HttpRequest, Arc<Progress>, requests;
+}
+
 impl Recorder {
+    /// Adds a record, which is given its id and the moment.
+    fn add<T: Kind>(&self, beside: T::Beside, record: impl FnOnce(Id, Moment) -> T) -> Id {
+        let mut state = self.state();
+        let id = Self::next_id();
+        // Under the lock, so that records stand in the order of their times.
+        let record = record(id, self.now());
+        T::table(&mut state).add(id, record, beside);
+        id
+    }
+
+    /// Changes a record, where there is one.
+    fn change<T: Kind>(&self, id: Option<Id>, change: impl FnOnce(&mut T)) {
+        let Some(id) = id else { return };
+        T::table(&mut self.state()).change(id, change);
+        self.after_change();
+    }
+
     pub(crate) fn begin_dial(
         &self,
         request: Option<Id>,
         destination: String,
         source_ip: Option<IpAddr>,
     ) -> Id {
-        let mut state = self.state();
-        let id = Self::next_id();
-        let dial = Dial {
+        self.add((), |id, began_at| Dial {
             id,
             request,
             destination,
             source_ip,
-            began_at: self.now(),
+            began_at,
             ended_at: None,
             outcome: DialOutcome::Running,
             lookup: None,
@@ -36,14 +85,11 @@ impl Recorder {
             skipped_nameservers: Vec::new(),
             attempts: Vec::new(),
             fallback_cost: None,
-        };
-        state.dials.add(id, dial, ());
-        id
+        })
     }
 
     pub(crate) fn dial(&self, id: Id, change: impl FnOnce(&mut Dial)) {
-        self.state().dials.change(id, change);
-        self.after_change();
+        self.change(Some(id), change);
     }
 
     pub(crate) fn begin_tcp(
@@ -53,13 +99,11 @@ impl Recorder {
         addresses: AddressTuple,
     ) -> (Id, LogWriter) {
         let (log, writer) = self.log();
-        let mut state = self.state();
-        let id = Self::next_id();
-        let connection = TcpConnection {
+        let id = self.add(log, |id, began_at| TcpConnection {
             id,
             dial: Some(dial),
             to_nameserver,
-            began_at: self.now(),
+            began_at,
             ended_at: None,
             connected: false,
             error: None,
@@ -74,25 +118,21 @@ impl Recorder {
             information_at_close: None,
             conntrack: None,
             http2: None,
-        };
-        state.tcp.add(id, connection, log);
+        });
         (id, writer)
     }
 
     pub(crate) fn tcp(&self, id: Id, change: impl FnOnce(&mut TcpConnection)) {
-        self.state().tcp.change(id, change);
-        self.after_change();
+        self.change(Some(id), change);
     }
 
     pub(crate) fn begin_udp(&self, dial: Id, addresses: AddressTuple) -> (Id, LogWriter) {
         let (log, writer) = self.log();
-        let mut state = self.state();
-        let id = Self::next_id();
-        let connection = UdpConnection {
+        let id = self.add(log, |id, began_at| UdpConnection {
             id,
             dial: Some(dial),
             to_nameserver: true,
-            began_at: self.now(),
+            began_at,
             closed_at: None,
             addresses,
             sent_bytes: 0,
@@ -101,14 +141,12 @@ impl Recorder {
             error: None,
             conntrack: None,
             quic: None,
-        };
-        state.udp.add(id, connection, log);
+        });
         (id, writer)
     }
 
     pub(crate) fn udp(&self, id: Id, change: impl FnOnce(&mut UdpConnection)) {
-        self.state().udp.change(id, change);
-        self.after_change();
+        self.change(Some(id), change);
     }
 
     /// Nothing where DNS is not recorded.
@@ -122,30 +160,23 @@ impl Recorder {
         if !self.recording.dns {
             return None;
         }
-        let mut state = self.state();
-        let id = Self::next_id();
-        let exchange = DnsExchange {
+        Some(self.add((), |id, began_at| DnsExchange {
             id,
             dial: Some(dial),
             connection: Some(connection),
             transport,
             nameserver,
-            began_at: self.now(),
+            began_at,
             ended_at: None,
             queries: Vec::new(),
             replies: Vec::new(),
             dropped_replies: 0,
             error: None,
-        };
-        state.dns.add(id, exchange, ());
-        Some(id)
+        }))
     }
 
     pub(crate) fn dns(&self, id: Option<Id>, change: impl FnOnce(&mut DnsExchange)) {
-        if let Some(id) = id {
-            self.state().dns.change(id, change);
-            self.after_change();
-        }
+        self.change(id, change);
     }
 
     /// Nothing where requests are not recorded.
@@ -157,14 +188,12 @@ impl Recorder {
         offered_protocols: Vec<String>,
     ) -> Option<Id> {
         self.recording.requests.as_ref()?;
-        let mut state = self.state();
-        let id = Self::next_id();
-        let tunnel = TlsTunnel {
+        Some(self.add((), |id, began_at| TlsTunnel {
             id,
             connection: Some(connection),
             request,
             role,
-            began_at: self.now(),
+            began_at,
             ended_at: None,
             error: None,
             server_name: None,
@@ -181,16 +210,11 @@ impl Recorder {
             alert_sent: None,
             client_certificate_requested: false,
             ocsp_response: None,
-        };
-        state.tls.add(id, tunnel, ());
-        Some(id)
+        }))
     }
 
     pub(crate) fn tls(&self, id: Option<Id>, change: impl FnOnce(&mut TlsTunnel)) {
-        if let Some(id) = id {
-            self.state().tls.change(id, change);
-            self.after_change();
-        }
+        self.change(id, change);
     }
 
     /// Nothing where requests are not recorded.
@@ -202,29 +226,22 @@ impl Recorder {
         target: &str,
     ) -> Option<Id> {
         self.recording.requests.as_ref()?;
-        let mut state = self.state();
-        let id = Self::next_id();
-        let connect = ProxyConnect {
+        Some(self.add((), |id, began_at| ProxyConnect {
             id,
             connection: Some(connection),
             request,
             protocol: protocol.to_owned(),
             target: target.to_owned(),
-            began_at: self.now(),
+            began_at,
             ended_at: None,
             status: None,
             headers: Vec::new(),
             error: None,
-        };
-        state.connects.add(id, connect, ());
-        Some(id)
+        }))
     }
 
     pub(crate) fn connect(&self, id: Option<Id>, change: impl FnOnce(&mut ProxyConnect)) {
-        if let Some(id) = id {
-            self.state().connects.change(id, change);
-            self.after_change();
-        }
+        self.change(id, change);
     }
 
     /// Nothing where requests are not recorded.
@@ -236,9 +253,7 @@ impl Recorder {
         progress: &Arc<Progress>,
     ) -> Option<Id> {
         self.recording.requests.as_ref()?;
-        let mut state = self.state();
-        let id = Self::next_id();
-        let request = HttpRequest {
+        Some(self.add(Arc::clone(progress), |id, queued_at| HttpRequest {
             id,
             connection: None,
             uses: Vec::new(),
@@ -259,21 +274,17 @@ impl Recorder {
             response: None,
             informational: Vec::new(),
             decoded: None,
-            phases: Phases { queued_at: self.now(), ..Phases::default() },
+            phases: Phases { queued_at, ..Phases::default() },
             error: None,
             body_error: None,
+            redirect_error: None,
             reset: None,
             alternative_services: None,
             alternatives: None,
-        };
-        state.requests.add(id, request, Arc::clone(progress));
-        Some(id)
+        }))
     }
 
     pub(crate) fn request(&self, id: Option<Id>, change: impl FnOnce(&mut HttpRequest)) {
-        if let Some(id) = id {
-            self.state().requests.change(id, change);
-            self.after_change();
-        }
+        self.change(id, change);
     }
 }

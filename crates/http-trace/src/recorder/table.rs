@@ -14,6 +14,9 @@ use super::Progress;
 /// Among how many of the oldest one is looked for that is over, when one has to make way.
 const LOOKED_AT: usize = 64;
 
+/// How many of the newest are looked at before all are.
+const LAST: usize = 4;
+
 /// Something that ends.
 pub(super) trait Live<S> {
     /// Whether nothing of it changes any more.
@@ -88,15 +91,25 @@ impl<T: Live<S> + Clone, S: Clone> Table<T, S> {
         self.rows.push_back((id, Arc::new(record), state));
     }
 
+    /// Where the record of an id is. What is changed is mostly among the last.
+    fn index(&self, id: Id) -> Option<usize> {
+        let last = self.rows.len().saturating_sub(LAST);
+        let near = self.rows.range(last..).position(|(other, ..)| *other == id);
+        match near {
+            Some(index) => Some(last + index),
+            None => self.rows.binary_search_by_key(&id, |(id, ..)| *id).ok(),
+        }
+    }
+
     pub(super) fn change(&mut self, id: Id, change: impl FnOnce(&mut T)) {
-        let Ok(index) = self.rows.binary_search_by_key(&id, |(id, ..)| *id) else { return };
+        let Some(index) = self.index(id) else { return };
         if let Some((_, record, _)) = self.rows.get_mut(index) {
             change(Arc::make_mut(record));
         }
     }
 
     pub(super) fn get(&self, id: Id) -> Option<&T> {
-        let index = self.rows.binary_search_by_key(&id, |(id, ..)| *id).ok()?;
+        let index = self.index(id)?;
         self.rows.get(index).map(|(_, record, _)| &**record)
     }
 

@@ -1,7 +1,25 @@
 //! Traces are taken, cleared and closed.
 
 use super::{Dispatcher, Recorder, State, shares::Shares};
-use crate::record::{CaptureSummary, Dropped, HttpTrace};
+use crate::{
+    clock::Moment,
+    record::{CaptureSummary, Dropped, HttpTrace, Missing},
+};
+
+/// What a trace tells beside its records.
+struct Told {
+    began_at: Moment,
+    ended_at: Moment,
+    dropped: Dropped,
+    missing: Vec<Missing>,
+}
+
+impl Told {
+    fn of(state: &State, ended_at: Moment) -> Self {
+        let (dropped, missing) = (state.dropped(), state.missing.clone());
+        Self { began_at: state.began_at, ended_at, dropped, missing }
+    }
+}
 
 impl Recorder {
     /// All that happened since the trace began. It goes on.
@@ -12,10 +30,21 @@ impl Recorder {
             dispatcher.wait();
             return self.empty(description, captures);
         }
-        let (began_at, ended_at, dropped, missing, shares) = {
+        let (told, shares) = {
             let state = self.state();
-            (state.began_at, self.now(), state.dropped(), state.missing.clone(), state.share())
+            (Told::of(&state, self.now()), state.share())
         };
+        self.trace(told, shares, description, captures)
+    }
+
+    fn trace(
+        &self,
+        told: Told,
+        shares: Shares,
+        description: &str,
+        captures: Vec<CaptureSummary>,
+    ) -> HttpTrace {
+        let Told { began_at, ended_at, dropped, missing } = told;
         let mut trace = shares.into_trace(began_at, ended_at);
         description.clone_into(&mut trace.description);
         trace.session.clone_from(&self.session);
@@ -27,6 +56,7 @@ impl Recorder {
             // It was only asked for to find packets.
             trace.tcp.iter_mut().for_each(|tcp| tcp.conntrack = None);
             trace.udp.iter_mut().for_each(|udp| udp.conntrack = None);
+            trace.dropped.conntrack_events = 0;
         }
         trace
     }
@@ -77,6 +107,7 @@ impl Recorder {
             }
         });
         state.missing.clear();
+        state.conntrack_events_lost = 0;
     }
 
     /// Takes the last trace; whatever is recorded afterwards is in none.
@@ -88,15 +119,20 @@ impl Recorder {
             }
             dispatcher.wait();
         }
-        let trace = if self.dispatcher.is_some() {
-            self.empty(description, captures)
-        } else {
-            self.snapshot(description, captures)
+        let of_batches = match self.dispatcher {
+            Some(_) => Ok(self.empty(description, captures)),
+            None => Err(captures),
         };
-        let mut state = self.state();
-        *state = State::new(self.now(), 0);
-        state.closed = true;
-        trace
+        // Records that nobody else has any more need not be copied.
+        let (told, shares) = {
+            let mut state = self.state();
+            let told = Told::of(&state, self.now());
+            let shares = state.take(true);
+            *state = State::new(told.ended_at, 0);
+            state.closed = true;
+            (told, shares)
+        };
+        of_batches.unwrap_or_else(|captures| self.trace(told, shares, description, captures))
     }
 
     /// Gives batches away when there are enough records for one.

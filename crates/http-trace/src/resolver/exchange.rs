@@ -86,6 +86,9 @@ impl Resolver {
         let mut exchange =
             Exchange::begin(&self.recorder, wish.dial, id, DnsTransport::Udp, server);
         let result = exchange.ask_over_udp(wish, &socket, &mut writer, request, deadline).await;
+        if let Some(failure) = result.as_ref().err().filter(|failure| failure.cause.is_some()) {
+            self.recorder.udp(id, |udp| udp.error = Some(failure.clone()));
+        }
         // The socket is closed with it.
         drop(socket);
         writer.close(self.recorder.now());
@@ -221,13 +224,14 @@ impl Exchange {
         request: &Request,
         deadline: Instant,
     ) -> Result<Reply, Failure> {
-        let nameserver = socket.peer_addr().map_err(|error| self.broken(wish, None, &error))?;
+        let nameserver = socket.peer_addr().map_err(|error| broken(wish, None, &error))?;
         let mut writer = Closing { writer, recorder: &self.recorder, open: true };
         let called_at = self.recorder.now();
         let sent = socket.send(&request.bytes).await;
         writer.count(OperationKind::Write, called_at, &sent);
-        sent.map_err(|error| self.broken(wish, Some(nameserver), &error))?;
+        sent.map_err(|error| with_cause(broken(wish, Some(nameserver), &error), socket))?;
         self.sent(request);
+        let mut cause = None;
         let mut buffer = vec![0; usize::from(u16::MAX)];
         loop {
             let called_at = self.recorder.now();
@@ -235,10 +239,22 @@ impl Exchange {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "i/o timeout");
                 writer.count(OperationKind::Read, called_at, &Err(error));
                 writer.open = false;
-                return Err(timed_out(wish.name, nameserver));
+                return Err(Failure { cause, ..timed_out(wish.name, nameserver) });
             };
             writer.count(OperationKind::Read, called_at, &received);
-            let length = received.map_err(|error| self.broken(wish, Some(nameserver), &error))?;
+            let length = match received {
+                Ok(length) => length,
+                Err(error) => {
+                    let failure = with_cause(broken(wish, Some(nameserver), &error), socket);
+                    match failure.cause {
+                        Some(passing) if socket::may_pass(&passing, nameserver) => {
+                            cause = Some(passing);
+                            continue;
+                        }
+                        _ => return Err(failure),
+                    }
+                }
+            };
             if let Some(reply) = self.received(buffer.get(..length).unwrap_or_default(), request) {
                 writer.open = false;
                 return Ok(reply);
@@ -253,7 +269,7 @@ impl Exchange {
         server: SocketAddr,
         request: &Request,
     ) -> Result<Reply, Failure> {
-        let broken = |error: io::Error| self.broken(wish, Some(server), &error);
+        let broken = |error: io::Error| broken(wish, Some(server), &error);
         let length = u16::try_from(request.bytes.len()).unwrap_or(u16::MAX);
         let message = [&length.to_be_bytes()[..], &request.bytes].concat();
         stream.write_all(&message).await.map_err(broken)?;
@@ -270,16 +286,19 @@ impl Exchange {
             Failure::new(Layer::Dns, FailureKind::ServerMisbehaving, message)
         })
     }
+}
 
-    #[allow(clippy::unused_self)]
-    fn broken(&self, wish: Wish<'_>, server: Option<SocketAddr>, error: &io::Error) -> Failure {
-        let server = server.map(|server| format!(" {server}")).unwrap_or_default();
-        let message = format!(
-            "cannot resolve {}: the name server{server} cannot be asked: {error}",
-            wish.name
-        );
-        Failure::new(Layer::Dns, attempt::kind(error), message)
-    }
+fn broken(wish: Wish<'_>, server: Option<SocketAddr>, error: &io::Error) -> Failure {
+    let server = server.map(|server| format!(" {server}")).unwrap_or_default();
+    let message =
+        format!("cannot resolve {}: the name server{server} cannot be asked: {error}", wish.name);
+    Failure::new(Layer::Dns, attempt::kind(error), message)
+}
+
+/// Adds what the network said of it.
+fn with_cause(mut failure: Failure, socket: &UdpSocket) -> Failure {
+    failure.cause = socket::cause(socket).map(Box::new);
+    failure
 }
 
 impl Drop for Exchange {

@@ -8,12 +8,15 @@ use tokio::{sync::Notify, time::sleep};
 
 use super::{Lease, MAXIMUM_INFORMATIONAL, Recorded, Transport, head::request_target};
 use crate::{
-    body::{Attached, RequestBody, ResponseBody, SendBody},
+    body::{Attached, Given, RequestBody, ResponseBody, SendBody},
     clock::Moment,
     connection::{Connection, Sender},
+    headers::KeptHeaders,
     incoming::Incoming,
+    observed::Marks,
     pool::Target,
     record::{Failure, FailureKind, Id, Informational, Layer, Message},
+    recorder::{Progress, Recorder},
 };
 
 impl Transport {
@@ -29,7 +32,7 @@ impl Transport {
         let id = recorded.id;
         let version = connection.sender.version();
         let is_shared = connection.sender.is_shared();
-        let sent = Arc::new(Notify::new());
+        let sent = Arc::<Given>::default();
         let expects = head
             .headers
             .get(header::EXPECT)
@@ -40,8 +43,9 @@ impl Transport {
             .map(|timeout| (Arc::new(Notify::new()), timeout));
         let asks_for_gzip = self.asks_for_gzip(head);
         let mut added = self.added_headers(head, target, is_shared, asks_for_gzip);
-        let recorded_added = crate::headers::record(&added, self.recorder.recording());
         let progress = &recorded.progress;
+        let kept = KeptHeaders::of(&added, self.recorder.recording());
+        Progress::keep(&progress.added_headers, kept);
         let given = consent.as_ref().map(|(consent, _)| consent);
         let send_body = SendBody::new(body, Arc::clone(progress), Arc::clone(&sent), given);
         let mut request = Request::new(send_body);
@@ -50,20 +54,25 @@ impl Transport {
         *request.version_mut() = version;
         *request.headers_mut() = {
             let mut headers = std::mem::take(&mut added);
-            headers.extend(head.headers.clone());
+            if !head.headers.is_empty() {
+                headers.extend(head.headers.clone());
+            }
             headers
         };
         if !is_shared {
             self.listen_for_informational(&mut request, id, given.map(Arc::clone));
         }
         connection.shared.marks.set_back();
+        let marks = Arc::clone(&connection.shared.marks);
+        let mut passing = (!is_shared).then(|| Passing {
+            recorder: &self.recorder,
+            id,
+            marks: Arc::clone(&marks),
+            given: Arc::clone(&sent),
+        });
         if let Some(streams) = &connection.shared.streams {
             streams.expect(id);
         }
-        self.recorder.request(id, |request| {
-            request.added_headers = recorded_added;
-            request.version = Some(version_name(version));
-        });
         let sending = async {
             let hyper = |response: Response<_>| response.map(Incoming::Hyper);
             match &mut connection.sender {
@@ -75,16 +84,7 @@ impl Transport {
         };
         let result = self.wait_for_headers(sending, consent, &sent).await;
         let headers_at = self.recorder.now();
-        let marks = &connection.shared.marks;
-        let (first_write, last_write, first_read) =
-            (marks.first_write(), marks.last_write(), marks.first_read());
-        self.recorder.request(id, |request| {
-            if !is_shared {
-                request.phases.request_began_at = first_write;
-                request.phases.request_ended_at = last_write;
-                request.phases.first_byte_at = first_read;
-            }
-        });
+        drop(passing.take());
         match result {
             Some(Ok(response)) => Ok(self.respond(
                 response,
@@ -97,11 +97,12 @@ impl Transport {
                 asks_for_gzip,
             )),
             Some(Err(unanswered)) => {
+                let nothing = marks.first_read().is_none();
                 let message = format!("no response of {shown}: {}", unanswered.why);
                 Err(SendFailure {
                     failure: Failure::new(Layer::Request, unanswered.kind, message),
                     not_sent: unanswered.not_sent,
-                    connection_ended: unanswered.connection_ended && first_read.is_none(),
+                    connection_ended: unanswered.connection_ended && nothing,
                     is_early_data_rejected: unanswered.is_early_data_rejected,
                 })
             }
@@ -125,7 +126,7 @@ impl Transport {
         &self,
         sending: impl Future<Output = T>,
         consent: Option<(Arc<Notify>, Duration)>,
-        sent: &Notify,
+        sent: &Given,
     ) -> Option<T> {
         let mut sending = pin!(sending);
         if self.response_headers_timeout.is_none() && consent.is_none() {
@@ -144,7 +145,7 @@ impl Transport {
         let run_out = async {
             match self.response_headers_timeout {
                 Some(timeout) => {
-                    sent.notified().await;
+                    sent.wait().await;
                     sleep(timeout).await;
                 }
                 None => std::future::pending().await,
@@ -207,12 +208,15 @@ impl Transport {
             parts.headers.remove(header::CONTENT_ENCODING);
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let headers = crate::headers::record(&parts.headers, self.recorder.recording());
+        let headers = KeptHeaders::of(&parts.headers, self.recorder.recording());
+        Progress::keep(&recorded.progress.response_headers, headers);
         let (services, alternatives) = crate::alternative_services::of(&parts.headers).unzip();
         self.recorder.request(recorded.id, |request| {
             request.status = Some(parts.status.as_u16());
-            request.version = Some(version_name(parts.version));
-            request.response = Some(Message { headers, ..Message::default() });
+            if parts.version == Version::HTTP_10 {
+                request.version = Some("HTTP/1.0".to_owned());
+            }
+            request.response = Some(Message::default());
             request.phases.headers_at = Some(headers_at);
             request.phases.first_byte_at.get_or_insert(headers_at);
             request.decoded = decode.then(|| "gzip".to_owned());
@@ -248,6 +252,29 @@ impl Transport {
     }
 }
 
+/// A message of HTTP/1 that passes. Whenever that ends, when its bytes passed goes to the record.
+struct Passing<'a> {
+    recorder: &'a Recorder,
+    id: Option<Id>,
+    marks: Arc<Marks>,
+    given: Arc<Given>,
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        let Self { marks, .. } = self;
+        let first_byte = marks.first_read();
+        // A response may come before the request has been written, and to more than its beginning.
+        let is_over = first_byte.is_some() || self.given.is_whole();
+        let last_write = marks.last_write().filter(|_| is_over);
+        self.recorder.request(self.id, |request| {
+            request.phases.request_began_at = marks.first_write();
+            request.phases.request_ended_at = last_write;
+            request.phases.first_byte_at = first_byte;
+        });
+    }
+}
+
 /// Why a request was not answered, and what may be done about it.
 pub(super) struct SendFailure {
     pub(super) failure: Failure,
@@ -257,16 +284,6 @@ pub(super) struct SendFailure {
     pub(super) connection_ended: bool,
     /// The server did not look at it.
     pub(super) is_early_data_rejected: bool,
-}
-
-fn version_name(version: Version) -> String {
-    let name = match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_3 => "HTTP/3",
-        _ => "HTTP/1.1",
-    };
-    name.to_owned()
 }
 
 /// Whether a message is the last of its connection (RFC 9112, section 9.6).

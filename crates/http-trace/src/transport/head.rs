@@ -41,7 +41,7 @@ impl Transport {
                 return Err(fail(&format!("HTTP/3 does not go through a proxy, as {proxy}")));
             }
         }
-        Ok(Target { secure, host: host.to_owned(), port, proxy })
+        Ok(Target { secure, host: host.into(), port: port.into(), proxy })
     }
 
     pub(super) fn asks_for_gzip(&self, head: &http::request::Parts) -> bool {
@@ -70,9 +70,6 @@ impl Transport {
         if !is_shared && let Some(authority) = authority(&head.uri) {
             add(header::HOST, &authority);
         }
-        if !self.user_agent.is_empty() {
-            add(header::USER_AGENT, &self.user_agent);
-        }
         if asks_for_gzip {
             add(header::ACCEPT_ENCODING, "gzip");
         }
@@ -85,6 +82,11 @@ impl Transport {
             && let Some(authorization) = proxy.authorization()
         {
             add(header::PROXY_AUTHORIZATION, &authorization);
+        }
+        if let Some(agent) = &self.user_agent
+            && !head.headers.contains_key(header::USER_AGENT)
+        {
+            added.insert(header::USER_AGENT, agent.clone());
         }
         added
     }

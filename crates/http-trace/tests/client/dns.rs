@@ -122,6 +122,21 @@ async fn name_servers_that_are_left_out_are_named_with_the_reason() {
 }
 
 #[tokio::test]
+async fn what_the_network_says_of_a_name_server_is_recorded() {
+    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = client(|settings| settings.dns.nameservers = vec![dead]);
+    let error = fetch(&client, "http://web.test/").await.unwrap_err();
+    assert_eq!((error.layer(), error.kind()), (Layer::Dns, FailureKind::Refused));
+    let trace = client.trace("refused");
+    for udp in &trace.udp {
+        let cause = udp.error.as_ref().and_then(|error| error.cause.as_ref()).unwrap();
+        assert_eq!((cause.icmp_type, cause.icmp_code), (Some(3), Some(3)));
+        assert_eq!(cause.from, Some("127.0.0.1".parse().unwrap()));
+    }
+    assert!(trace.requests[0].error.as_ref().unwrap().cause.is_some());
+}
+
+#[tokio::test]
 async fn every_name_server_of_the_override_list_is_asked() {
     let live = dns(|query, _| vec![localhost(query)]).await;
     let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -35,6 +35,8 @@ const IPPROTO_UDP: u8 = 17;
 /// A connection with all that is tracked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tracked {
+    /// TCP or UDP.
+    pub protocol: Protocol,
     /// What the client sends, before translation.
     pub original: Tuple,
     /// What the server answers, after translation.
@@ -124,9 +126,11 @@ fn request(protocol: Protocol, source: SocketAddr, destination: SocketAddr) -> V
     payload
 }
 
-fn read(payload: &[u8]) -> Option<Tracked> {
+/// Nothing of what is neither of TCP nor of UDP, or cannot be understood.
+pub(super) fn read(payload: &[u8]) -> Option<Tracked> {
     let entry = parse(payload).ok()??;
     let mut tracked = Tracked {
+        protocol: entry.protocol,
         original: entry.original,
         reply: entry.reply,
         status: 0,

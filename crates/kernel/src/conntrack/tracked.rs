@@ -10,7 +10,7 @@ use netglass_model::NamespaceInode;
 use super::{
     WHAT,
     message::{self, Entry, HEADER_LENGTH},
-    watch::{IPCTNL_MSG_CT_GET, ROOM_FOR_EVENTS, open_events, parse, tracked},
+    watch::{GROUPS, IPCTNL_MSG_CT_GET, ROOM_FOR_EVENTS, open_events, parse, tracked},
 };
 use crate::{
     Error,
@@ -105,7 +105,9 @@ impl TrackedConnections {
             if self.places.contains_key(&inode) || self.places.len() >= MOST_NAMESPACES {
                 continue;
             }
-            let Some(events) = namespace.run(|| open_events(ROOM_FOR_EVENTS))? else { continue };
+            let Some(events) = namespace.run(|| open_events(GROUPS, ROOM_FOR_EVENTS))? else {
+                continue;
+            };
             let next_list = Some(Instant::now());
             let place = Place { namespace: namespace.clone(), events: events?, next_list };
             self.places.insert(inode, place);

@@ -24,12 +24,12 @@ const TELLS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
 
 /// `NFNL_SUBSYS_CTNETLINK << 8`.
 const CTNETLINK: u16 = 1 << 8;
-const IPCTNL_MSG_CT_NEW: u16 = CTNETLINK;
+pub(super) const IPCTNL_MSG_CT_NEW: u16 = CTNETLINK;
 pub(super) const IPCTNL_MSG_CT_GET: u16 = CTNETLINK | 1;
-const IPCTNL_MSG_CT_DELETE: u16 = CTNETLINK | 2;
+pub(super) const IPCTNL_MSG_CT_DELETE: u16 = CTNETLINK | 2;
 const IPCTNL_MSG_CT_GET_STATS: u16 = CTNETLINK | 5;
 /// The bits of `NFNLGRP_CONNTRACK_NEW` and `NFNLGRP_CONNTRACK_DESTROY`.
-const GROUPS: u32 = 1 << 0 | 1 << 2;
+pub(super) const GROUPS: u32 = 1 << 0 | 1 << 2;
 
 /// What the kernel may keep for us, in bytes: some ten thousand events.
 pub(super) const ROOM_FOR_EVENTS: usize = 16 << 20;
@@ -53,12 +53,13 @@ pub(crate) fn try_to_ask() -> Result<(), Error> {
     }
     let mut netlink = Netlink::open(Family::Netfilter, WHAT)?;
     netlink.ask(WHAT, IPCTNL_MSG_CT_GET_STATS, &[0; HEADER_LENGTH], |_| {})?;
-    open_events(ROOM_FOR_EVENTS).map(drop)
+    open_events(GROUPS, ROOM_FOR_EVENTS).map(drop)
 }
 
-pub(super) fn open_events(room: usize) -> Result<Option<Events>, Error> {
+/// Joins `groups` of events; `None` where there are none.
+pub(super) fn open_events(groups: u32, room: usize) -> Result<Option<Events>, Error> {
     let tells = fs::read_to_string(TELLS).is_ok_and(|text| text.trim() != "0");
-    let open = || Events::open(Family::Netfilter, WHAT, GROUPS, room);
+    let open = || Events::open(Family::Netfilter, WHAT, groups, room);
     tells.then(open).transpose()
 }
 
@@ -93,7 +94,7 @@ impl Watch {
         if tracked().is_none() {
             return Ok(None);
         }
-        let events = room_for_events.map(open_events).transpose()?.flatten();
+        let events = room_for_events.map(|room| open_events(GROUPS, room)).transpose()?.flatten();
         let now = Some(Instant::now());
         Ok(Some(Self { entry, events, table: Table::default(), next_list: now, not_before: now }))
     }

@@ -1,8 +1,6 @@
 //! What the kernel tells of its own accord, to whoever has joined a multicast group (netlink(7)).
 
-use std::os::fd::OwnedFd;
-#[cfg(feature = "capture")]
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
     io::Errno,
@@ -79,7 +77,6 @@ impl Events {
     }
 }
 
-#[cfg(feature = "capture")]
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

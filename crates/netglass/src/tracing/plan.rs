@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
+    env,
     fs::{self, File},
     io::{self, Read},
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
@@ -173,6 +174,9 @@ fn settings(
         let key = tls.key.as_ref().unwrap_or(path);
         settings.tls.client_certificate = Some((read_pem(path)?, read_pem(key)?));
     }
+    // What other programs that speak TLS call it; who does not want the secrets leaves it empty.
+    settings.tls.secrets_file =
+        env::var_os("SSLKEYLOGFILE").filter(|path| !path.is_empty()).map(PathBuf::from);
     let headers = HeaderRecording::Values;
     settings.recording.requests = Some(RequestRecording { headers, ..Default::default() });
     settings.recording.secrets = output.show_secrets;

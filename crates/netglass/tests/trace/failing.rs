@@ -79,8 +79,14 @@ fn certificates_that_are_not_acceptable_are_told() {
     let twice = ["-L", "-k", flag, server, "https://web.example/loop"];
     let endless = place.trace_in(&net.client, &twice);
     assert_eq!(endless.status, 7, "{endless:?}");
-    assert!(endless.stderr.contains("redirects more often than is followed"), "{endless:?}");
+    let circle = "https://web.example/loop was requested before";
+    assert_fails(&endless, 7, &["redirects more often than is followed", circle]);
+    endless.assert_says(7, &["302 Found, and its redirect is not followed"]);
     assert_eq!(endless.stdout.matches("GET ").count(), 11, "{endless:?}");
+    let elsewhere =
+        place.trace_in(&net.client, &["-L", "-k", flag, server, "https://web.example/elsewhere"]);
+    assert_fails(&elsewhere, 7, &["redirects to where nobody can go", "ftp://web.example/"]);
+    assert_eq!(elsewhere.stdout.matches("GET ").count(), 1, "{elsewhere:?}");
 }
 
 #[test]

@@ -14,5 +14,8 @@ mod failing;
 #[cfg(feature = "http3")]
 mod http3;
 mod options;
+mod proxies;
 mod recorded;
 mod support;
+mod tls;
+mod tracking;

@@ -145,7 +145,8 @@ impl Net {
     }
 
     /// A certificate for `web.example` in `cert.pem`, and its key in `key.pem`. The authority that
-    /// signed it is in `ca.pem`.
+    /// signed it is in `ca.pem`. A client has one of the same authority in `client.pem`, with its key
+    /// in `client-key.pem`.
     fn certificate(place: &Place, is_expired: bool) {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::default();
@@ -154,7 +155,8 @@ impl Net {
         let signed = authority.self_signed(&authority_key).unwrap();
         place.file("ca.pem", pem("CERTIFICATE", signed.der()));
         let key = KeyPair::generate().unwrap();
-        let mut server = CertificateParams::new(["web.example".to_owned()]).unwrap();
+        let names = ["web.example".to_owned(), "10.7.0.2".to_owned()];
+        let mut server = CertificateParams::new(names).unwrap();
         server.distinguished_name.push(DnType::CommonName, "web.example");
         if is_expired {
             server.not_before = date_time_ymd(2020, 1, 1);
@@ -164,6 +166,12 @@ impl Net {
         let certificate = server.signed_by(&key, &issuer).unwrap();
         place.file("cert.pem", pem("CERTIFICATE", certificate.der()));
         place.file("key.pem", pem("PRIVATE KEY", &key.serialize_der()));
+        let key = KeyPair::generate().unwrap();
+        let mut client = CertificateParams::default();
+        client.distinguished_name.push(DnType::CommonName, "client");
+        let certificate = client.signed_by(&key, &issuer).unwrap();
+        place.file("client.pem", pem("CERTIFICATE", certificate.der()));
+        place.file("client-key.pem", pem("PRIVATE KEY", &key.serialize_der()));
     }
 
     /// A server of HTTP/3 on port 443, for `web.example`; who signed its certificate is in `ca.pem`.
@@ -181,7 +189,8 @@ impl Net {
     }
 
     /// An nginx on port 80 and, with TLS and HTTP/2, on port 443, for `web.example`. The authority that
-    /// signed its certificate is in `ca.pem`.
+    /// signed its certificate is in `ca.pem`. On port 444 it wants a certificate of the client's, as
+    /// `client.pem` with `client-key.pem` is.
     pub(crate) fn nginx(&self, place: &Place, is_expired: bool) -> Nginx {
         Self::certificate(place, is_expired);
         let path = |name: &str| place.path(name).display().to_string();
@@ -191,16 +200,27 @@ impl Net {
                 "server {{
                      listen 10.7.0.2:443 ssl http2;
                      ssl_protocols TLSv1.2 TLSv1.3;
-                     ssl_certificate {};
-                     ssl_certificate_key {};
+                     ssl_certificate {certificate};
+                     ssl_certificate_key {key};
                      gzip on;
                      gzip_min_length 1;
                      gzip_types *;
                      location /there {{ return 302 https://web.example/page; }}
                      location /loop {{ return 302 https://web.example/loop; }}
+                     location /elsewhere {{ return 302 ftp://web.example/; }}
+                     location /v1/traces {{ access_log {traces}; return 200 '{{}}'; }}
+                 }}
+                 server {{
+                     listen 10.7.0.2:444 ssl;
+                     ssl_certificate {certificate};
+                     ssl_certificate_key {key};
+                     ssl_verify_client on;
+                     ssl_client_certificate {authority};
                  }}",
-                path("cert.pem"),
-                path("key.pem")
+                certificate = path("cert.pem"),
+                key = path("key.pem"),
+                authority = path("ca.pem"),
+                traces = path("traces.log"),
             ),
         );
         let nginx = Nginx::new()

@@ -16,7 +16,7 @@ mod state;
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::{self, JoinHandle},
@@ -25,11 +25,10 @@ use std::{
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
-use tokio_rustls::TlsAcceptor;
 
 pub use self::fault::{BigQueryCall, BigQueryFault};
 use self::state::State;
-use super::postgresql::certificates;
+use super::{postgresql::certificates, tls::acceptor};
 use crate::run;
 
 /// The project that the server knows.
@@ -69,7 +68,7 @@ impl BigQuery {
         let folder = folder.expect("a temporary folder");
         let acceptor = is_encrypted.then(|| {
             certificates(folder.path(), "127.0.0.1");
-            tls(folder.path())
+            acceptor(folder.path())
         });
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
@@ -212,25 +211,4 @@ fn rsa_key() -> &'static str {
         let line = "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048";
         run(Command::new("openssl").args(line.split_whitespace()))
     })
-}
-
-fn tls(folder: &Path) -> TlsAcceptor {
-    use tokio_rustls::rustls::{
-        ServerConfig,
-        crypto::ring::default_provider,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    };
-    let certificate = CertificateDer::from_pem_file(folder.join("server.crt"));
-    let key = PrivateKeyDer::from_pem_file(folder.join("server.key"));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has the ciphers of both")
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.expect("openssl wrote it")],
-            key.expect("openssl wrote it"),
-        )
-        .expect("the key is that of the certificate");
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    TlsAcceptor::from(Arc::new(config))
 }

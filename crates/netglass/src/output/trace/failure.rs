@@ -15,8 +15,13 @@ use netglass_model::printable;
 /// How many addresses a sentence names.
 const NAMED: usize = 3;
 
-/// Why a request has no response, or not all of one.
+/// Why a request has no response, or not all of one, or why nobody could go where that one leads.
 pub(crate) fn failure(request: &HttpRequest) -> Option<&Failure> {
+    failure_of_itself(request).or(request.redirect_error.as_ref())
+}
+
+/// Why a request has no response, or not all of one.
+pub(crate) fn failure_of_itself(request: &HttpRequest) -> Option<&Failure> {
     request.error.as_ref().or(request.body_error.as_ref())
 }
 
@@ -190,6 +195,7 @@ fn what(failure: &Failure) -> &'static str {
         (FailureKind::ProxyRefused, _) => "did not connect to the server",
         (FailureKind::TooManyRedirects, _) => "redirects more often than is followed",
         (FailureKind::TooLarge, _) => "sent more than the limit allows",
+        (FailureKind::Invalid, Layer::Request) => "redirects to where nobody can go",
         (FailureKind::Invalid, _) => "cannot be used as it was given",
         (FailureKind::ClientClosed, _) => "was cut short by the end of the client",
         _ => "failed",
@@ -297,6 +303,9 @@ fn next(failure: &Failure, is_over_quic: bool) -> &'static str {
             "look at the chain above for addresses that repeat: it may be a loop"
         }
         (FailureKind::TooLarge, _) => "look at what the server sends (-v): it may be hostile",
+        (FailureKind::Invalid, Layer::Request) => {
+            "look at the Location of its response (-v), and tell who runs the server"
+        }
         (FailureKind::Invalid, _) => "correct the option or the URL that the message names",
         (FailureKind::ClientClosed, _) => "run it again: nothing is known to be wrong out there",
         _ => "look at the message, and at each step with -v",

@@ -135,6 +135,7 @@ fn request() -> HttpRequest {
         },
         error: None,
         body_error: None,
+        redirect_error: None,
         reset: None,
         alternative_services: None,
         alternatives: None,

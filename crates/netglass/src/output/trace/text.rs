@@ -12,7 +12,7 @@ use netglass_model::printable;
 
 use super::{
     detail,
-    failure::{failure, layer_name, sentence},
+    failure::{failure, failure_of_itself, layer_name, sentence},
     show_nanoseconds,
     timeline::{Phase, Span, spans, total},
     verbose,
@@ -128,7 +128,7 @@ fn write_request(
             continue;
         }
         // It did not get further than there.
-        let is_failure = failure(request).is_some() && index + 1 == spans.len();
+        let is_failure = failure_of_itself(request).is_some() && index + 1 == spans.len();
         let detail = detail::of_phase(trace, request, dial, span.phase);
         bar(span, is_failure, detail).write(axis, out)?;
         match span.phase {
@@ -190,8 +190,12 @@ fn write_title(trace: &HttpTrace, request: &HttpRequest, out: &mut impl Write) -
                 400.. => WARNING,
             };
             write!(out, "{style}{}{style:#}", detail::status(status))?;
-            let failed = failure(request).is_some();
-            write!(out, "{}", if failed { ", but its body is not whole" } else { "" })?;
+            let but = match (failure_of_itself(request), &request.redirect_error) {
+                (Some(_), _) => ", but its body is not whole",
+                (None, Some(_)) => ", and its redirect is not followed",
+                (None, None) => "",
+            };
+            write!(out, "{but}")?;
         }
         None if failure(request).is_some() => write!(out, "{BAD}failed{BAD:#}")?,
         None => write!(out, "{WARNING}no response yet{WARNING:#}")?,
@@ -292,6 +296,12 @@ fn write_notes(trace: &HttpTrace, is_verbose: bool, out: &mut impl Write) -> io:
         if count > 0 {
             writeln!(out, "note: {count} {what} had to make way for newer ones")?;
         }
+    }
+    if dropped.conntrack_events > 0 {
+        writeln!(
+            out,
+            "note: events of connection tracking were lost, and connections asked for instead"
+        )?;
     }
     if is_verbose {
         for missing in &trace.missing {

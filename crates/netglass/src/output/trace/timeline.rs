@@ -102,14 +102,18 @@ pub(crate) fn spans(request: &HttpRequest, now: Moment) -> Vec<Span> {
     push(Phase::Connect, phases.connect_began_at, phases.connect_ended_at);
     push(Phase::Tls, phases.tls_began_at, phases.tls_ended_at);
     let first_byte = phases.first_byte_at.or(phases.headers_at);
-    // Of a request whose end nobody saw, all the time until the response counts as waiting.
-    let wait = match (phases.request_ended_at, phases.request_began_at.or(phases.connection_at)) {
-        (Some(ended), _) => {
-            push(Phase::Request, phases.request_began_at, Some(ended));
+    let wait = match (phases.request_began_at, phases.request_ended_at) {
+        (began, Some(ended)) => {
+            push(Phase::Request, began, Some(ended));
             // Of a response that came before the request was written, nobody waited.
             Some(ended).filter(|ended| first_byte.is_none_or(|first| *ended <= first))
         }
-        (None, began) => began,
+        (began @ Some(_), None) if first_byte.is_none() => {
+            push(Phase::Request, began, None);
+            None
+        }
+        // Of a request whose end nobody saw, all the time until the response counts as waiting.
+        (began, None) => began.or(phases.connection_at),
     };
     push(Phase::Wait, wait, first_byte);
     push(Phase::Response, first_byte, phases.ended_at);

@@ -6,14 +6,14 @@ use std::io::{self, Write};
 use http_trace::{
     HttpTrace,
     record::{
-        AlternativeServices, DnsExchange, Header, HttpRequest, QuicClosedBy, QuicConnection,
-        TcpConnection, TlsTunnel, UdpConnection,
+        AlternativeServices, ConntrackEventKind, DnsExchange, Header, HttpRequest, QuicClosedBy,
+        QuicConnection, TcpConnection, TlsTunnel, UdpConnection,
     },
 };
 use netglass_model::printable;
 
 use super::{
-    detail,
+    detail, show_nanoseconds,
     text::{DIMMED, NAME_WIDTH},
 };
 use crate::output::tree::show_bytes;
@@ -151,6 +151,17 @@ fn write_connection(connection: &TcpConnection, out: &mut impl Write) -> io::Res
     if let Some(entry) = &connection.conntrack {
         let (original, reply) = (&entry.original.destination, &entry.reply.destination);
         line("conntrack", &format!("to {original}, answers to {reply}"), out)?;
+        for event in &entry.events {
+            let what = match event.kind {
+                ConntrackEventKind::New => "tracked",
+                ConntrackEventKind::Updated => "in another state",
+                ConntrackEventKind::Destroyed => "not tracked any more",
+            };
+            let state = event.tcp_state_name().map(|state| format!(" ({state})"));
+            let after = event.at.since(connection.began_at).as_nanos();
+            let after = show_nanoseconds(u64::try_from(after).unwrap_or(u64::MAX));
+            line("", &format!("{what}{} after {after}", state.unwrap_or_default()), out)?;
+        }
     }
     Ok(())
 }
