@@ -41,6 +41,7 @@ mod streaming_exact;
 mod streaming_memory;
 mod streaming_overhead;
 mod table;
+mod trace_requests;
 mod wait;
 
 use std::{
@@ -81,6 +82,7 @@ fn main() -> Result<ExitCode> {
         capture_live::benches,
         monitor_rendering::benches,
         monitor_kernel::benches,
+        trace_requests::benches,
     ];
     let benches: Vec<Bench> = all
         .into_iter()

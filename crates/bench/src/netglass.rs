@@ -202,10 +202,15 @@ impl Database {
     }
 }
 
-/// The program that was built beside this one.
+/// The program itself.
 pub(crate) fn netglass_program() -> PathBuf {
+    beside("netglass")
+}
+
+/// A program that was built beside this one.
+pub(crate) fn beside(name: &str) -> PathBuf {
     let own = env::current_exe().unwrap_or_default();
-    own.parent().unwrap_or(Path::new("/")).join("netglass")
+    own.parent().unwrap_or(Path::new("/")).join(name)
 }
 
 #[cfg(test)]
