@@ -1,5 +1,6 @@
 //! The headers of a packet by which it belongs to a flow.
 
+mod common;
 mod ethernet;
 mod ip;
 mod ipv4;
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 
 use netglass_model::IpProtocol;
 
+pub use self::common::decode_common;
 use self::rest::Rest;
 use crate::Packet;
 
@@ -132,6 +134,15 @@ type Decoded = Result<Headers, Undecodable>;
 /// taken for wrong. With [`Tunnels::Inner`] a packet is one of the tunnel nevertheless, where what goes
 /// through that is not of IP, malformed or in fragments.
 pub fn decode(packet: &Packet<'_>, tunnels: Tunnels) -> Result<Headers, Undecodable> {
+    match decode_common(packet, tunnels) {
+        Some(headers) => Ok(headers),
+        None => decode_any(packet, tunnels),
+    }
+}
+
+/// The headers of a packet, header by header.
+#[inline(never)]
+fn decode_any(packet: &Packet<'_>, tunnels: Tunnels) -> Result<Headers, Undecodable> {
     link::packet(packet.link_type, Rest::of(packet, tunnels))
 }
 
@@ -330,6 +341,41 @@ mod tests {
             let (link_type, mut bytes, headers) = build(before, addresses, above, &data);
             bytes.resize(bytes.len() + padding, 0);
             prop_assert_eq!(decode(&packet(link_type, &bytes), Tunnels::Outer), Ok(headers));
+        }
+
+        #[test]
+        fn what_is_read_at_once_is_what_is_read_header_by_header(
+            (before, addresses, above) in (before(), addresses(), above()),
+            data in vec(any::<u8>(), 0..40),
+            changes in vec((0..60_usize, any::<u8>()), 0..4),
+            captured in 0..120_usize,
+            wire_length in prop_oneof![0..120_u32, any::<u32>()],
+        ) {
+            let (link_type, mut bytes, _) = build(before, addresses, above, &data);
+            for (place, byte) in changes {
+                if let Some(changed) = bytes.get_mut(place) {
+                    *changed = byte;
+                }
+            }
+            bytes.resize(bytes.len() + 6, 0);
+            bytes.truncate(captured);
+            let packet = Packet { wire_length, ..packet(link_type, &bytes) };
+            for tunnels in [Tunnels::Outer, Tunnels::Inner] {
+                prop_assert_eq!(decode(&packet, tunnels), decode_any(&packet, tunnels));
+            }
+        }
+
+        #[test]
+        fn most_packets_are_read_at_once(
+            (source, destination) in any::<([u8; 4], [u8; 4])>(),
+            above in above(),
+            data in vec(any::<u8>(), 6..40),
+        ) {
+            let addresses = Addresses::V4(source, destination);
+            let (link_type, bytes, headers) = build(Before::Ethernet, addresses, above, &data);
+            let is_common = matches!(above, Above::Udp(..) | Above::Tcp { .. });
+            let read = decode_common(&packet(link_type, &bytes), Tunnels::Outer);
+            prop_assert_eq!(read, is_common.then_some(headers));
         }
 
         #[test]

@@ -6,7 +6,9 @@ pub mod file;
 mod headers;
 mod link_type;
 
-pub use headers::{Fragment, Headers, Malformed, TcpSegment, Tunnels, Undecodable, decode};
+pub use headers::{
+    Fragment, Headers, Malformed, TcpSegment, Tunnels, Undecodable, decode, decode_common,
+};
 pub use link_type::LinkType;
 
 use netglass_model::Timestamp;

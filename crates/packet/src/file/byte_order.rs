@@ -33,7 +33,12 @@ impl ByteOrder {
     #[inline]
     pub(super) fn words<const COUNT: usize>(self, bytes: &[u8]) -> Option<[u32; COUNT]> {
         let (words, _) = bytes.as_chunks::<4>();
-        Some(words.first_chunk::<COUNT>()?.map(|word| self.u32(word)))
+        let words = *words.first_chunk::<COUNT>()?;
+        // Asked once for all of them.
+        Some(match self {
+            Self::Little => words.map(u32::from_le_bytes),
+            Self::Big => words.map(u32::from_be_bytes),
+        })
     }
 
     /// The two numbers of 16 bits that a number of 32 bits, read in this order, was made of.

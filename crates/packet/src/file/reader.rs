@@ -91,6 +91,51 @@ enum Found {
     Nothing,
 }
 
+/// One look at the bytes that are there.
+struct Scan<'a> {
+    unread: &'a [u8],
+    /// Where the first of them is in the buffer.
+    start: usize,
+    /// How many of them were looked at.
+    place: usize,
+    /// How many bytes behind them are not looked into.
+    skip: u64,
+}
+
+impl Scan<'_> {
+    /// Finds as many packets as there is room for in a batch. Returns how far it came, how many bytes
+    /// behind that are not looked into, and what keeps it from going on.
+    #[inline]
+    fn run(
+        mut self,
+        records: &mut Vec<Record>,
+        mut step: impl FnMut(&[u8]) -> Result<Step, Damage>,
+    ) -> (usize, u64, Result<Found, Damage>) {
+        let mut result = Ok(Found::Nothing);
+        while records.len() < BATCH && self.skip == 0 {
+            let bytes = self.unread.get(self.place..).unwrap_or_default();
+            match step(bytes) {
+                Ok(Step::Packet(mut record, length)) => {
+                    record.start += self.start + self.place;
+                    records.push(record);
+                    self.place += length;
+                }
+                Ok(Step::Other(length)) => {
+                    let passed = length.min(bytes.len() as u64);
+                    self.skip = length - passed;
+                    self.place += usize::try_from(passed).unwrap_or(bytes.len());
+                }
+                Ok(Step::Short) => break,
+                Err(damage) => {
+                    result = Err(damage);
+                    break;
+                }
+            }
+        }
+        (self.place, self.skip, result)
+    }
+}
+
 impl Reader {
     /// Opens the file at `path`, or standard input if that is `-`, and reads its beginning.
     pub fn open(path: &Path) -> Result<Self, FileError> {
@@ -166,37 +211,14 @@ impl Reader {
     /// Looks at what is there. What is wrong behind packets is told when they were given.
     fn look(&mut self) -> Result<Found, Damage> {
         self.pass();
-        let unread = self.buffer.unread();
-        let start = self.buffer.start();
-        let mut place = 0;
-        let mut result = Ok(Found::Nothing);
-        while self.records.len() < BATCH && self.skip == 0 {
-            let bytes = unread.get(place..).unwrap_or_default();
-            let step = match &mut self.format {
-                Format::Pcap(pcap) => pcap.step(bytes),
-                Format::Pcapng(pcapng) => pcapng.step(bytes, &mut self.interfaces),
-            };
-            match step {
-                Ok(Step::Packet(mut record, length)) => {
-                    record.start += start + place;
-                    self.records.push(record);
-                    place += length;
-                }
-                Ok(Step::Other(length)) => {
-                    let passed = length.min(bytes.len() as u64);
-                    self.skip = length - passed;
-                    place += usize::try_from(passed).unwrap_or(bytes.len());
-                }
-                Ok(Step::Short) => {
-                    result = Ok(Found::Nothing);
-                    break;
-                }
-                Err(damage) => {
-                    result = Err(damage);
-                    break;
-                }
-            }
-        }
+        let Self { format, buffer, interfaces, records, skip, .. } = self;
+        let scan = Scan { unread: buffer.unread(), start: buffer.start(), place: 0, skip: *skip };
+        // Which format it is, is not asked for each packet.
+        let (place, left, result) = match format {
+            Format::Pcap(pcap) => scan.run(records, |bytes| pcap.step(bytes)),
+            Format::Pcapng(pcapng) => scan.run(records, |bytes| pcapng.step(bytes, interfaces)),
+        };
+        self.skip = left;
         self.buffer.consume(place);
         match (self.records.is_empty(), self.skip) {
             (false, _) => Ok(Found::Packets),
