@@ -1,6 +1,11 @@
 //! Where flows are kept.
 
-use crate::flow::{Flow, NONE};
+use netglass_model::Timestamp;
+
+use crate::{
+    flow::{Flow, NONE},
+    key::{Key, Sender},
+};
 
 /// Flows by their place, which stays the same as long as they go on.
 ///
@@ -8,9 +13,12 @@ use crate::flow::{Flow, NONE};
 /// twice as many. Places that became free are taken again first.
 #[derive(Debug)]
 pub(crate) struct Flows {
-    chunks: Vec<Vec<Flow>>,
+    /// Of a known length, so that whether a place is in its chunk need not be asked.
+    chunks: Vec<Box<[Flow; CHUNK]>>,
     /// The first of the free places; each knows the next one.
     free: u32,
+    /// The first of the places that were never taken.
+    fresh: u32,
     live: usize,
 }
 
@@ -26,7 +34,7 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 
 impl Flows {
     pub(crate) const fn new() -> Self {
-        Self { chunks: Vec::new(), free: NONE, live: 0 }
+        Self { chunks: Vec::new(), free: NONE, fresh: 0, live: 0 }
     }
 
     /// How many go on.
@@ -34,10 +42,12 @@ impl Flows {
         self.live
     }
 
-    /// The flow at a place, of which it is not known whether there is one.
+    /// The flow at a place, of which it is not known whether there is one. What has no flow has the key
+    /// of none.
     #[inline]
     pub(crate) fn get(&self, place: u32) -> Option<&Flow> {
-        self.chunks.get((place >> CHUNK_BITS) as usize)?.get(place as usize % CHUNK)
+        let chunk = self.chunks.get((place >> CHUNK_BITS) as usize)?;
+        Some(&chunk[place as usize % CHUNK])
     }
 
     #[inline]
@@ -61,14 +71,13 @@ impl Flows {
             self.free = next;
             return place;
         }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        if self.fresh as usize == self.chunks.len() * CHUNK {
+            self.chunks.push(chunk());
         }
-        let before = (self.chunks.len() - 1) * CHUNK;
-        let Some(chunk) = self.chunks.last_mut() else { return NONE };
-        let place = before + chunk.len();
-        chunk.push(flow);
-        u32::try_from(place).unwrap_or(NONE)
+        let place = self.fresh;
+        self.fresh += 1;
+        *self.at_mut(place) = flow;
+        place
     }
 
     /// Frees a place.
@@ -76,7 +85,7 @@ impl Flows {
         self.live -= 1;
         let free = self.free;
         let flow = self.at_mut(place);
-        flow.key = crate::key::Key::default();
+        flow.key = Key::default();
         flow.generation = flow.generation.wrapping_add(1);
         flow.links.next = free;
         self.free = place;
@@ -86,7 +95,7 @@ impl Flows {
     pub(crate) fn next_live(&self, from: u32) -> Option<u32> {
         (from..)
             .map_while(|place| Some((place, self.get(place)?)))
-            .find_map(|(place, flow)| (flow.key != crate::key::Key::default()).then_some(place))
+            .find_map(|(place, flow)| (flow.key != Key::default()).then_some(place))
     }
 
     pub(crate) fn handle(&self, place: u32) -> FlowHandle {
@@ -98,5 +107,16 @@ impl Flows {
     pub(crate) fn place(&self, handle: FlowHandle) -> Option<u32> {
         let goes_on = self.get(handle.place)?.generation == handle.generation;
         goes_on.then_some(handle.place)
+    }
+}
+
+/// Places without flows.
+fn chunk() -> Box<[Flow; CHUNK]> {
+    let nothing = || Flow::new(Key::default(), Sender::Lower, Timestamp::default(), 0);
+    // On the heap from the start: a stack may have no room for it.
+    let places: Vec<Flow> = std::iter::repeat_with(nothing).take(CHUNK).collect();
+    match places.into_boxed_slice().try_into() {
+        Ok(chunk) => chunk,
+        Err(_) => unreachable!("there are as many as a chunk has"),
     }
 }

@@ -8,6 +8,8 @@
 #[derive(Debug)]
 pub(crate) struct Index {
     slots: Vec<u64>,
+    /// How many slots there are is two to the power of this.
+    bits: u32,
     taken: usize,
 }
 
@@ -16,7 +18,7 @@ const SMALLEST: usize = 1 << 10;
 
 impl Index {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![FREE; SMALLEST], taken: 0 }
+        Self { slots: vec![FREE; SMALLEST], bits: SMALLEST.trailing_zeros(), taken: 0 }
     }
 
     /// Reads where a flow most likely is, and tells nothing of it.
@@ -87,6 +89,7 @@ impl Index {
 
     fn grow(&mut self) {
         let grown = vec![FREE; self.slots.len() * 2];
+        self.bits += 1;
         for slot in std::mem::replace(&mut self.slots, grown) {
             if slot != FREE {
                 self.place(slot);
@@ -105,8 +108,7 @@ impl Index {
     /// The upper bits of the hash, so that growing goes through both tables in the same order.
     #[inline]
     fn home(&self, tag: u32) -> usize {
-        let bits = self.slots.len().trailing_zeros();
-        (u64::from(tag) << bits >> 32) as usize
+        (u64::from(tag) << self.bits >> 32) as usize
     }
 
     #[inline]

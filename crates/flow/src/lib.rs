@@ -9,6 +9,7 @@ mod fragments;
 mod icmp;
 mod index;
 mod key;
+mod keying;
 mod lingering;
 mod record;
 mod settings;
@@ -17,6 +18,7 @@ mod table;
 mod tcp;
 mod wheel;
 
+pub use keying::{KeyedPacket, Keying, Sighting};
 pub use settings::Settings;
 pub use sharding::Sharding;
-pub use table::{FlowTable, Sighting, Sums, Usage};
+pub use table::{FlowTable, Sums, Usage};

@@ -41,6 +41,13 @@ impl Lingering {
         self.queue.front().is_some_and(|&(_, at)| self.tick(now).wrapping_sub(at) > self.ticks)
     }
 
+    /// When the time of the first one will have passed, asked at `now`; never, if there is none.
+    pub(crate) fn due(&self, now: u64) -> u64 {
+        let Some(&(_, at)) = self.queue.front() else { return u64::MAX };
+        let left = (self.ticks + 1).saturating_sub(self.tick(now).wrapping_sub(at));
+        (now >> self.shift).saturating_add(left.into()).saturating_mul(1 << self.shift)
+    }
+
     /// Takes the first one, whether or not its time has come.
     pub(crate) fn pop(&mut self) -> Option<FlowHandle> {
         self.queue.pop_front().map(|(flow, _)| flow)

@@ -4,38 +4,23 @@ mod sums;
 
 use std::{hint::black_box, sync::Arc};
 
-use foldhash::fast::RandomState;
-use netglass_model::{EndReason, FlowRecord, Timestamp};
-use netglass_packet::Headers;
-
 use crate::{
     Settings,
     flow::{Flow, NONE, Side},
     flows::Flows,
-    fragments::Fragments,
     index::Index,
-    key::{Key, Sender, hash},
+    key::{Key, Sender},
+    keying::{KeyedPacket, Keying, Sighting, tag},
     lingering::Lingering,
     record::{Identifiers, record},
     settings::Limits,
     tcp::Connection,
     wheel::{CHAINS, Wheel},
 };
+use foldhash::fast::RandomState;
+use netglass_model::{EndReason, FlowRecord, Timestamp};
 
 pub use self::sums::Sums;
-
-/// One packet of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sighting {
-    /// When it was seen.
-    pub at: Timestamp,
-    /// The interface on which it was seen; what was seen on two of them is two flows.
-    pub interface: u16,
-    /// How many bytes it had on the wire.
-    pub wire_length: u32,
-    /// Whose it is.
-    pub headers: Headers,
-}
 
 /// What a table has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,53 +46,51 @@ pub struct FlowTable {
     limits: Limits,
     /// The latest time of any packet, see [`moment`].
     clock: u64,
+    /// Nothing ends before that on its own: the clock that is compared for each packet.
+    due: u64,
     random: RandomState,
     index: Index,
     flows: Flows,
     wheel: Wheel,
     lingering: Lingering,
-    fragments: Fragments,
+    keying: Keying,
     identifiers: Identifiers,
     interfaces: Vec<Option<Arc<str>>>,
-    batch: Vec<Prepared>,
+    batch: Vec<KeyedPacket>,
     evicted: u64,
-    unmatched_fragments: u64,
 }
 
-/// What is known of a packet before its flow is looked at.
-#[derive(Debug, Clone, Copy)]
-struct Prepared {
-    key: Key,
-    sender: Sender,
-    tag: u32,
-    /// Where its flow most likely is.
-    candidate: u32,
-}
-
-/// How many packets are looked up together: the processor then waits for memory once for several of
-/// them.
-const BATCH: usize = 64;
+/// How many packets are looked up together, and how many flows are ended together: the processor then
+/// waits for memory once for several of them.
+const TOGETHER: usize = 64;
 
 impl FlowTable {
     /// An empty one.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let limits = Limits::from(settings);
+        let random = RandomState::default();
         Self {
             limits,
             clock: 0,
-            random: RandomState::default(),
+            due: 0,
+            random: random.clone(),
             index: Index::new(),
             flows: Flows::new(),
             wheel: Wheel::new(limits.idle),
             lingering: Lingering::new(limits.linger),
-            fragments: Fragments::new(),
+            keying: Keying::new(random),
             identifiers: Identifiers::new(),
             interfaces: Vec::new(),
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::with_capacity(TOGETHER),
             evicted: 0,
-            unmatched_fragments: 0,
         }
+    }
+
+    /// What makes the keys of packets for this table, for whoever does not have [`Self::add`] do it.
+    #[must_use]
+    pub fn keying(&self) -> Keying {
+        Keying::new(self.random.clone())
     }
 
     /// Has the records of flows that were seen on an interface tell its name.
@@ -122,13 +105,23 @@ impl FlowTable {
     /// Counts packets, in the order in which they were seen. `ended` is given the records of flows that
     /// have ended by then, one by one, as there may be as many as there are flows.
     pub fn add(&mut self, sightings: &[Sighting], ended: &mut dyn FnMut(FlowRecord)) {
-        for sightings in sightings.chunks(BATCH) {
-            let mut batch = std::mem::take(&mut self.batch);
-            self.prepare(sightings, &mut batch);
-            for (sighting, prepared) in sightings.iter().zip(&batch) {
-                self.add_one(sighting, prepared, ended);
+        let mut batch = std::mem::take(&mut self.batch);
+        for sightings in sightings.chunks(TOGETHER) {
+            batch.clear();
+            batch.extend(sightings.iter().map(|sighting| self.keying.key(sighting)));
+            self.add_keyed(&batch, ended);
+        }
+        self.batch = batch;
+    }
+
+    /// The same for packets of which this table's [`Keying`] has made the keys.
+    pub fn add_keyed(&mut self, packets: &[KeyedPacket], ended: &mut dyn FnMut(FlowRecord)) {
+        let mut candidates = [NONE; TOGETHER];
+        for packets in packets.chunks(TOGETHER) {
+            self.look_up(packets, &mut candidates);
+            for (packet, candidate) in packets.iter().zip(candidates) {
+                self.add_one(packet, candidate, ended);
             }
-            self.batch = batch;
         }
     }
 
@@ -155,6 +148,7 @@ impl FlowTable {
         self.index = Index::new();
         self.wheel = Wheel::new(self.limits.idle);
         self.lingering.clear();
+        self.due = 0;
     }
 
     /// What it has done so far.
@@ -163,36 +157,28 @@ impl FlowTable {
         Usage {
             flows: self.flows.len(),
             evicted: self.evicted,
-            unmatched_fragments: self.unmatched_fragments,
+            unmatched_fragments: self.keying.unmatched_fragments(),
         }
     }
 
-    /// Finds out where the flows of packets are, and touches them: none of it waits for what comes
-    /// before it.
-    fn prepare(&mut self, sightings: &[Sighting], batch: &mut Vec<Prepared>) {
-        batch.clear();
-        for sighting in sightings {
-            let ports = self.fragments.ports(sighting);
-            self.unmatched_fragments += u64::from(ports.is_none());
-            let (key, sender) = Key::of(sighting.interface, &sighting.headers, ports);
-            let tag = self.tag(&key);
-            batch.push(Prepared { key, sender, tag, candidate: NONE });
-        }
+    /// Finds out where the flows of packets most likely are, and reads of them what the packets will
+    /// change: none of it waits for what comes before it.
+    fn look_up(&self, packets: &[KeyedPacket], candidates: &mut [u32; TOGETHER]) {
         let mut lines = 0;
         // What is looked for is not always where it belongs. To find out with memory still on its way
         // would have the processor guess, and begin anew.
-        for prepared in &*batch {
-            lines ^= self.index.touch(prepared.tag);
+        for packet in packets {
+            lines ^= self.index.touch(packet.tag);
         }
         black_box(lines);
-        for prepared in &mut *batch {
-            prepared.candidate = self.index.candidate(prepared.tag).unwrap_or(NONE);
+        for (packet, candidate) in packets.iter().zip(&mut *candidates) {
+            *candidate = self.index.candidate(packet.tag).unwrap_or(NONE);
         }
-        for (prepared, sighting) in batch.iter().zip(sightings) {
-            let Some(flow) = self.flows.get(prepared.candidate) else { continue };
+        for (packet, &candidate) in packets.iter().zip(&*candidates) {
+            let Some(flow) = self.flows.get(candidate) else { continue };
             lines ^= flow.touched ^ flow.bytes[0];
             // What begins and ends connections is behind these two lines.
-            if sighting.headers.tcp.as_ref().is_some_and(Connection::changes) {
+            if packet.tcp.as_ref().is_some_and(Connection::changes) {
                 lines ^= u64::from(flow.links.next);
             }
         }
@@ -200,30 +186,50 @@ impl FlowTable {
     }
 
     #[inline]
-    fn add_one(
-        &mut self,
-        sighting: &Sighting,
-        prepared: &Prepared,
-        ended: &mut dyn FnMut(FlowRecord),
-    ) {
-        self.clock = self.clock.max(moment(sighting.at));
-        if self.wheel.is_due(self.clock) || self.lingering.is_due(self.clock) {
+    fn add_one(&mut self, packet: &KeyedPacket, candidate: u32, ended: &mut dyn FnMut(FlowRecord)) {
+        self.clock = self.clock.max(moment(packet.at));
+        if self.due <= self.clock {
             self.collect(ended);
         }
-        let place = match self.place_of(prepared) {
-            Some(place) if self.takes(place, sighting, prepared, ended) => place,
-            _ => self.begin(sighting, prepared, ended),
+        let place = if self.plainly_takes(candidate, packet) {
+            candidate
+        } else {
+            self.place_for(packet, candidate, ended)
         };
         let clock = self.clock;
         let flow = self.flows.at_mut(place);
-        let side = flow.side(prepared.sender);
-        flow.count(side, sighting.at, clock, sighting.wire_length);
-        if let Some(segment) = &sighting.headers.tcp {
-            let was_over = flow.connection.is_over();
-            flow.connection.add(side, segment, sighting.at);
-            if flow.connection.is_over() && !was_over && self.limits.tcp_close {
-                self.linger(place);
-            }
+        let side = flow.side(packet.sender);
+        flow.count(side, packet.at, clock, packet.wire_length);
+        if let Some(segment) = &packet.tcp
+            && flow.connection.add(side, segment, packet.at)
+            && self.limits.tcp_close
+        {
+            self.linger(place);
+        }
+    }
+
+    /// Whether a packet's flow is where it most likely is, and goes on with it as flows do with nearly
+    /// all of their packets.
+    #[inline]
+    fn plainly_takes(&self, candidate: u32, packet: &KeyedPacket) -> bool {
+        self.flows
+            .get(candidate)
+            .is_some_and(|flow| flow.key == packet.key && flow.ends_at(&self.limits) > self.clock)
+            && self.limits.active.is_none()
+            && !packet.tcp.as_ref().is_some_and(Connection::may_follow)
+    }
+
+    /// The place of a packet's flow, which begins if there is none that goes on.
+    #[inline(never)]
+    fn place_for(
+        &mut self,
+        packet: &KeyedPacket,
+        candidate: u32,
+        ended: &mut dyn FnMut(FlowRecord),
+    ) -> u32 {
+        match self.place_of(packet, candidate) {
+            Some(place) if self.takes(place, packet, ended) => place,
+            _ => self.begin(packet, ended),
         }
     }
 
@@ -234,15 +240,16 @@ impl FlowTable {
             self.lingering.retain(|flow| self.flows.place(flow).is_some());
         }
         self.lingering.push(self.flows.handle(place), self.clock);
+        self.due = self.due.min(self.lingering.due(self.clock));
     }
 
     #[inline]
-    fn place_of(&self, prepared: &Prepared) -> Option<u32> {
-        let is_it = |place| self.flows.get(place).is_some_and(|flow| flow.key == prepared.key);
-        if is_it(prepared.candidate) {
-            return Some(prepared.candidate);
+    fn place_of(&self, packet: &KeyedPacket, candidate: u32) -> Option<u32> {
+        let is_it = |place| self.flows.get(place).is_some_and(|flow| flow.key == packet.key);
+        if is_it(candidate) {
+            return Some(candidate);
         }
-        self.index.find(prepared.tag, is_it)
+        self.index.find(packet.tag, is_it)
     }
 
     /// Whether a flow goes on with a packet; otherwise it has ended.
@@ -250,23 +257,21 @@ impl FlowTable {
     fn takes(
         &mut self,
         place: u32,
-        sighting: &Sighting,
-        prepared: &Prepared,
+        packet: &KeyedPacket,
         ended: &mut dyn FnMut(FlowRecord),
     ) -> bool {
         let flow = self.flows.at(place);
-        let followed =
-            |segment| flow.connection.is_followed_by(flow.side(prepared.sender), segment);
+        let followed = |segment| flow.connection.is_followed_by(flow.side(packet.sender), segment);
         let reason = if flow.ends_at(&self.limits) <= self.clock {
             EndReason::Idle
-        } else if self.limits.tcp_close && sighting.headers.tcp.as_ref().is_some_and(followed) {
+        } else if self.limits.tcp_close && packet.tcp.as_ref().is_some_and(followed) {
             EndReason::Closed
         } else {
             if let Some(active) = self.limits.active
                 && flow.began.saturating_add(active) <= self.clock
             {
                 self.write(place, EndReason::Active, ended);
-                self.flows.at_mut(place).begin_anew(sighting.at, self.clock);
+                self.flows.at_mut(place).begin_anew(packet.at, self.clock);
             }
             return true;
         };
@@ -276,24 +281,18 @@ impl FlowTable {
     }
 
     /// Begins the flow of a packet, and returns its place.
-    fn begin(
-        &mut self,
-        sighting: &Sighting,
-        prepared: &Prepared,
-        ended: &mut dyn FnMut(FlowRecord),
-    ) -> u32 {
+    fn begin(&mut self, packet: &KeyedPacket, ended: &mut dyn FnMut(FlowRecord)) -> u32 {
         while self.flows.len() >= self.limits.max_flows && self.make_way(ended) {}
-        let first_sender =
-            sighting.headers.tcp.as_ref().map_or(Side::Source, Connection::first_sender);
-        let source = match (first_sender, prepared.sender) {
+        let first_sender = packet.tcp.as_ref().map_or(Side::Source, Connection::first_sender);
+        let source = match (first_sender, packet.sender) {
             (Side::Source, sender) => sender,
             (Side::Destination, Sender::Lower) => Sender::Higher,
             (Side::Destination, Sender::Higher) => Sender::Lower,
         };
-        let flow = Flow::new(prepared.key, source, sighting.at, self.clock);
+        let flow = Flow::new(packet.key, source, packet.at, self.clock);
         let ends_at = flow.ends_at(&self.limits);
         let place = self.flows.add(flow);
-        self.index.insert(prepared.tag, place);
+        self.index.insert(packet.tag, place);
         self.wheel.link(&mut self.flows, place, ends_at);
         place
     }
@@ -326,13 +325,14 @@ impl FlowTable {
     fn collect(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
         self.collect_closed(ended);
         self.collect_idle(ended);
+        self.due = self.wheel.due().min(self.lingering.due(self.clock));
     }
 
     fn collect_closed(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
-        let mut places = [NONE; BATCH];
+        let mut places = [NONE; TOGETHER];
         while self.lingering.is_due(self.clock) {
             let mut count = 0;
-            while count < BATCH
+            while count < TOGETHER
                 && self.lingering.is_due(self.clock)
                 && let Some(flow) = self.lingering.pop()
             {
@@ -353,11 +353,11 @@ impl FlowTable {
     }
 
     fn collect_idle(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
-        let mut places = [NONE; BATCH];
+        let mut places = [NONE; TOGETHER];
         while let Some(mut chains) = self.wheel.take_due(self.clock) {
             loop {
                 let mut count = 0;
-                while count + CHAINS <= BATCH {
+                while count + CHAINS <= TOGETHER {
                     let before = count;
                     for next in &mut chains {
                         if *next != NONE {
@@ -429,7 +429,7 @@ impl FlowTable {
 
     #[inline]
     fn tag(&self, key: &Key) -> u32 {
-        (hash(&self.random, key) >> 32) as u32
+        tag(&self.random, key)
     }
 }
 

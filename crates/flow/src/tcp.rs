@@ -122,20 +122,34 @@ impl Connection {
         segment.flags & (SYN | FIN | RST) != 0
     }
 
-    /// Adds a segment.
+    /// Whether a segment may be the first one of another connection, see [`Self::is_followed_by`].
     #[inline]
-    pub(crate) fn add(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) {
+    pub(crate) const fn may_follow(segment: &TcpSegment) -> bool {
+        segment.flags & (SYN | RST) == SYN
+    }
+
+    /// Adds a segment. Returns whether nothing is expected any more from then on, see
+    /// [`Self::is_over`].
+    #[inline]
+    pub(crate) fn add(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) -> bool {
         let settled = self.ends.iter().all(|end| matches!(end, End::Established | End::Partial))
             && matches!(self.marks.handshake, Handshake::Unknown | Handshake::Done)
             && !Self::changes(segment);
-        if !settled {
-            self.follow_handshake(sender, segment, at);
-            self.follow_end(sender, segment);
-            self.follow_initial(sender, segment);
-        }
+        let ends = !settled && self.follow(sender, segment, at);
         self.follow_sequence(sender, segment);
         self.flags[sender as usize] |= segment.flags;
         self.marks.data |= segment.payload > 0 && segment.flags & RST == 0;
+        ends
+    }
+
+    /// Follows a segment that may say something new of the connection. Returns whether nothing is
+    /// expected any more from then on.
+    fn follow(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) -> bool {
+        let was_over = self.is_over();
+        self.follow_handshake(sender, segment, at);
+        self.follow_end(sender, segment);
+        self.follow_initial(sender, segment);
+        self.is_over() && !was_over
     }
 
     /// Adds segments that neither open nor close it, of which only the flags are known, and whether
@@ -175,7 +189,7 @@ impl Connection {
     #[inline]
     pub(crate) fn is_followed_by(&self, sender: Side, segment: &TcpSegment) -> bool {
         let sender = sender as usize;
-        segment.flags & (SYN | RST) == SYN
+        Self::may_follow(segment)
             && self.ends.iter().any(|&end| end >= End::Closed)
             && if self.marks.numbered[sender] == Mark::NextAndInitial {
                 segment.sequence != self.initial[sender]

@@ -60,10 +60,9 @@ impl Wheel {
         Self { shift, slots: vec![EMPTY; SLOTS.into()], current: 0, earliest: 0, turn: 0 }
     }
 
-    /// Whether a slot's time has passed.
-    #[inline]
-    pub(crate) fn is_due(&self, now: u64) -> bool {
-        self.tick(now) > self.current
+    /// When the time of the next slot will have passed.
+    pub(crate) fn due(&self) -> u64 {
+        self.current.saturating_add(1).saturating_mul(1 << self.shift)
     }
 
     /// Puts a flow where it belongs if it ends at `ends_at`.

@@ -345,7 +345,9 @@ proptest! {
             let shard = sharding.shard(&mut sighting, tables);
             shards[shard].add(&[sighting], &mut |record| shared.push(told(&record)));
         }
-        table.add(&sightings, &mut |record| alone.push(told(&record)));
+        let mut keying = table.keying();
+        let keyed: Vec<_> = sightings.iter().map(|sighting| keying.key(sighting)).collect();
+        table.add_keyed(&keyed, &mut |record| alone.push(told(&record)));
         table.finish(&mut |record| alone.push(told(&record)));
         for mut table in shards {
             table.advance(sightings.last().map_or(Timestamp::MIN, |it| it.at), &mut |record| {

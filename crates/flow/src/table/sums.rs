@@ -3,10 +3,11 @@
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_packet::Headers;
 
-use super::{FlowTable, Prepared, Sighting, moment};
+use super::{FlowTable, moment};
 use crate::{
     flow::{NONE, Side},
     key::Key,
+    keying::KeyedPacket,
 };
 
 /// Several packets of one flow, of which only sums are known. Segments on which the state of a TCP
@@ -37,18 +38,15 @@ impl FlowTable {
     /// ended by then.
     pub fn add_sums(&mut self, sums: &Sums, ended: &mut dyn FnMut(FlowRecord)) {
         self.clock = self.clock.max(moment(sums.from));
-        if self.wheel.is_due(self.clock) || self.lingering.is_due(self.clock) {
+        if self.due <= self.clock {
             self.collect(ended);
         }
         let Sums { from, interface, headers, .. } = *sums;
-        let sighting = Sighting { at: from, interface, wire_length: 0, headers };
         let ports = (headers.source_port, headers.destination_port);
         let (key, sender) = Key::of(interface, &headers, Some(ports));
-        let prepared = Prepared { key, sender, tag: self.tag(&key), candidate: NONE };
-        let place = match self.place_of(&prepared) {
-            Some(place) if self.takes(place, &sighting, &prepared, ended) => place,
-            _ => self.begin(&sighting, &prepared, ended),
-        };
+        let tag = self.tag(&key);
+        let packet = KeyedPacket { key, at: from, wire_length: 0, tag, tcp: headers.tcp, sender };
+        let place = self.place_for(&packet, NONE, ended);
         let touched = self.clock.max(moment(sums.to));
         let flow = self.flows.at_mut(place);
         let was_over = flow.connection.is_over();
@@ -83,7 +81,7 @@ mod tests {
     use netglass_packet::TcpSegment;
 
     use super::*;
-    use crate::Settings;
+    use crate::{Settings, Sighting};
 
     const FIN: u8 = 1;
     const SYN: u8 = 2;

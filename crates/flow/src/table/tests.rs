@@ -1,7 +1,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use netglass_model::{ConnectionState, FlowStatus, IpProtocol};
-use netglass_packet::{Fragment, TcpSegment};
+use netglass_packet::{Fragment, Headers, TcpSegment};
 
 use super::*;
 
@@ -316,4 +316,23 @@ fn no_timeout_is_too_short_or_too_long() {
         let count = records(settings, &[udp(0, A, B), udp(1, A, B), udp(2, B, A)]).len();
         assert_eq!(count, if idle_timeout == Duration::MAX { 1 } else { 3 });
     }
+}
+
+#[test]
+fn packets_whose_keys_were_made_elsewhere_are_of_the_same_flows() {
+    let mut later = udp(2, A, B);
+    later.headers.fragment = Some(Fragment { identification: 7, offset: 1480, more: false });
+    (later.headers.source_port, later.headers.destination_port) = (0, 0);
+    let mut first = udp(1, A, B);
+    first.headers.fragment = Some(Fragment { identification: 7, offset: 0, more: true });
+    let mut table = FlowTable::new(Settings::default());
+    let mut keying = table.keying();
+    let keyed = [later, first, later, udp(3, B, A)].map(|sighting| keying.key(&sighting));
+    table.add_keyed(&keyed, &mut |_| unreachable!());
+    assert_eq!((keying.unmatched_fragments(), table.usage().unmatched_fragments), (1, 0));
+    table.add(&[udp(4, A, B)], &mut |_| unreachable!());
+    let mut records = Vec::new();
+    table.finish(&mut |record| records.push(record));
+    records.sort_by_key(|record| record.source_port);
+    assert_eq!(reasons(&records), [(1, EndReason::CaptureEnd), (4, EndReason::CaptureEnd)]);
 }

@@ -8,7 +8,7 @@ use std::{io, time::Instant};
 use netglass_flow::Sums;
 use netglass_flow::{Settings, Sighting, Usage};
 use netglass_model::{FlowRecord, Timestamp};
-use netglass_packet::{Headers, Packet, Tunnels, decode};
+use netglass_packet::{Headers, Packet, Tunnels, decode, decode_common};
 use netglass_store::flow_log::FlowLog;
 
 use super::{
@@ -76,6 +76,7 @@ impl Conversations {
 
     /// Counts a packet that was seen on an interface. Its headers are returned if it is one of a
     /// conversation.
+    #[inline]
     pub(super) fn take(
         &mut self,
         packet: &Packet<'_>,
@@ -83,12 +84,13 @@ impl Conversations {
         known: &impl Complete,
     ) -> Option<Headers> {
         self.ledger.bytes += u64::from(packet.wire_length);
+        if let Some(headers) = decode_common(packet, self.tunnels) {
+            self.push(packet, interface, headers, known);
+            return Some(headers);
+        }
         match decode(packet, self.tunnels) {
             Ok(headers) => {
-                self.ledger.in_flows += 1;
-                let Packet { at, wire_length, .. } = *packet;
-                let out = &mut Out { log: &mut self.log, known };
-                self.table.push(Sighting { at, interface, wire_length, headers }, out);
+                self.push(packet, interface, headers, known);
                 Some(headers)
             }
             Err(reason) => {
@@ -98,12 +100,27 @@ impl Conversations {
         }
     }
 
+    #[expect(clippy::inline_always, reason = "so that the headers stay in registers")]
+    #[inline(always)]
+    fn push(
+        &mut self,
+        packet: &Packet<'_>,
+        interface: u16,
+        headers: Headers,
+        known: &impl Complete,
+    ) {
+        self.ledger.in_flows += 1;
+        let Packet { at, wire_length, .. } = *packet;
+        let sighting = Sighting { at, interface, wire_length, headers };
+        self.table.push(&sighting, &mut Out { log: &mut self.log, known });
+    }
+
     /// Counts a packet that somebody else has taken apart.
     #[cfg(all(feature = "capture", feature = "ebpf"))]
     pub(super) fn count_one(&mut self, sighting: Sighting, known: &impl Complete) {
         self.ledger.in_flows += 1;
         self.ledger.bytes += u64::from(sighting.wire_length);
-        self.table.push(sighting, &mut Out { log: &mut self.log, known });
+        self.table.push(&sighting, &mut Out { log: &mut self.log, known });
     }
 
     /// Counts packets of which only sums are known.

@@ -11,14 +11,14 @@ use std::{
 };
 
 use anyhow::bail;
-use netglass_flow::{FlowTable, Settings, Sighting, Sums, Usage};
+use netglass_flow::{FlowTable, KeyedPacket, Keying, Settings, Sighting, Sums, Usage};
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_store::flow_log::FlowLog;
 
 use super::conversations::Complete;
 
 /// How many packets are put into the table together.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// How many are given to another thread together.
 const PARCEL: usize = 1024;
 /// How many parcels there are: who brings packets waits while the other thread has all of them.
@@ -29,7 +29,8 @@ const RECORDS: usize = 1024;
 /// Puts packets together into conversations, and passes on those that have ended.
 pub(super) struct Table {
     place: Place,
-    sightings: Vec<Sighting>,
+    keying: Keying,
+    packets: Vec<KeyedPacket>,
     /// How many of them are added together.
     batch: usize,
 }
@@ -46,7 +47,7 @@ struct Apart {
     thread: Option<JoinHandle<()>>,
     answers: Receiver<Answer>,
     /// Parcels that are not under way.
-    empty: Vec<Vec<Sighting>>,
+    empty: Vec<Vec<KeyedPacket>>,
     name: Option<(u16, Arc<str>)>,
     usage: Usage,
 }
@@ -54,7 +55,7 @@ struct Apart {
 /// What a table is to do.
 struct Parcel {
     name: Option<(u16, Arc<str>)>,
-    sightings: Vec<Sighting>,
+    packets: Vec<KeyedPacket>,
     /// What came after them.
     sums: Option<Sums>,
     now: Option<Timestamp>,
@@ -67,18 +68,19 @@ struct Answer {
     records: Vec<FlowRecord>,
     usage: Usage,
     /// The parcel that is done with.
-    empty: Option<Vec<Sighting>>,
+    empty: Option<Vec<KeyedPacket>>,
 }
 
 impl Table {
     /// With two `threads`, the table is on another one.
     pub(super) fn new(settings: Settings, threads: u8) -> io::Result<Self> {
         let table = Box::new(FlowTable::new(settings));
+        let keying = table.keying();
         let (place, batch) = match threads {
             0 | 1 => (Place::Here { table, ended: Vec::with_capacity(RECORDS) }, BATCH),
             _ => (Place::Apart(Apart::start(table)?), PARCEL),
         };
-        Ok(Self { place, sightings: Vec::with_capacity(batch), batch })
+        Ok(Self { place, keying, packets: Vec::with_capacity(batch), batch })
     }
 
     /// Has the records of what is seen on an interface tell its name.
@@ -95,10 +97,14 @@ impl Table {
     }
 
     /// Counts a packet, at the latest with the next call of [`Table::settle`].
-    #[inline]
-    pub(super) fn push(&mut self, sighting: Sighting, out: &mut Out<'_>) {
-        self.sightings.push(sighting);
-        if self.sightings.len() == self.batch {
+    #[expect(
+        clippy::inline_always,
+        reason = "so that what is known of a packet stays in registers"
+    )]
+    #[inline(always)]
+    pub(super) fn push(&mut self, sighting: &Sighting, out: &mut Out<'_>) {
+        self.packets.push(self.keying.key(sighting));
+        if self.packets.len() == self.batch {
             self.add(None, false, out);
         }
     }
@@ -133,12 +139,15 @@ impl Table {
 
     /// What the table has done so far, as far as is known here.
     pub(super) fn usage(&self) -> Usage {
-        match &self.place {
+        let usage = match &self.place {
             Place::Here { table, .. } => table.usage(),
             Place::Apart(apart) => apart.usage,
-        }
+        };
+        let unmatched_fragments = usage.unmatched_fragments + self.keying.unmatched_fragments();
+        Usage { unmatched_fragments, ..usage }
     }
 
+    #[inline(never)]
     fn add(&mut self, now: Option<Timestamp>, settle: bool, out: &mut Out<'_>) {
         self.add_all(None, now, settle, out);
     }
@@ -152,8 +161,8 @@ impl Table {
     ) {
         match &mut self.place {
             Place::Here { table, ended } => {
-                table.add(&self.sightings, &mut |record| out.push(ended, record));
-                self.sightings.clear();
+                table.add_keyed(&self.packets, &mut |record| out.push(ended, record));
+                self.packets.clear();
                 if let Some(sums) = sums {
                     table.add_sums(&sums, &mut |record| out.push(ended, record));
                 }
@@ -163,11 +172,11 @@ impl Table {
             }
             Place::Apart(apart) => {
                 let empty = apart.wait_for_room(out);
-                let sightings = mem::replace(&mut self.sightings, empty);
+                let packets = mem::replace(&mut self.packets, empty);
                 let name = apart.name.take();
                 if let Some(parcels) = &apart.parcels {
                     // When its thread has ended too soon, the end tells.
-                    let _ = parcels.send(Parcel { name, sightings, sums, now, settle });
+                    let _ = parcels.send(Parcel { name, packets, sums, now, settle });
                 }
             }
         }
@@ -207,7 +216,7 @@ impl Apart {
                 };
                 let _ = answers.send(Answer { records, usage, empty });
             };
-            for Parcel { name, mut sightings, sums, now, settle } in to_do {
+            for Parcel { name, mut packets, sums, now, settle } in to_do {
                 if let Some((interface, name)) = name {
                     table.name_interface(interface, name);
                 }
@@ -218,17 +227,17 @@ impl Apart {
                         pass_on(&mut records, usage, None);
                     }
                 };
-                table.add(&sightings, &mut ended);
+                table.add_keyed(&packets, &mut ended);
                 if let Some(sums) = sums {
                     table.add_sums(&sums, &mut ended);
                 }
                 if let Some(now) = now {
                     table.advance(now, &mut ended);
                 }
-                sightings.clear();
+                packets.clear();
                 let mut nothing = Vec::new();
                 let records = if settle { &mut records } else { &mut nothing };
-                pass_on(records, table.usage(), Some(sightings));
+                pass_on(records, table.usage(), Some(packets));
             }
             let usage = table.usage();
             table.finish(&mut |record| {
@@ -252,7 +261,7 @@ impl Apart {
     }
 
     /// An empty parcel. Meanwhile, records are logged.
-    fn wait_for_room(&mut self, out: &mut Out<'_>) -> Vec<Sighting> {
+    fn wait_for_room(&mut self, out: &mut Out<'_>) -> Vec<KeyedPacket> {
         while let Ok(answer) = self.answers.try_recv() {
             self.take(answer, out);
         }
@@ -323,7 +332,7 @@ mod tests {
                 table.name_interface(0, "eth0".into(), &mut out);
             }
             table.push(
-                Sighting {
+                &Sighting {
                     at: Timestamp::from_nanoseconds(number.into()),
                     interface: 0,
                     wire_length: 60,
