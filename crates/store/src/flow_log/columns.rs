@@ -117,13 +117,37 @@ impl fmt::Display for Value<'_> {
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
-    /// The letters, each with the bit that it stands for.
+    /// The letters.
     pub(super) fn letters(self) -> impl Iterator<Item = u8> {
-        const LETTERS: [u8; 8] = *b"CEUAPRSF";
-        let bits = LETTERS.into_iter().zip((0..8).rev());
-        bits.filter(move |(_, bit)| self.0 >> bit & 1 == 1).map(|(letter, _)| letter)
+        let (letters, count) = TCP_FLAGS[usize::from(self.0)];
+        letters.into_iter().take(count.into())
+    }
+
+    /// The letters, and behind them what fills them up; how many they are.
+    pub(super) const fn padded_letters(self) -> ([u8; 8], u8) {
+        TCP_FLAGS[self.0 as usize]
     }
 }
+
+/// The letters of all combinations of flags, and how many they are.
+static TCP_FLAGS: [([u8; 8], u8); 256] = {
+    const LETTERS: [u8; 8] = *b"CEUAPRSF";
+    let mut all = [([0; 8], 0); 256];
+    let mut flags = 0;
+    while flags < all.len() {
+        let mut place = 0;
+        while place < LETTERS.len() {
+            if flags >> (LETTERS.len() - 1 - place) & 1 == 1 {
+                let (letters, count) = &mut all[flags];
+                letters[*count as usize] = LETTERS[place];
+                *count += 1;
+            }
+            place += 1;
+        }
+        flags += 1;
+    }
+    all
+};
 
 impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,7 +158,8 @@ impl fmt::Display for TcpFlags {
 /// Who is shown each value of a record. What is known of a column when this is compiled does not have
 /// to be looked up for each record.
 pub(super) trait Visitor {
-    /// `key` is the name as JSON has it before a value.
+    /// `key` is the name as JSON has it between one value and another: with a comma before it, and with the
+    /// quote behind it that begins a text.
     fn visit(
         &mut self,
         name: &'static str,
@@ -164,12 +189,14 @@ macro_rules! columns {
         pub(super) fn visit($record: &FlowRecord, visitor: &mut impl Visitor) {
             $(visitor.visit(
                 $name,
-                concat!("\"", $name, "\":"),
+                columns!(@key $column_type $name),
                 ColumnType::$column_type,
                 columns!(@value $nullable $value),
             );)*
         }
     };
+    (@key Integer $name:literal) => { concat!(",\"", $name, "\":") };
+    (@key $text:ident $name:literal) => { concat!(",\"", $name, "\":\"") };
     (@is_nullable required) => { false };
     (@is_nullable nullable) => { true };
     (@value required $value:expr) => { Some($value) };

@@ -14,14 +14,16 @@ const BEFORE_VERSION: &str = "status";
 
 /// Appends a record.
 pub(super) fn append(record: &FlowRecord, out: &mut Vec<u8>) {
-    out.push(b'{');
+    let start = out.len();
     columns::visit(record, &mut Object(out));
-    // The comma behind the last value.
-    out.pop();
+    // Each value has a comma before it, the first one too.
+    if let Some(first) = out.get_mut(start) {
+        *first = b'{';
+    }
     out.extend_from_slice(b"}\n");
 }
 
-/// Values of an object, each with a comma behind it.
+/// Values of an object, each with a comma before it.
 struct Object<'a>(&'a mut Vec<u8>);
 
 impl Visitor for Object<'_> {
@@ -35,15 +37,13 @@ impl Visitor for Object<'_> {
         value: Option<Value<'_>>,
     ) {
         let Some(value) = value else { return };
-        let is_quoted = column_type != ColumnType::Integer;
         self.0.extend_from_slice(key.as_bytes());
-        if is_quoted {
-            self.0.push(b'"');
-        }
         if let Some(text) = text::append(value, self.0) {
             append_escaped(text, self.0);
         }
-        self.0.extend_from_slice(if is_quoted { b"\"," } else { b"," });
+        if column_type != ColumnType::Integer {
+            self.0.push(b'"');
+        }
         if name == BEFORE_VERSION {
             append_version(self.0);
         }
@@ -51,9 +51,8 @@ impl Visitor for Object<'_> {
 }
 
 fn append_version(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"version\":");
+    out.extend_from_slice(b",\"version\":");
     text::append_integer(SCHEMA_VERSION.into(), out);
-    out.push(b',');
 }
 
 /// What stands between the quotes. DEL and the C1 control characters are escaped too, which JSON

@@ -24,7 +24,10 @@ pub(super) fn append<'a>(value: Value<'a>, out: &mut Vec<u8>) -> Option<&'a str>
             None => append_integer(protocol.0.into(), out),
         },
         Value::Address(address) => append_address(address, out),
-        Value::TcpFlags(flags) => out.extend(flags.letters()),
+        Value::TcpFlags(flags) => {
+            let (letters, count) = flags.padded_letters();
+            append_padded(letters, count.into(), out);
+        }
         Value::Integer(integer) => append_integer(integer, out),
         Value::Timestamp(moment) => append_timestamp(moment, out),
     }
@@ -32,19 +35,44 @@ pub(super) fn append<'a>(value: Value<'a>, out: &mut Vec<u8>) -> Option<&'a str>
 }
 
 pub(super) fn append_integer(integer: i64, out: &mut Vec<u8>) {
-    match u8::try_from(integer) {
-        Ok(small) => append_small(small, out),
-        Err(_) => out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
+    if let Ok(small) = u8::try_from(integer) {
+        append_small(small, out);
+    } else if let Ok(short @ 0..100_000_000) = u32::try_from(integer) {
+        append_short(short, out);
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
     }
 }
 
-/// Most integers are small. All of them are copied with the same few instructions: a copy whose
-/// length is known only then takes longer than the digits do.
+/// Most integers are small.
 #[inline]
 fn append_small(integer: u8, out: &mut Vec<u8>) {
     let (digits, count) = SMALL[usize::from(integer)];
-    let end = out.len() + usize::from(count);
-    out.extend_from_slice(&digits);
+    append_padded(digits, count.into(), out);
+}
+
+/// Nearly all others have eight digits at most: with zeros before them they are one number of 64 bits,
+/// from which the zeros are shifted out.
+fn append_short(integer: u32, out: &mut Vec<u8>) {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+    let mut text = [0; 8];
+    let mut put = |place: usize, number| text[place..place + 2].copy_from_slice(&digits(number));
+    put(0, integer / 1_000_000);
+    put(2, integer / 10_000 % 100);
+    put(4, integer / 100 % 100);
+    put(6, integer % 100);
+    let text = u64::from_be_bytes(text);
+    let zeros = ((text ^ ZEROS).leading_zeros() / 8).min(7);
+    append_padded((text << (zeros * 8)).to_be_bytes(), 8 - zeros as usize, out);
+}
+
+/// Appends the first `count` bytes. All of them are copied with the same few instructions, and what is
+/// too much is taken back: a copy whose length is only known when it is made takes longer than to
+/// find the bytes does.
+#[inline]
+fn append_padded<const N: usize>(bytes: [u8; N], count: usize, out: &mut Vec<u8>) {
+    let end = out.len() + count;
+    out.extend_from_slice(&bytes);
     out.truncate(end);
 }
 
@@ -65,9 +93,10 @@ const SMALL: [([u8; 4], u8); 256] = {
     all
 };
 
-/// The two digits of each number below 100.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut all = [[b'0'; 2]; 100];
+/// The two digits of each number below 100, and room up to a power of two: a number's lower bits are
+/// sooner taken than it is divided.
+const PAIRS: [[u8; 2]; 128] = {
+    let mut all = [[b'0'; 2]; 128];
     let mut number = 0_u8;
     while number < 100 {
         all[number as usize] = [b'0' + number / 10, b'0' + number % 10];
@@ -110,28 +139,29 @@ pub(super) fn append_timestamp(moment: Timestamp, out: &mut Vec<u8>) {
     let second = lower_half(seconds.rem_euclid(DAY));
     let fraction = lower_half(nanoseconds.rem_euclid(SECOND));
 
-    let [y1, y2] = digits(year / 100);
-    let [y3, y4] = digits(year % 100);
-    let [m1, m2] = digits(month);
-    let [d1, d2] = digits(day);
-    let [h1, h2] = digits(second / 3_600);
-    let [i1, i2] = digits(second / 60 % 60);
-    let [s1, s2] = digits(second % 60);
-    let [_, f1] = digits(fraction / 100_000_000);
-    let [f2, f3] = digits(fraction / 1_000_000 % 100);
-    let [f4, f5] = digits(fraction / 10_000 % 100);
-    let [f6, f7] = digits(fraction / 100 % 100);
-    let [f8, f9] = digits(fraction % 100);
-    out.extend_from_slice(&[
-        y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2, b'.',
-        f1, f2, f3, f4, f5, f6, f7, f8, f9, b'Z',
-    ]);
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    let mut put = |place: usize, number| text[place..place + 2].copy_from_slice(&digits(number));
+    put(0, year / 100);
+    put(2, year % 100);
+    put(5, month);
+    put(8, day);
+    put(11, second / 3_600);
+    put(14, second / 60 % 60);
+    put(17, second % 60);
+    // The tenths are alone, and what is put before them is put over.
+    put(19, fraction / 100_000_000);
+    put(21, fraction / 1_000_000 % 100);
+    put(23, fraction / 10_000 % 100);
+    put(25, fraction / 100 % 100);
+    put(27, fraction % 100);
+    text[19] = b'.';
+    out.extend_from_slice(&text);
 }
 
 /// The two digits of a number below 100.
 #[inline]
 fn digits(number: u32) -> [u8; 2] {
-    PAIRS[number as usize % PAIRS.len()]
+    PAIRS[number as usize % 128]
 }
 
 /// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years begin with
