@@ -121,7 +121,7 @@ pub(crate) struct WritingArguments {
     pub(super) payload: u32,
 
     /// How much the kernel keeps for us of what is not written yet
-    #[arg(long, env = "NETGLASS_BUFFER_SIZE", value_name = "SIZE", default_value = "32MiB")]
+    #[arg(long, env = "NETGLASS_BUFFER_SIZE", value_name = "SIZE", default_value = "64MiB")]
     #[arg(value_parser = parse_bytes)]
     pub(super) buffer_size: u64,
 
