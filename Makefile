@@ -27,6 +27,7 @@ test: ## Run all tests; those that cannot run here say why
 	$(CARGO) check --locked --package netglass --no-default-features
 	$(CARGO) check --locked --package netglass --no-default-features --features trace
 	$(CARGO) test --locked --package netglass --features kafka --test stream kafka
+	cd fuzz && $(CARGO) check --locked --bins
 
 lint: ## Check format, lints, documentation, scripts and dependencies
 	@scripts/setup build lint

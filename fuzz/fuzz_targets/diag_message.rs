@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
 use netglass_fuzz::{prefixes, splice};
-use netglass_kernel::socket::{Socket, TcpTraffic, diag_message::parse};
+use netglass_kernel::socket::{Queues, Socket, TcpTraffic, diag_message::parse};
 use netglass_model::Protocol;
 
 const FIXED_LENGTH: usize = 72;
@@ -61,6 +61,8 @@ fn write(socket: &Socket) -> Vec<u8> {
         }
     }
     bytes[44..52].copy_from_slice(&socket.cookie.to_ne_bytes());
+    bytes[56..60].copy_from_slice(&socket.queues.receive.to_ne_bytes());
+    bytes[60..64].copy_from_slice(&socket.queues.send.to_ne_bytes());
     bytes[68..72].copy_from_slice(&socket.inode.to_ne_bytes());
     if let Some(traffic) = socket.traffic {
         // As long as `struct tcp_info` has been since Linux 4.19.
@@ -96,6 +98,7 @@ fn sample() -> Vec<u8> {
         inode: 4711,
         cookie: 99,
         only_v6: false,
+        queues: Queues { receive: 3, send: 4 },
         traffic: Some(TcpTraffic {
             rtt_us: 250,
             retransmits: 1,
