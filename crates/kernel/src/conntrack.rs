@@ -2,6 +2,8 @@
 //! (`linux/netfilter/nfnetlink_conntrack.h`): which connection of a client's side is which one of a
 //! server's side.
 
+#[cfg(test)]
+mod fixtures;
 mod lookup;
 pub mod message;
 mod news;
@@ -183,24 +185,9 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use netglass_model::{HostId, Translation};
-    use netglass_testing::{Namespace, require};
+    use netglass_testing::require;
 
-    use super::*;
-
-    /// A namespace whose port 80 leads to port 8080 of its loopback address.
-    fn redirecting() -> Namespace {
-        let namespace = Namespace::new("nat");
-        namespace.nft(
-            "table ip nat {
-                chain output {
-                    type nat hook output priority -100;
-                    tcp dport 80 redirect to :8080;
-                }
-            }",
-        );
-        namespace.add_address("lo", "10.9.9.9/32");
-        namespace
-    }
+    use super::{fixtures::redirecting, *};
 
     fn look(translations: &mut Translations, collector: &mut Collector) -> Vec<Translation> {
         translations.look(collector);

@@ -94,23 +94,9 @@ fn parse(message: &Message<'_>) -> Option<(Happening, Tracked)> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use netglass_testing::{Namespace, require};
+    use netglass_testing::require;
 
-    use super::*;
-
-    fn tracking() -> Namespace {
-        let namespace = Namespace::new("news");
-        namespace.nft(
-            "table ip nat {
-                chain output {
-                    type nat hook output priority -100;
-                    tcp dport 80 redirect to :8080;
-                }
-            }",
-        );
-        namespace.add_address("lo", "10.9.9.9/32");
-        namespace
-    }
+    use super::{super::fixtures::redirecting, *};
 
     /// The port of the client of a connection that is over.
     fn connect(server: &TcpListener) -> u16 {
@@ -123,7 +109,7 @@ mod tests {
     #[test]
     fn a_connection_is_told_from_its_beginning() {
         require!(root, command("nft"));
-        tracking().inside(|| {
+        redirecting().inside(|| {
             let news = TrackedNews::open().unwrap().unwrap();
             assert!(!news.wait(Duration::ZERO).unwrap());
             let port = connect(&TcpListener::bind("127.0.0.1:8080").unwrap());
@@ -148,7 +134,7 @@ mod tests {
     #[test]
     fn news_that_are_lost_are_counted() {
         require!(root, command("nft"));
-        tracking().inside(|| {
+        redirecting().inside(|| {
             let news = TrackedNews::with_room(4096).unwrap().unwrap();
             let server = TcpListener::bind("127.0.0.1:8080").unwrap();
             for _ in 0..100 {

@@ -132,23 +132,14 @@ fn list(visit: &mut dyn FnMut(&Entry)) -> Result<(), Error> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use netglass_testing::{Namespace as TestNamespace, require};
+    use netglass_testing::require;
 
-    use super::*;
+    use super::{super::fixtures::redirecting, *};
 
     #[test]
     fn connections_that_are_there_and_that_begin_are_told() {
         require!(root, command("nft"));
-        let namespace = TestNamespace::new("tracked");
-        namespace.nft(
-            "table ip nat {
-                chain output {
-                    type nat hook output priority -100;
-                    tcp dport 80 redirect to :8080;
-                }
-            }",
-        );
-        namespace.add_address("lo", "10.9.9.9/32");
+        let namespace = redirecting();
         let connect = || {
             namespace.inside(|| {
                 let server = TcpListener::bind("127.0.0.1:8080").unwrap();
