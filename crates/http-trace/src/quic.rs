@@ -123,7 +123,7 @@ impl<'a> QuicDialing<'a> {
         let original = RandomConnectionIdGenerator::new(DESTINATION_LENGTH).generate_cid();
         let quic = begun(recorder, &first_source, &original);
         let addresses = AddressTuple { source: socket.local_addr().ok(), destination: address };
-        let (id, writer) = recorder.begin_quic(dial, addresses, quic);
+        let (id, writer) = recorder.begin_udp(dial, addresses, Some(quic));
         let failed = |failure: Failure| {
             recorder.quic(id, |quic| quic.error = Some(failure.clone()));
             failure

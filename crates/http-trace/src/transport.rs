@@ -22,8 +22,6 @@ use crate::{
     settings::Settings,
 };
 
-/// How many responses before the final one are recorded.
-pub(crate) const MAXIMUM_INFORMATIONAL: usize = 32;
 type TrySendError = hyper::client::conn::TrySendError<http::Request<SendBody>>;
 
 /// How often a request is given to another connection.

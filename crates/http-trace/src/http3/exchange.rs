@@ -12,9 +12,9 @@ use super::{Body, Sender, adapter, cause};
 use crate::{
     body::SendBody,
     incoming::Incoming,
-    record::{EarlyData, FailureKind, Id, Informational, Reset, ResetBy},
+    record::{EarlyData, FailureKind, Id, Reset, ResetBy},
     recorder::Recorder,
-    transport::{MAXIMUM_INFORMATIONAL, Unanswered},
+    transport::Unanswered,
 };
 
 type SendHalf = h3::client::RequestStream<adapter::SendStream, Bytes>;
@@ -122,7 +122,7 @@ impl Sender {
             if !response.status().is_informational() {
                 break response;
             }
-            note_informational(&shared.recorder, id, &response);
+            shared.recorder.informational(id, response.status(), response.headers());
         };
         if response.headers().len() > shared.headers {
             let why = format!("its headers are more than {}", shared.headers);
@@ -219,17 +219,4 @@ fn tidy(headers: &mut HeaderMap, uri: &mut Uri, method: &Method, body: &SendBody
     {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-}
-
-fn note_informational(recorder: &Recorder, id: Option<Id>, response: &Response<()>) {
-    let informational = Informational {
-        at: recorder.now(),
-        status: response.status().as_u16(),
-        headers: crate::headers::record(response.headers(), recorder.recording()),
-    };
-    recorder.request(id, |request| {
-        if request.informational.len() < MAXIMUM_INFORMATIONAL {
-            request.informational.push(informational);
-        }
-    });
 }

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use http::{HeaderMap, StatusCode};
+
 use super::{
     Progress, Recorder, State,
     table::{Live, Table},
@@ -13,10 +15,14 @@ use crate::{
     clock::Moment,
     connection_log::{ConnectionLog, LogWriter},
     record::{
-        AddressTuple, Dial, DialOutcome, DnsExchange, DnsTransport, HttpRequest, Id, Message,
-        Phases, ProxyConnect, TcpConnection, TlsRole, TlsTunnel, UdpConnection, Via,
+        AddressTuple, Dial, DialOutcome, DnsExchange, DnsTransport, HttpRequest, Id, Informational,
+        Message, Phases, ProxyConnect, QuicConnection, TcpConnection, TlsRole, TlsTunnel,
+        UdpConnection, Via,
     },
 };
+
+/// How many responses before the final one are recorded of a request.
+const MAXIMUM_INFORMATIONAL: usize = 32;
 
 /// A kind of record, and the table that holds those.
 trait Kind: Live<Self::Beside> + Clone {
@@ -126,12 +132,18 @@ impl Recorder {
         self.change(Some(id), change);
     }
 
-    pub(crate) fn begin_udp(&self, dial: Id, addresses: AddressTuple) -> (Id, LogWriter) {
+    /// Without QUIC it leads to a name server.
+    pub(crate) fn begin_udp(
+        &self,
+        dial: Id,
+        addresses: AddressTuple,
+        quic: Option<QuicConnection>,
+    ) -> (Id, LogWriter) {
         let (log, writer) = self.log();
         let id = self.add(log, |id, began_at| UdpConnection {
             id,
             dial: Some(dial),
-            to_nameserver: true,
+            to_nameserver: quic.is_none(),
             began_at,
             closed_at: None,
             addresses,
@@ -140,7 +152,8 @@ impl Recorder {
             operations: None,
             error: None,
             conntrack: None,
-            quic: None,
+            quic: quic
+                .map(|quic| Box::new(QuicConnection { handshake_began_at: began_at, ..quic })),
         });
         (id, writer)
     }
@@ -282,6 +295,20 @@ impl Recorder {
             alternative_services: None,
             alternatives: None,
         }))
+    }
+
+    /// Adds a response before the final one to a request, as long as there is room.
+    pub(crate) fn informational(&self, id: Option<Id>, status: StatusCode, headers: &HeaderMap) {
+        let informational = Informational {
+            at: self.now(),
+            status: status.as_u16(),
+            headers: crate::headers::record(headers, self.recording()),
+        };
+        self.request(id, |request| {
+            if request.informational.len() < MAXIMUM_INFORMATIONAL {
+                request.informational.push(informational);
+            }
+        });
     }
 
     pub(crate) fn request(&self, id: Option<Id>, change: impl FnOnce(&mut HttpRequest)) {

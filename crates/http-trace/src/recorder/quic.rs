@@ -2,41 +2,8 @@
 
 use super::Recorder;
 use crate::record::{Id, QuicConnection};
-#[cfg(feature = "http3")]
-use crate::{
-    connection_log::LogWriter,
-    record::{AddressTuple, UdpConnection},
-};
 
 impl Recorder {
-    #[cfg(feature = "http3")]
-    pub(crate) fn begin_quic(
-        &self,
-        dial: Id,
-        addresses: AddressTuple,
-        quic: QuicConnection,
-    ) -> (Id, LogWriter) {
-        let (log, writer) = self.log();
-        let mut state = self.state();
-        let id = Self::next_id();
-        let connection = UdpConnection {
-            id,
-            dial: Some(dial),
-            to_nameserver: false,
-            began_at: quic.handshake_began_at,
-            closed_at: None,
-            addresses,
-            sent_bytes: 0,
-            received_bytes: 0,
-            operations: None,
-            error: None,
-            conntrack: None,
-            quic: Some(Box::new(quic)),
-        };
-        state.udp.add(id, connection, log);
-        (id, writer)
-    }
-
     pub(crate) fn quic(&self, id: Id, change: impl FnOnce(&mut QuicConnection)) {
         self.udp(id, |udp| {
             if let Some(quic) = &mut udp.quic {

@@ -73,7 +73,7 @@ impl Resolver {
             Ok(socket) => {
                 let addresses =
                     AddressTuple { source: socket.local_addr().ok(), destination: server };
-                let (id, writer) = self.recorder.begin_udp(wish.dial, addresses);
+                let (id, writer) = self.recorder.begin_udp(wish.dial, addresses, None);
                 (Ok((socket, id, writer)), Some(id), None)
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use hyper::ext::on_informational;
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Lease, MAXIMUM_INFORMATIONAL, Recorded, Transport, head::request_target};
+use super::{Lease, Recorded, Transport, head::request_target};
 use crate::{
     body::{Attached, Given, RequestBody, ResponseBody, SendBody},
     clock::Moment,
@@ -15,7 +15,7 @@ use crate::{
     incoming::Incoming,
     observed::Marks,
     pool::Target,
-    record::{Failure, FailureKind, Id, Informational, Layer, Message},
+    record::{Failure, FailureKind, Id, Layer, Message},
     recorder::{Progress, Recorder},
 };
 
@@ -172,16 +172,7 @@ impl Transport {
             {
                 consent.notify_one();
             }
-            let informational = Informational {
-                at: recorder.now(),
-                status: response.status().as_u16(),
-                headers: crate::headers::record(response.headers(), recorder.recording()),
-            };
-            recorder.request(id, |request| {
-                if request.informational.len() < MAXIMUM_INFORMATIONAL {
-                    request.informational.push(informational);
-                }
-            });
+            recorder.informational(id, response.status(), response.headers());
         });
     }
 
