@@ -20,6 +20,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Bounds {
     since: Moment,
     until: Moment,
+    /// What is in a bucket that starts from `since` on, and no later than this, touches the window.
+    settled: Moment,
     /// The buckets of each resolution, each range without its end.
     ranges: [Vec<[Moment; 2]>; 3],
 }
@@ -80,7 +82,10 @@ impl Bounds {
         let [first, end] = touching(written);
         let written_ones = without(&[[first.max(touching_hours), end]], whole_hours);
         let written_ones = without(&without(&written_ones, whole_days), kept(written));
-        Self { since, until, ranges: [written_ones, hours, days] }
+        // What arrived last is in no extent yet.
+        let longest = written.after.max(i64::try_from(MINUTE.as_micros()).unwrap_or(i64::MAX));
+        let settled = until.plus(longest.saturating_neg());
+        Self { since, until, settled, ranges: [written_ones, hours, days] }
     }
 
     /// The start of the first bucket that may hold what touches the window.
@@ -102,6 +107,15 @@ impl Bounds {
             })
         });
         buckets.fold(0, i64::saturating_add)
+    }
+
+    /// That something was observed within the window, as far as its row says so by itself: for all
+    /// that was observed throughout, but not for all that was observed. The parameter follows those of
+    /// [`Bounds::observations`].
+    pub(super) fn surely_observed(&self, row: &str) -> (String, Parameter<'_>) {
+        let number = self.parameters().len() + 1;
+        let condition = format!("{row}.last_bucket BETWEEN $1 AND ${number}");
+        (condition, (&self.settled, Type::TIMESTAMPTZ))
     }
 
     /// The parameters of [`Bounds::observations`].

@@ -32,12 +32,14 @@ pub(super) async fn hosts(client: &Client, moment: &mut Moment) -> Result<Vec<Ho
     let bounds = &moment.bounds;
     let mut hosts = HashMap::default();
     let observed = bounds.observations(Kind::Address, Some("$id = a.address_id"));
+    let (surely, settled) = bounds.surely_observed("a");
     let addresses = format!(
         "SELECT host_id, inode, address
          FROM host_address a JOIN namespace USING (namespace_id)
-         WHERE EXISTS (SELECT FROM {observed})"
+         WHERE {surely} OR EXISTS (SELECT FROM {observed})"
     );
-    let parameters = bounds.parameters();
+    let mut parameters = bounds.parameters();
+    parameters.push(settled);
     // Both are sent at once.
     let (rows, addresses) =
         tokio::join!(ask(client, HOSTS, &[]), ask(client, &addresses, &parameters));
