@@ -56,6 +56,7 @@ fn measure(backend: Backend, hosts: u32, observations: u64, rounds: u32) -> Resu
     let database = FleetDatabase::new(backend)?;
     let fleet = Fleet::new(hosts);
     fill(backend, &database, &fleet, observations / u64::from(hosts * FLOWS))?;
+    database.settle();
     let mut table = Table::new(["", "wall", "from … to", "cpu", "peak memory", "dependencies"]);
     let mut reached = None;
     // Whole hours, and an hour that begins within one.
