@@ -37,6 +37,9 @@ pub(crate) enum Format {
     Csv,
 }
 
+/// How much is written at once to whoever takes many lines.
+const CHUNK: usize = 64 * 1024;
+
 /// Writes an answer to standard output.
 pub(crate) fn print(tree: &Tree<'_>, format: Format, now: Timestamp) -> io::Result<()> {
     let stdout = io::stdout().lock();
@@ -45,7 +48,7 @@ pub(crate) fn print(tree: &Tree<'_>, format: Format, now: Timestamp) -> io::Resu
         tree::render(tree, now, &mut out)?;
         return out.flush();
     }
-    let mut out = BufWriter::new(stdout);
+    let mut out = BufWriter::with_capacity(CHUNK, stdout);
     match format {
         Format::Json => json::render(tree, &mut out)?,
         Format::Dot => dot::render(tree, &mut out)?,
