@@ -4,6 +4,7 @@ mod arguments;
 mod command;
 mod delivery;
 mod errno;
+mod file;
 #[cfg(test)]
 mod fixtures;
 mod json;
@@ -145,7 +146,7 @@ impl Streaming {
                 overload.look(watcher, sink)?;
             }
             self.tell_losses()?;
-            self.sink.flush().context("writing calls")?;
+            self.sink.tick().context("writing calls")?;
             if has_ended || self.heed_signals()? {
                 return Ok(());
             }

@@ -13,26 +13,40 @@ use netglass_model::Timestamp;
 
 use super::{
     arguments::{Format, WritingArguments},
+    file::DirectFile,
     summary::{self, Summary},
 };
 
-/// Opens what is to be written to, and says whether it is to be colored.
-pub(super) fn open(arguments: &WritingArguments) -> anyhow::Result<(Box<dyn Write>, bool)> {
-    Ok(match arguments.output_file.as_deref() {
-        Some(path) if path != Path::new("-") => (create(path)?, false),
-        _ => {
+/// How old what is written to a file may become before it is there.
+const SHOWN_EVERY: Duration = Duration::from_millis(200);
+
+/// What is written to.
+pub(super) struct Target {
+    pub(super) out: Box<dyn Write>,
+    pub(super) is_colored: bool,
+    /// How long what is written may wait for more to come.
+    pub(super) patience: Duration,
+}
+
+impl Target {
+    /// Opens it.
+    pub(super) fn open(arguments: &WritingArguments) -> anyhow::Result<Self> {
+        let Some(path) = arguments.output_file.as_deref().filter(|path| *path != Path::new("-"))
+        else {
             let stdout = io::stdout();
             let is_colored =
                 stdout.is_terminal() && AutoStream::choice(&stdout) != ColorChoice::Never;
-            (Box::new(stdout), is_colored)
+            return Ok(Self { out: Box::new(stdout), is_colored, patience: Duration::ZERO });
+        };
+        let opening = || format!("opening {} to write calls to it", path.display());
+        let file = File::create(path).with_context(opening)?;
+        let is_colored = false;
+        if !file.metadata().with_context(opening)?.is_file() {
+            // Pipes and devices are given what there is, as it comes.
+            return Ok(Self { out: Box::new(file), is_colored, patience: Duration::ZERO });
         }
-    })
-}
-
-fn create(path: &Path) -> anyhow::Result<Box<dyn Write>> {
-    let file = File::create(path)
-        .with_context(|| format!("opening {} to write calls to it", path.display()))?;
-    Ok(Box::new(file))
+        Ok(Self { out: Box::new(DirectFile::new(file)), is_colored, patience: SHOWN_EVERY })
+    }
 }
 
 /// Writes summaries.
@@ -44,7 +58,7 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn open(arguments: &WritingArguments) -> anyhow::Result<Self> {
-        let (out, is_colored) = open(arguments)?;
+        let Target { out, is_colored, .. } = Target::open(arguments)?;
         Ok(Self { out, is_colored, format: arguments.format })
     }
 

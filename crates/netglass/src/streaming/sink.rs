@@ -1,6 +1,9 @@
 //! Where calls are written to, and in which format.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
 
 use netglass_model::{Call, CallSum};
 
@@ -9,13 +12,14 @@ use super::{
     delivery::Delivery,
     json::{self, Json},
     ledger::Undelivered,
-    output, overload,
+    output::Target,
+    overload,
     separated::Separator,
     table::Table,
 };
 
-/// How much is written at once.
-const CHUNK: usize = 256 * 1024;
+/// How much is written at once: what is kept in the caches of a processor.
+const CHUNK: usize = 64 * 1024;
 
 enum Printer {
     Table(Table),
@@ -33,13 +37,16 @@ pub(super) struct Sink {
     failure: Option<io::Error>,
     written: u64,
     format: Format,
+    /// How long is waited for more before what there is is shown, and since when.
+    patience: Duration,
+    shown: Instant,
 }
 
 impl Sink {
     /// Opens what is to be written to.
     pub(super) fn open(arguments: &WritingArguments) -> anyhow::Result<Self> {
         let delivery = arguments.delivery()?;
-        let (out, is_colored) = output::open(arguments)?;
+        let Target { out, is_colored, patience } = Target::open(arguments)?;
         let mut buffer = Vec::with_capacity(CHUNK + 4096);
         let format = if delivery.is_some() { Format::Json } else { arguments.format };
         let printer = match format {
@@ -52,7 +59,8 @@ impl Sink {
             Format::Csv => separated(Separator::Comma, &mut buffer),
             Format::Tsv => separated(Separator::Tab, &mut buffer),
         };
-        Ok(Self { printer, buffer, out, delivery, failure: None, written: 0, format })
+        let (failure, written, shown) = (None, 0, Instant::now());
+        Ok(Self { printer, buffer, out, delivery, failure, written, format, patience, shown })
     }
 
     /// Begins, once privileges are given up.
@@ -93,6 +101,15 @@ impl Sink {
     pub(super) fn write_sum(&mut self, sum: &CallSum) {
         let pushed = overload::push_sum(self.format, sum, &mut self.buffer);
         self.failure = self.failure.take().or(pushed.err());
+    }
+
+    /// Shows what has waited for long enough; fails if anything could not be written.
+    pub(super) fn tick(&mut self) -> io::Result<()> {
+        if self.failure.is_none() && self.shown.elapsed() < self.patience {
+            return Ok(());
+        }
+        self.shown = Instant::now();
+        self.flush()
     }
 
     /// Writes all that waits; fails if anything could not be written since the last time.

@@ -13,7 +13,7 @@ use netglass_kernel::{Inventory, InventoryOptions, Needs};
 use self::{filter::Filter, tree::Tree};
 use super::{
     arguments::{Format, SelectionArguments, WritingArguments},
-    output,
+    output::Target,
 };
 use crate::{
     probing::{drop_privileges, tell},
@@ -32,7 +32,7 @@ pub(crate) fn show(
         return Err(UsageError(reason.to_owned()).into());
     }
     let selection = selection.selection()?;
-    let (out, is_colored) = output::open(writing)?;
+    let Target { out, is_colored, .. } = Target::open(writing)?;
     let needs = Needs { processes: true, all_namespaces: true, ..Needs::default() };
     tell(drop_privileges(needs, || true, || true).as_slice());
     let options = InventoryOptions {
