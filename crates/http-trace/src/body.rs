@@ -22,8 +22,8 @@ use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::{Notify, futures::OwnedNotified},
-    time::{Instant, Sleep, sleep_until},
+    sync::{Notify, futures::OwnedNotified, oneshot},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use self::decoder::Decoder;
@@ -278,8 +278,8 @@ pub struct ResponseBody {
     deadline: Option<Instant>,
     /// Ends at the deadline. It is made once there is something to wait for.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// The end of the connection that ends with the response, or of the patience with it.
-    closing: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    /// The end of the connection that ends with the response.
+    closing: Option<Closing>,
     limit: Option<u64>,
     given: u64,
     /// What came and was not given yet, where the caller wanted less.
@@ -292,6 +292,25 @@ pub struct ResponseBody {
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ResponseBody").field("given", &self.given).finish_non_exhaustive()
+    }
+}
+
+/// The end of a connection, or of the patience with it.
+struct Closing {
+    end: oneshot::Receiver<()>,
+    /// Mostly there is nothing to wait for.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Closing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.end).poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE_WITH_END)));
+        patience.as_mut().poll(context)
     }
 }
 
@@ -336,11 +355,8 @@ impl ResponseBody {
 
     /// The body's end is only told when the connection has ended, which is soon or not waited for:
     /// so a trace that is taken then has the end of both.
-    pub(crate) fn ends_with(&mut self, end: impl Future<Output = ()> + Send + Sync + 'static) {
-        self.closing = Some(Box::pin(async move {
-            // In time or not.
-            let _ = tokio::time::timeout(PATIENCE_WITH_END, end).await;
-        }));
+    pub(crate) fn ends_with(&mut self, end: oneshot::Receiver<()>) {
+        self.closing = Some(Closing { end, patience: None });
     }
 
     /// The next piece of it; nothing at its end.
@@ -452,7 +468,7 @@ impl Body for ResponseBody {
         let this = &mut *self;
         if this.attached.is_none() {
             if let Some(closing) = &mut this.closing {
-                ready!(closing.as_mut().poll(context));
+                ready!(Pin::new(closing).poll(context));
                 this.closing = None;
             }
             return Poll::Ready(None);
@@ -521,7 +537,7 @@ impl Body for ResponseBody {
                     }
                     this.finish(None);
                     if let Some(closing) = &mut this.closing {
-                        ready!(closing.as_mut().poll(context));
+                        ready!(Pin::new(closing).poll(context));
                         this.closing = None;
                     }
                     return Poll::Ready(None);

@@ -3,14 +3,14 @@
 mod dialing;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use http::Version;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::{
     body::SendBody,
@@ -84,8 +84,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Option<Arc<Streams>>,
     uses: AtomicU64,
     idle_since: AtomicU64,
-    /// Its other end goes when the connection has ended.
-    ended: watch::Receiver<()>,
+    /// Its other end goes when the connection has ended. Nothing once somebody waits for that.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
     /// One of as many as the host may have.
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -99,8 +99,8 @@ impl Shared {
         made_for: Option<Id>,
         phases: Phases,
         turn: Option<OwnedSemaphorePermit>,
-    ) -> (Self, watch::Sender<()>) {
-        let (end, ended) = watch::channel(());
+    ) -> (Self, oneshot::Sender<()>) {
+        let (end, ended) = oneshot::channel();
         let shared = Self {
             connection,
             tls,
@@ -112,7 +112,7 @@ impl Shared {
             streams: None,
             uses: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
-            ended,
+            ended: Mutex::new(Some(ended)),
             _turn: turn,
         };
         (shared, end)
@@ -127,10 +127,9 @@ impl Shared {
         self.idle_since.store(now.0.saturating_add(1), Relaxed);
     }
 
-    /// Waits until the connection has ended.
-    pub(crate) fn end(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
-        let mut ended = self.ended.clone();
-        async move { while ended.changed().await.is_ok() {} }
+    /// What resolves when the connection has ended. Nothing where somebody has it already.
+    pub(crate) fn end(&self) -> Option<oneshot::Receiver<()>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn idle_since(&self) -> Option<Moment> {
@@ -208,7 +207,7 @@ impl Maker {
         });
         let clock = self.recorder.clock();
         let stream = ObservedStream::new(layers.stream, clock, Arc::clone(&marks), frames);
-        let (end, ended) = watch::channel(());
+        let (end, ended) = oneshot::channel();
         let shared = Arc::new(Shared {
             connection: layers.tcp,
             tls: layers.tls,
@@ -220,7 +219,7 @@ impl Maker {
             streams,
             uses: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
-            ended,
+            ended: Mutex::new(Some(ended)),
             _turn: turn,
         });
         let sender = if layers.http2 {
@@ -234,7 +233,7 @@ impl Maker {
     async fn begin_http1(
         &self,
         stream: ObservedStream,
-        end: watch::Sender<()>,
+        end: oneshot::Sender<()>,
     ) -> Result<http1::SendRequest<SendBody>, Failure> {
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
@@ -250,7 +249,7 @@ impl Maker {
     async fn begin_http2(
         &self,
         stream: ObservedStream,
-        end: watch::Sender<()>,
+        end: oneshot::Sender<()>,
     ) -> Result<http2::SendRequest<SendBody>, Failure> {
         let header_bytes = u32::try_from(self.limits.response_header_bytes).unwrap_or(u32::MAX);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -268,11 +267,12 @@ impl Maker {
     fn drive(
         &self,
         connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
-        end: watch::Sender<()>,
+        end: oneshot::Sender<()>,
     ) {
         let mut closed = self.closed.clone();
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 // Whoever uses the connection is told of the error.
                 _ = connection => {}
                 _ = closed.wait_for(|closed| *closed) => {}

@@ -5,7 +5,7 @@ mod cause;
 mod exchange;
 mod head;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response};
 
@@ -62,24 +62,29 @@ impl Lease {
     }
 }
 
-/// The record of a request. When nobody waits for it any more, it ends with that.
+/// Where what becomes of a request is recorded.
 struct Recorded {
-    recorder: Arc<Recorder>,
     id: Option<Id>,
     progress: Arc<Progress>,
+}
+
+/// The end of the record of a request. When nobody waits for it any more, it ends with that.
+struct Ending<'a> {
+    recorder: &'a Recorder,
+    id: Option<Id>,
     /// What ends it where nobody waits for it any more.
-    reason: Reason,
+    reason: &'a Reason,
     ended: bool,
 }
 
-impl Recorded {
+impl Ending<'_> {
     fn fail(&mut self, failure: &Failure) {
         self.ended = true;
         self.recorder.fail_request(self.id, failure);
     }
 }
 
-impl Drop for Recorded {
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if !self.ended {
             let reason = self.reason.lock().map(|mut reason| reason.failure.take());
@@ -166,21 +171,22 @@ impl Transport {
         let progress = Arc::<Progress>::default();
         let id =
             self.recorder.begin_request(head.method.to_string(), shown.to_owned(), via, &progress);
-        let recorder = Arc::clone(&self.recorder);
-        let mut recorded =
-            Recorded { recorder, id, progress, reason: Arc::clone(reason), ended: false };
+        let recorded = Recorded { id, progress };
         if let Ok(mut reason) = reason.lock() {
             reason.request = id;
         }
         let headers = KeptHeaders::of(&head.headers, self.recorder.recording());
         Progress::keep(&recorded.progress.headers, headers);
-        match self.attempts(head, &mut body, shown, &recorded).await {
+        let mut attempts = pin!(self.attempts(head, &mut body, shown, &recorded));
+        // Goes before what it ends: what was under way for the request had not ended before it.
+        let mut ending = Ending { recorder: &self.recorder, id, reason, ended: false };
+        match attempts.as_mut().await {
             Ok(response) => {
-                recorded.ended = true;
+                ending.ended = true;
                 Ok(Outcome { response, id })
             }
             Err(failure) => {
-                recorded.fail(&failure);
+                ending.fail(&failure);
                 Err(failure)
             }
         }

@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use tokio::{sync::oneshot, task::JoinHandle};
-
 use super::{Lease, Transport, closed};
 use crate::{
     connection::{Connection, Maker},
@@ -39,54 +37,42 @@ impl Transport {
             Checkout::Ready(connection) => return Ok((connection, false)),
             Checkout::Wait(freed) => freed,
         };
-        let (made, wait) = oneshot::channel();
         let begun = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(make(
+        // On the heap, so that it can go on when nobody waits for it here any more.
+        let mut making = Box::pin(make(
             Arc::clone(&self.maker),
             Arc::clone(&self.pool),
             target.clone(),
             request,
             Arc::clone(&begun),
-            made,
         ));
-        let mut making = Making { task, wanted: true };
         tokio::select! {
             biased;
-            result = wait => {
-                making.wanted = false;
-                Ok((result.unwrap_or_else(|_| Err(closed()))?, true))
-            }
+            made = &mut making => Ok((made?, true)),
             Ok(connection) = freed => {
-                // One that is being made is for the next request.
-                making.wanted = !begun.load(Relaxed);
+                if begun.load(Relaxed) {
+                    // It is for the next request.
+                    let (pool, target) = (Arc::clone(&self.pool), target.clone());
+                    tokio::spawn(async move {
+                        if let Ok(connection) = making.await {
+                            Lease { connection, pool, target }.give_back();
+                        }
+                    });
+                }
                 Ok((connection, false))
             }
         }
     }
 }
 
-/// A connection that is being made for a request. Where nobody wants it, it is given up.
-struct Making {
-    task: JoinHandle<()>,
-    wanted: bool,
-}
-
-impl Drop for Making {
-    fn drop(&mut self) {
-        if self.wanted {
-            self.task.abort();
-        }
-    }
-}
-
+/// Makes a connection. `begun` turns true once it is dialled.
 async fn make(
     maker: Arc<Maker>,
     pool: Arc<Pool>,
     target: Target,
     request: Option<Id>,
     begun: Arc<AtomicBool>,
-    made: oneshot::Sender<Result<Connection, Failure>>,
-) {
+) -> Result<Connection, Failure> {
     let mut closed_by_client = maker.closed.clone();
     let making = async {
         let turn = match pool.turns(&target) {
@@ -99,18 +85,13 @@ async fn make(
         maker.recorder.request(request, |request| request.dial = Some(dial));
         maker.make(dial, request, &target, turn).await
     };
-    let result = tokio::select! {
-        result = making => result,
-        _ = closed_by_client.wait_for(|closed| *closed) => Err(closed()),
+    let connection = tokio::select! {
+        biased;
+        result = making => result?,
+        _ = closed_by_client.wait_for(|closed| *closed) => return Err(closed()),
     };
-    let result = match result {
-        Ok(connection) if connection.sender.is_shared() => {
-            pool.put_shared(&target, connection).ok_or_else(closed)
-        }
-        result => result,
-    };
-    // Whoever wished for it may have been given another one meanwhile.
-    if let Err(Ok(connection)) = made.send(result) {
-        Lease { connection, pool, target }.give_back();
+    if connection.sender.is_shared() {
+        return pool.put_shared(&target, connection).ok_or_else(closed);
     }
+    Ok(connection)
 }

@@ -217,7 +217,7 @@ impl Transport {
         let http1 = matches!(connection.sender, Sender::Http1(_));
         let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         let ends = http1 && (switches || !self.keep_alive || asks_to_close(&parts.headers));
-        let end = (ends && !switches).then(|| connection.shared.end());
+        let end = (ends && !switches).then(|| connection.shared.end()).flatten();
         let lease = (!ends).then(|| Lease {
             connection,
             pool: Arc::clone(&self.pool),
