@@ -4,6 +4,7 @@
 //! of their own.
 
 mod batches;
+mod dns;
 mod entries;
 mod quic;
 mod references;
@@ -30,7 +31,7 @@ use crate::{
     settings::Recording,
 };
 
-pub(crate) use self::batches::Dispatcher;
+pub(crate) use self::{batches::Dispatcher, dns::DnsMessages};
 
 /// Names what a record is of, for all clients of the process.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -77,7 +78,7 @@ struct State {
     dials: Table<Dial, ()>,
     tcp: Table<TcpConnection, Arc<ConnectionLog>>,
     udp: Table<UdpConnection, Arc<ConnectionLog>>,
-    dns: Table<DnsExchange, ()>,
+    dns: Table<DnsExchange, Arc<DnsMessages>>,
     tls: Table<TlsTunnel, ()>,
     connects: Table<ProxyConnect, ()>,
     requests: Table<HttpRequest, Arc<Progress>>,

@@ -3,8 +3,10 @@
 
 mod cache;
 mod configuration;
+mod datagrams;
 mod exchange;
 pub(crate) mod message;
+mod system;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,7 +23,9 @@ use tokio::time::Instant;
 use self::{
     cache::Cache,
     configuration::{Configuration, Source},
+    datagrams::Datagrams,
     message::{Reply, Request},
+    system::{Contents, System},
 };
 use crate::{
     clock::Moment,
@@ -37,10 +41,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Resolver {
     settings: DnsSettings,
+    system: System,
     family: Family,
     options: SocketOptions,
     recorder: Arc<Recorder>,
     next_server: AtomicUsize,
+    datagrams: Datagrams,
     cache: Mutex<Cache>,
 }
 
@@ -68,7 +74,17 @@ impl Resolver {
     ) -> Self {
         let cache = Mutex::new(Cache::new(settings.cache));
         let next_server = AtomicUsize::new(0);
-        Self { settings, family, options, recorder, next_server, cache }
+        let system = System::new(&settings);
+        Self {
+            settings,
+            system,
+            family,
+            options,
+            recorder,
+            next_server,
+            datagrams: Datagrams::default(),
+            cache,
+        }
     }
 
     /// The addresses of a name, in no order. What was done for it stands in the dial.
@@ -109,22 +125,26 @@ impl Resolver {
     }
 
     async fn find(&self, wish: Wish<'_>, port: u16) -> (LookupSource, Result<Answer, Failure>) {
-        let known = (wish.name.to_ascii_lowercase(), port);
-        if let Some(addresses) = self.settings.overrides.get(&known) {
+        let overrides = &self.settings.overrides;
+        let overridden = (!overrides.is_empty())
+            .then(|| overrides.get(&(wish.name.to_ascii_lowercase(), port)))
+            .flatten();
+        if let Some(addresses) = overridden {
             let answer = Answer { addresses: addresses.clone(), canonical_name: None, ttl: 0 };
             return (LookupSource::Override, Ok(answer));
         }
-        for source in configuration::order(&self.settings.order_file) {
+        let system = self.system.contents();
+        for source in &system.order {
             match source {
                 Source::Files => {
-                    let found = configuration::hosts(&self.settings.hosts_file, wish.name);
+                    let found = system.hosts(wish.name);
                     if let Some((addresses, canonical)) = found {
                         let canonical_name = Some(canonical);
                         let answer = Answer { addresses, canonical_name, ttl: 0 };
                         return (LookupSource::Hosts, Ok(answer));
                     }
                 }
-                Source::Dns => return self.ask(wish).await,
+                Source::Dns => return self.ask(wish, &system).await,
             }
         }
         let message = format!(
@@ -137,22 +157,22 @@ impl Resolver {
         (LookupSource::Hosts, Err(failure))
     }
 
-    async fn ask(&self, wish: Wish<'_>) -> (LookupSource, Result<Answer, Failure>) {
+    async fn ask(
+        &self,
+        wish: Wish<'_>,
+        system: &Contents,
+    ) -> (LookupSource, Result<Answer, Failure>) {
         let now = Instant::now();
         let cached = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(wish.name, now);
         if let Some(addresses) = cached {
             let answer = Answer { addresses, canonical_name: None, ttl: 0 };
             return (LookupSource::Cache, Ok(answer));
         }
-        let mut configuration = Configuration::read(&self.settings.configuration_file);
-        if !self.settings.nameservers.is_empty() {
-            configuration.nameservers.clone_from(&self.settings.nameservers);
-        }
-        let result = self.ask_for_each_name(wish, &configuration).await;
+        let result = self.ask_for_each_name(wish, &system.configuration).await;
         if let Ok(answer) = &result {
             let until = now + Duration::from_secs(u64::from(answer.ttl));
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            cache.put(wish.name, answer.addresses.clone(), now, until);
+            cache.put(wish.name, &answer.addresses, now, until);
         }
         (LookupSource::Dns, result)
     }
@@ -163,12 +183,12 @@ impl Resolver {
         configuration: &Configuration,
     ) -> Result<Answer, Failure> {
         let itself = format!("{}.", wish.name.trim_end_matches('.'));
-        let mut last: Option<Failure> = None;
+        let mut last: Option<Refusal> = None;
         for name in configuration.names(wish.name) {
             let began_at = self.recorder.now();
             let Ok(parsed) = Name::from_ascii(&name) else {
                 let why = format!("cannot resolve {}: {name} is no name of DNS", wish.name);
-                last.get_or_insert(Failure::new(Layer::Dns, FailureKind::Invalid, why));
+                last.get_or_insert(Failure::new(Layer::Dns, FailureKind::Invalid, why).into());
                 continue;
             };
             let (v4, v6) = self.ask_for_both(wish, &parsed, configuration).await;
@@ -181,22 +201,25 @@ impl Resolver {
                         answer.canonical_name = answer.canonical_name.or(canonical);
                         answer.ttl = answer.ttl.min(ttl);
                     }
-                    Err(failure) => {
+                    Err(refusal) => {
                         // What a suffix of the search list says of it does not hide what is said
                         // of the name itself.
                         if last.is_none() || name != itself {
-                            last = Some(failure.clone());
+                            last = Some(refusal.clone());
                         }
-                        error = Some(failure);
+                        error = Some(refusal);
                     }
                 }
             }
+            // Where one family has addresses, it is no failure that the other has none.
+            let error = error.filter(|_| answer.addresses.is_empty());
+            let error = error.map(|refusal| refusal.into_failure(wish.name));
             self.step(wish.dial, name, began_at, answer.addresses.len(), error);
             if !answer.addresses.is_empty() {
                 return Ok(answer);
             }
         }
-        Err(last.unwrap_or_else(|| no_such_name(wish.name, None)))
+        Err(last.unwrap_or(Refusal::NoSuchName(None)).into_failure(wish.name))
     }
 
     fn step(
@@ -209,7 +232,6 @@ impl Resolver {
     ) {
         let ended_at = self.recorder.now();
         let addresses = u32::try_from(addresses).unwrap_or(u32::MAX);
-        let error = error.filter(|_| addresses == 0);
         self.recorder.dial(dial, |dial| {
             if let Some(lookup) = &mut dial.lookup {
                 lookup.steps.push(SearchStep { name, began_at, ended_at, addresses, error });
@@ -257,33 +279,35 @@ impl Resolver {
             let servers = configuration.nameservers.iter().cycle().skip(first).take(count);
             for &server in servers {
                 if wish.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                    return Err(last.unwrap_or_else(|| timed_out(wish.name, server)));
+                    return Err(last.unwrap_or_else(|| timed_out(wish.name, server).into()));
                 }
                 if let Some(reason) = self.skips(wish.dial, server) {
                     let message =
                         format!("cannot resolve {}: {server} is not asked: {reason}", wish.name);
-                    last = Some(Failure::new(Layer::Dns, FailureKind::NoNameserver, message));
+                    last =
+                        Some(Failure::new(Layer::Dns, FailureKind::NoNameserver, message).into());
                     continue;
                 }
                 let trust = configuration.trust_authentic_data;
                 let Some(request) = Request::new(name, record_type, trust) else {
                     let message = format!("cannot resolve {}: it is no name of DNS", wish.name);
-                    return Err(Failure::new(Layer::Dns, FailureKind::Invalid, message));
+                    return Err(Failure::new(Layer::Dns, FailureKind::Invalid, message).into());
                 };
+                let request = Arc::new(request);
                 match self.exchange(wish, server, &request, configuration).await {
                     Ok(reply) => match verdict(wish.name, server, &reply, record_type) {
                         Verdict::Answer => {
                             let (addresses, canonical) = reply.addresses();
                             return Ok((addresses, canonical, reply.ttl()));
                         }
-                        Verdict::Final(failure) => return Err(failure),
-                        Verdict::AskAnother(failure) => last = Some(failure),
+                        Verdict::Final(refusal) => return Err(refusal),
+                        Verdict::AskAnother(failure) => last = Some(failure.into()),
                     },
-                    Err(failure) => last = Some(failure),
+                    Err(failure) => last = Some(failure.into()),
                 }
             }
         }
-        Err(last.unwrap_or_else(|| no_such_name(wish.name, None)))
+        Err(last.unwrap_or(Refusal::NoSuchName(None)))
     }
 
     fn skips(&self, dial: Id, nameserver: SocketAddr) -> Option<String> {
@@ -298,12 +322,36 @@ impl Resolver {
     }
 }
 
-type NameResult = Result<(Vec<IpAddr>, Option<String>, u32), Failure>;
+type NameResult = Result<(Vec<IpAddr>, Option<String>, u32), Refusal>;
+
+/// Why there are no addresses. It is only put in words where it is told: that a name has addresses
+/// of one family alone is of no interest.
+#[derive(Debug, Clone)]
+enum Refusal {
+    /// As a name server says, where one was asked.
+    NoSuchName(Option<SocketAddr>),
+    Failed(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Refusal {
+    fn into_failure(self, name: &str) -> Failure {
+        match self {
+            Self::NoSuchName(server) => no_such_name(name, server),
+            Self::Failed(failure) => failure,
+        }
+    }
+}
 
 enum Verdict {
     Answer,
     /// There is no use in asking another server.
-    Final(Failure),
+    Final(Refusal),
     AskAnother(Failure),
 }
 
@@ -322,7 +370,7 @@ fn verdict(name: &str, server: SocketAddr, reply: &Reply, record_type: RecordTyp
     let metadata = reply.header.map(|header| header.metadata);
     let code = reply.response_code().unwrap_or(NO_ERROR);
     if code == NAME_ERROR {
-        return Verdict::Final(no_such_name(name, Some(server)));
+        return Verdict::Final(Refusal::NoSuchName(Some(server)));
     }
     let nothing = reply.answers.is_empty();
     if reply.answers_malformed && nothing {
@@ -349,7 +397,7 @@ fn verdict(name: &str, server: SocketAddr, reply: &Reply, record_type: RecordTyp
     if reply.answers_malformed {
         return misbehaves("answers with what cannot be understood".to_owned());
     }
-    Verdict::Final(no_such_name(name, Some(server)))
+    Verdict::Final(Refusal::NoSuchName(Some(server)))
 }
 
 fn no_such_name(name: &str, server: Option<SocketAddr>) -> Failure {

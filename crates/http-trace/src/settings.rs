@@ -44,7 +44,8 @@ pub struct DnsSettings {
     pub skip_nameserver: Option<Arc<NameserverSelector>>,
     /// Addresses of names, by name and port, that are not looked up.
     pub overrides: HashMap<(String, u16), Vec<IpAddr>>,
-    /// The system's settings.
+    /// The system's settings. This and the next two are read again when they were read a second
+    /// ago.
     pub configuration_file: PathBuf,
     /// The system's names.
     pub hosts_file: PathBuf,

@@ -27,7 +27,6 @@ impl SocketOptions {
     }
 
     fn prepare(&self, socket: &Socket, bind: bool) -> io::Result<()> {
-        socket.set_nonblocking(true)?;
         if let Some(interface) = &self.interface {
             socket.bind_device(Some(interface.as_bytes()))?;
         }
@@ -40,7 +39,8 @@ impl SocketOptions {
 
 /// A TCP socket that is not bound yet.
 pub(crate) fn tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     receive_errors(&socket, address);
     Ok(socket)
 }
@@ -72,7 +72,8 @@ pub(crate) fn begin_connect(
 
 /// A UDP socket that is connected to a name server.
 pub(crate) fn udp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     options.prepare(&socket, !address.ip().is_loopback())?;
     receive_errors(&socket, address);
     socket.connect(&address.into())?;
@@ -85,7 +86,8 @@ pub(crate) fn quic(
     address: SocketAddr,
     options: &SocketOptions,
 ) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     receive_errors(&socket, address);
     options.prepare(&socket, true)?;
     socket.connect(&address.into())?;

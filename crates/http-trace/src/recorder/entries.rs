@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    Progress, Recorder, State,
+    DnsMessages, Progress, Recorder, State,
     table::{Live, Table},
 };
 use crate::{
@@ -48,7 +48,7 @@ kinds! {
     Dial, (), dials;
     TcpConnection, Arc<ConnectionLog>, tcp;
     UdpConnection, Arc<ConnectionLog>, udp;
-    DnsExchange, (), dns;
+    DnsExchange, Arc<DnsMessages>, dns;
     TlsTunnel, (), tls;
     ProxyConnect, (), connects;
     HttpRequest, Arc<Progress>, requests;
@@ -169,11 +169,12 @@ impl Recorder {
         connection: Id,
         transport: DnsTransport,
         nameserver: SocketAddr,
-    ) -> Option<Id> {
+    ) -> Option<(Id, Arc<DnsMessages>)> {
         if !self.recording.dns {
             return None;
         }
-        Some(self.add((), |id, began_at| DnsExchange {
+        let messages = Arc::<DnsMessages>::default();
+        let id = self.add(Arc::clone(&messages), |id, began_at| DnsExchange {
             id,
             dial: Some(dial),
             connection: Some(connection),
@@ -185,7 +186,8 @@ impl Recorder {
             replies: Vec::new(),
             dropped_replies: 0,
             error: None,
-        }))
+        });
+        Some((id, messages))
     }
 
     pub(crate) fn dns(&self, id: Option<Id>, change: impl FnOnce(&mut DnsExchange)) {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
 
-use super::{Progress, State, references::remove_dangling};
+use super::{DnsMessages, Progress, State, references::remove_dangling};
 use crate::{
     clock::Moment,
     connection_log::ConnectionLog,
@@ -19,7 +19,7 @@ pub(super) struct Shares {
     dials: Vec<Arc<Dial>>,
     tcp: Vec<(Arc<TcpConnection>, Arc<ConnectionLog>)>,
     udp: Vec<(Arc<UdpConnection>, Arc<ConnectionLog>)>,
-    dns: Vec<Arc<DnsExchange>>,
+    dns: Vec<(Arc<DnsExchange>, Arc<DnsMessages>)>,
     tls: Vec<Arc<TlsTunnel>>,
     connects: Vec<Arc<ProxyConnect>>,
     requests: Vec<(Arc<HttpRequest>, Arc<Progress>)>,
@@ -35,7 +35,7 @@ impl State {
             dials: first(self.dials.share()),
             tcp: self.tcp.share(),
             udp: self.udp.share(),
-            dns: first(self.dns.share()),
+            dns: self.dns.share(),
             tls: first(self.tls.share()),
             connects: first(self.connects.share()),
             requests: self.requests.share(),
@@ -47,7 +47,7 @@ impl State {
             dials: first(self.dials.take(all)),
             tcp: self.tcp.take(all),
             udp: self.udp.take(all),
-            dns: first(self.dns.take(all)),
+            dns: self.dns.take(all),
             tls: first(self.tls.take(all)),
             connects: first(self.connects.take(all)),
             requests: self.requests.take(all),
@@ -107,6 +107,10 @@ impl Shares {
             record.operations = log.operations(ended_at);
             record
         });
+        let dns = self.dns.into_iter().map(|(mut record, messages)| {
+            messages.tell(Arc::make_mut(&mut record), ended_at);
+            record
+        });
         let requests = self.requests.into_iter().map(|(record, progress)| {
             let mut record = Arc::unwrap_or_clone(record);
             let list = |kept: &OnceLock<KeptHeaders>| {
@@ -134,7 +138,7 @@ impl Shares {
             udp: udp.collect(),
             requests: requests.collect(),
             dials: self.dials,
-            dns: self.dns,
+            dns: dns.collect(),
             tls: self.tls,
             connects: self.connects,
             captures: Vec::new(),

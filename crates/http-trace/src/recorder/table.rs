@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-use super::Progress;
+use super::{DnsMessages, Progress};
 
 /// Among how many of the oldest one is looked for that is over, when one has to make way.
 const LOOKED_AT: usize = 64;
@@ -41,8 +41,8 @@ impl Live<Arc<ConnectionLog>> for UdpConnection {
     }
 }
 
-impl Live<()> for DnsExchange {
-    fn is_over(&self, (): &()) -> bool {
+impl Live<Arc<DnsMessages>> for DnsExchange {
+    fn is_over(&self, _: &Arc<DnsMessages>) -> bool {
         self.ended_at.is_some()
     }
 }

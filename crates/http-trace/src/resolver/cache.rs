@@ -18,11 +18,14 @@ impl Cache {
     }
 
     pub(super) fn get(&self, name: &str, now: Instant) -> Option<Vec<IpAddr>> {
+        if self.names.is_empty() {
+            return None;
+        }
         let (addresses, until) = self.names.get(&name.to_ascii_lowercase())?;
         (*until > now).then(|| addresses.clone())
     }
 
-    pub(super) fn put(&mut self, name: &str, addresses: Vec<IpAddr>, now: Instant, until: Instant) {
+    pub(super) fn put(&mut self, name: &str, addresses: &[IpAddr], now: Instant, until: Instant) {
         if self.limit == 0 || until <= now {
             return;
         }
@@ -35,7 +38,7 @@ impl Cache {
                 self.names.remove(&name);
             }
         }
-        self.names.insert(name.to_ascii_lowercase(), (addresses, until));
+        self.names.insert(name.to_ascii_lowercase(), (addresses.to_vec(), until));
     }
 }
 
@@ -51,7 +54,7 @@ mod tests {
         let seconds = |seconds| now + Duration::from_secs(seconds);
         let mut cache = Cache::new(2);
         for (name, holds) in [("a.test", 10), ("B.test", 20), ("c.test", 30), ("d.test", 0)] {
-            cache.put(name, vec![IpAddr::from([10, 0, 0, 1])], now, seconds(holds));
+            cache.put(name, &[IpAddr::from([10, 0, 0, 1])], now, seconds(holds));
         }
         let known = |name, at| cache.get(name, at).is_some();
         assert!(!known("a.test", now) && known("b.test", now) && known("c.test", now));

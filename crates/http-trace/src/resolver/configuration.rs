@@ -160,18 +160,14 @@ fn domain_of_host() -> Option<String> {
     rooted(domain)
 }
 
-fn read_file(path: &Path) -> Option<String> {
+pub(super) fn read_file(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     fs::File::open(path).ok()?.take(LONGEST_FILE).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The addresses that `hosts(5)` has for a name, and the first name of them.
-pub(crate) fn hosts(path: &Path, name: &str) -> Option<(Vec<IpAddr>, String)> {
-    hosts_of(&read_file(path)?, name)
-}
-
-fn hosts_of(text: &str, name: &str) -> Option<(Vec<IpAddr>, String)> {
+pub(super) fn hosts_of(text: &str, name: &str) -> Option<(Vec<IpAddr>, String)> {
     let name = name.trim_end_matches('.');
     let mut addresses = Vec::new();
     let mut canonical = None;
@@ -196,11 +192,7 @@ pub(crate) enum Source {
 }
 
 /// In which order, as `nsswitch.conf(5)` says.
-pub(crate) fn order(path: &Path) -> Vec<Source> {
-    read_file(path).map_or_else(|| order_of(""), |text| order_of(&text))
-}
-
-fn order_of(text: &str) -> Vec<Source> {
+pub(super) fn order_of(text: &str) -> Vec<Source> {
     let mut order = Vec::new();
     let hosts = text.lines().find_map(|line| line.trim_start().strip_prefix("hosts:"));
     for word in

@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     Resolver, Wish,
     configuration::Configuration,
+    datagrams::Datagrams,
     message::{Reply, Request},
     timed_out,
 };
@@ -20,19 +21,16 @@ use crate::{
     record::{
         AddressTuple, DnsTransport, Failure, FailureKind, Id, Layer, OperationKind, ResolverDial,
     },
-    recorder::Recorder,
+    recorder::{DnsMessages, Recorder},
     socket,
 };
-
-/// How many replies of a name server are kept that are none to the question.
-const MAXIMUM_REPLIES: usize = 64;
 
 impl Resolver {
     pub(super) async fn exchange(
         &self,
         wish: Wish<'_>,
         server: SocketAddr,
-        request: &Request,
+        request: &Arc<Request>,
         configuration: &Configuration,
     ) -> Result<Reply, Failure> {
         if !configuration.tcp_alone {
@@ -57,7 +55,7 @@ impl Resolver {
         &self,
         wish: Wish<'_>,
         server: SocketAddr,
-        request: &Request,
+        request: &Arc<Request>,
         deadline: Instant,
     ) -> Result<Reply, Failure> {
         let began_at = self.recorder.now();
@@ -85,7 +83,15 @@ impl Resolver {
         let (socket, id, mut writer) = opened?;
         let mut exchange =
             Exchange::begin(&self.recorder, wish.dial, id, DnsTransport::Udp, server);
-        let result = exchange.ask_over_udp(wish, &socket, &mut writer, request, deadline).await;
+        let asking = exchange.ask_over_udp(
+            wish,
+            (&socket, &self.datagrams),
+            server,
+            &mut writer,
+            request,
+            deadline,
+        );
+        let result = asking.await;
         if let Some(failure) = result.as_ref().err().filter(|failure| failure.cause.is_some()) {
             self.recorder.udp(id, |udp| udp.error = Some(failure.clone()));
         }
@@ -99,7 +105,7 @@ impl Resolver {
         &self,
         wish: Wish<'_>,
         server: SocketAddr,
-        request: &Request,
+        request: &Arc<Request>,
         deadline: Instant,
     ) -> Result<Reply, Failure> {
         let began_at = self.recorder.now();
@@ -168,7 +174,8 @@ fn cannot_open(name: &str, server: SocketAddr, error: &io::Error) -> Failure {
 /// The record of an exchange. When nobody waits for it any more, it ends with that.
 struct Exchange {
     recorder: Arc<Recorder>,
-    id: Option<Id>,
+    /// Where exchanges are recorded.
+    record: Option<(Id, Arc<DnsMessages>)>,
     ended: bool,
 }
 
@@ -180,82 +187,81 @@ impl Exchange {
         transport: DnsTransport,
         server: SocketAddr,
     ) -> Self {
-        let id = recorder.begin_dns(dial, connection, transport, server);
-        Self { recorder: Arc::clone(recorder), id, ended: false }
+        let record = recorder.begin_dns(dial, connection, transport, server);
+        Self { recorder: Arc::clone(recorder), record, ended: false }
     }
 
-    fn sent(&self, request: &Request) {
-        let query = request.record(self.recorder.now());
-        self.recorder.dns(self.id, |exchange| exchange.queries.push(query));
+    fn sent(&self, request: &Arc<Request>) {
+        if let Some((_, messages)) = &self.record {
+            messages.sent(self.recorder.now(), request);
+        }
     }
 
     fn received(&self, bytes: &[u8], request: &Request) -> Option<Reply> {
         let received_at = self.recorder.now();
         let reply = Reply::parse(bytes);
         let accepted = reply.answers(request);
-        if self.id.is_some() {
-            let record = reply.record(received_at, bytes.len(), accepted);
-            self.recorder.dns(self.id, |exchange| {
-                if exchange.replies.len() < MAXIMUM_REPLIES || accepted {
-                    exchange.replies.push(record);
-                } else {
-                    exchange.dropped_replies += 1;
-                }
-            });
+        if let Some((_, messages)) = &self.record {
+            messages.received(received_at, bytes, accepted);
         }
         accepted.then_some(reply)
     }
 
     fn end(&mut self, result: Result<Reply, Failure>) -> Result<Reply, Failure> {
+        self.close(result.as_ref().err().cloned());
+        result
+    }
+
+    fn close(&mut self, error: Option<Failure>) {
         self.ended = true;
         let ended_at = Some(self.recorder.now());
-        self.recorder.dns(self.id, |exchange| {
+        self.recorder.dns(self.record.as_ref().map(|(id, _)| *id), |exchange| {
             exchange.ended_at = ended_at;
-            exchange.error = result.as_ref().err().cloned();
+            exchange.error = error;
         });
-        result
     }
 
     async fn ask_over_udp(
         &self,
         wish: Wish<'_>,
-        socket: &UdpSocket,
+        (socket, datagrams): (&UdpSocket, &Datagrams),
+        nameserver: SocketAddr,
         writer: &mut LogWriter,
-        request: &Request,
+        request: &Arc<Request>,
         deadline: Instant,
     ) -> Result<Reply, Failure> {
-        let nameserver = socket.peer_addr().map_err(|error| broken(wish, None, &error))?;
         let mut writer = Closing { writer, recorder: &self.recorder, open: true };
         let called_at = self.recorder.now();
         let sent = socket.send(&request.bytes).await;
-        writer.count(OperationKind::Write, called_at, &sent);
-        sent.map_err(|error| with_cause(broken(wish, Some(nameserver), &error), socket))?;
+        writer.count(OperationKind::Write, called_at, sent.as_ref().copied());
+        sent.map_err(|error| with_cause(broken(wish, nameserver, &error), socket))?;
         self.sent(request);
         let mut cause = None;
-        let mut buffer = vec![0; usize::from(u16::MAX)];
         loop {
             let called_at = self.recorder.now();
-            let Ok(received) = timeout_at(deadline, socket.recv(&mut buffer)).await else {
+            let mut reply = None;
+            let receiving = datagrams.receive(socket, |bytes| {
+                writer.count(OperationKind::Read, called_at, Ok(bytes.len()));
+                reply = self.received(bytes, request);
+            });
+            let Ok(received) = timeout_at(deadline, receiving).await else {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "i/o timeout");
-                writer.count(OperationKind::Read, called_at, &Err(error));
+                writer.count(OperationKind::Read, called_at, Err(&error));
                 writer.open = false;
                 return Err(Failure { cause, ..timed_out(wish.name, nameserver) });
             };
-            writer.count(OperationKind::Read, called_at, &received);
-            let length = match received {
-                Ok(length) => length,
-                Err(error) => {
-                    let failure = with_cause(broken(wish, Some(nameserver), &error), socket);
-                    match failure.cause {
-                        Some(passing) if socket::may_pass(&passing, nameserver) => {
-                            cause = Some(passing);
-                            continue;
-                        }
-                        _ => return Err(failure),
+            if let Err(error) = received {
+                writer.count(OperationKind::Read, called_at, Err(&error));
+                let failure = with_cause(broken(wish, nameserver, &error), socket);
+                match failure.cause {
+                    Some(passing) if socket::may_pass(&passing, nameserver) => {
+                        cause = Some(passing);
+                        continue;
                     }
+                    _ => return Err(failure),
                 }
-            };
-            if let Some(reply) = self.received(buffer.get(..length).unwrap_or_default(), request) {
+            }
+            if let Some(reply) = reply {
                 writer.open = false;
                 return Ok(reply);
             }
@@ -267,9 +273,9 @@ impl Exchange {
         wish: Wish<'_>,
         stream: &mut crate::stream::TracedStream,
         server: SocketAddr,
-        request: &Request,
+        request: &Arc<Request>,
     ) -> Result<Reply, Failure> {
-        let broken = |error: io::Error| broken(wish, Some(server), &error);
+        let broken = |error: io::Error| broken(wish, server, &error);
         let length = u16::try_from(request.bytes.len()).unwrap_or(u16::MAX);
         let message = [&length.to_be_bytes()[..], &request.bytes].concat();
         stream.write_all(&message).await.map_err(broken)?;
@@ -288,10 +294,9 @@ impl Exchange {
     }
 }
 
-fn broken(wish: Wish<'_>, server: Option<SocketAddr>, error: &io::Error) -> Failure {
-    let server = server.map(|server| format!(" {server}")).unwrap_or_default();
+fn broken(wish: Wish<'_>, server: SocketAddr, error: &io::Error) -> Failure {
     let message =
-        format!("cannot resolve {}: the name server{server} cannot be asked: {error}", wish.name);
+        format!("cannot resolve {}: the name server {server} cannot be asked: {error}", wish.name);
     Failure::new(Layer::Dns, attempt::kind(error), message)
 }
 
@@ -304,13 +309,8 @@ fn with_cause(mut failure: Failure, socket: &UdpSocket) -> Failure {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.ended {
-            let ended_at = Some(self.recorder.now());
             let message = "nobody waits for the answer any more";
-            let failure = Failure::new(Layer::Caller, FailureKind::Canceled, message);
-            self.recorder.dns(self.id, |exchange| {
-                exchange.ended_at = ended_at;
-                exchange.error = Some(failure);
-            });
+            self.close(Some(Failure::new(Layer::Caller, FailureKind::Canceled, message)));
         }
     }
 }
@@ -327,10 +327,10 @@ impl Closing<'_> {
         &mut self,
         kind: OperationKind,
         called_at: crate::clock::Moment,
-        result: &io::Result<usize>,
+        result: Result<usize, &io::Error>,
     ) {
         let (bytes, error) = match result {
-            Ok(bytes) => (*bytes as u64, None),
+            Ok(bytes) => (bytes as u64, None),
             Err(error) => (0, Some(error.to_string())),
         };
         self.writer.count(kind, called_at, self.recorder.now(), bytes, error);

@@ -18,7 +18,7 @@ async fn asking(
     let directory = tempfile::tempdir().unwrap();
     let configuration = directory.path().join("resolv.conf");
     std::fs::write(&configuration, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").unwrap();
-    // It is read with each lookup.
+    // It is read with lookups.
     let configuration = directory.keep().join("resolv.conf");
     let client = client(|settings| {
         settings.dns.nameservers = vec![server];
