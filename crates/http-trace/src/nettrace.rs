@@ -337,7 +337,7 @@ impl Writer<'_> {
             resp_recv_at: self.time(request.phases.headers_at),
             resp_status_code: request.status.unwrap_or(0),
             resp_header: response.map_or_else(Vec::new, |response| {
-                response.headers.iter().filter(|header| is_kept(header)).map(header).collect()
+                response.headers.iter().filter(is_kept).map(header).collect()
             }),
             resp_content_len: response.map_or(0, |response| response.body_bytes),
         }
@@ -377,10 +377,10 @@ fn is_kept(header: &record::Header) -> bool {
     }
 }
 
-fn header(header: &record::Header) -> shape::Header {
+fn header(header: record::Header) -> shape::Header {
     shape::Header {
-        field_name: header.name.clone(),
-        field_val: header.value.clone().unwrap_or_default(),
+        field_name: header.name,
+        field_val: header.value.unwrap_or_default(),
         field_val_len: header.length.unwrap_or(0),
     }
 }

@@ -7,6 +7,7 @@ mod conntrack;
 mod dial;
 mod dns;
 mod failure;
+mod headers;
 mod http;
 mod quic;
 mod tcp;
@@ -32,9 +33,10 @@ pub use self::{
         DnsTransport, Edns, EdnsOption,
     },
     failure::{Failure, FailureKind, IcmpCause, Layer},
+    headers::{Header, Headers, HeadersIter},
     http::{
-        ConnectionUse, Header, HttpRequest, Informational, Message, Phases, ProxyConnect, Reset,
-        ResetBy, Via,
+        ConnectionUse, HttpRequest, Informational, Message, Phases, ProxyConnect, Reset, ResetBy,
+        Via,
     },
     quic::{
         EarlyData, Http3GoAway, QuicClose, QuicCloseLayer, QuicClosedBy, QuicConnection,
@@ -48,6 +50,7 @@ pub use self::{
     udp::UdpConnection,
 };
 
+pub(crate) use self::headers::HeadersWriter;
 use crate::clock::Moment;
 
 /// The version of the JSON that [`HttpTrace`] is. It grows when a reader of an older one would

@@ -23,9 +23,8 @@ use crate::record::{AddressTuple, ConntrackEntry, ConntrackEventKind};
 use crate::{
     clock::{Clock, Moment},
     connection_log::{ConnectionLog, LogWriter},
-    headers::KeptHeaders,
     record::{
-        Dial, DnsExchange, Failure, HttpRequest, Id, Layer, Missing, Phases, ProxyConnect,
+        Dial, DnsExchange, Failure, Headers, HttpRequest, Id, Layer, Missing, Phases, ProxyConnect,
         TcpConnection, TlsTunnel, UdpConnection,
     },
     settings::Recording,
@@ -46,14 +45,14 @@ pub(crate) struct Progress {
     pub(crate) request_wire: AtomicU64,
     pub(crate) response_body: AtomicU64,
     pub(crate) response_wire: AtomicU64,
-    pub(crate) headers: OnceLock<KeptHeaders>,
-    pub(crate) added_headers: OnceLock<KeptHeaders>,
-    pub(crate) response_headers: OnceLock<KeptHeaders>,
+    pub(crate) headers: OnceLock<Headers>,
+    pub(crate) added_headers: OnceLock<Headers>,
+    pub(crate) response_headers: OnceLock<Headers>,
 }
 
 impl Progress {
     /// Keeps headers of a message, which are set once.
-    pub(crate) fn keep(place: &OnceLock<KeptHeaders>, headers: Option<KeptHeaders>) {
+    pub(crate) fn keep(place: &OnceLock<Headers>, headers: Option<Headers>) {
         if let Some(headers) = headers {
             // Of a request that is sent again, they are the same.
             let _ = place.set(headers);

@@ -14,7 +14,7 @@ use crate::{
     body::{RequestBody, ResponseBody, SendBody},
     clock::Moment,
     connection::{Connection, Maker, Sender},
-    headers::KeptHeaders,
+    headers,
     pool::{Pool, Target},
     proxy::ProxyChoice,
     record::{ConnectionUse, Failure, FailureKind, Id, Layer, Phases, Via},
@@ -175,7 +175,7 @@ impl Transport {
         if let Ok(mut reason) = reason.lock() {
             reason.request = id;
         }
-        let headers = KeptHeaders::of(&head.headers, self.recorder.recording());
+        let headers = headers::recorded(&head.headers, self.recorder.recording());
         Progress::keep(&recorded.progress.headers, headers);
         let mut attempts = pin!(self.attempts(head, &mut body, shown, &recorded));
         // Goes before what it ends: what was under way for the request had not ended before it.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlternativeServices, AttemptTransport, Dial, Failure, Id};
+use super::{AlternativeServices, AttemptTransport, Dial, Failure, Headers, Id};
 use crate::clock::Moment;
 
 /// A request, until the last byte of its response.
@@ -40,7 +40,7 @@ pub struct HttpRequest {
     /// What was sent.
     pub request: Message,
     /// The names of headers that the client added, and the caller did not give.
-    pub added_headers: Vec<Header>,
+    pub added_headers: Headers,
     /// The final response's status code.
     pub status: Option<u16>,
     /// What was received.
@@ -99,29 +99,13 @@ pub enum Via {
 #[serde(default)]
 pub struct Message {
     /// As the caller gave or receives them, as far as they are to be recorded.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// Headers after the body.
-    pub trailers: Vec<Header>,
+    pub trailers: Headers,
     /// Bytes of the body that were read from, or by, the caller: after codings were taken off.
     pub body_bytes: u64,
     /// Bytes of the body as they travelled, without the framing of chunks and frames.
     pub wire_body_bytes: u64,
-}
-
-/// A header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// Its name, as written by convention (`Content-Type`).
-    pub name: String,
-    /// Its value, where values are recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    /// The length of its value in bytes, where lengths are recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub length: Option<u32>,
-    /// Whether the value is not shown because it may be a secret.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub redacted: bool,
 }
 
 /// A response that another follows (1xx).
@@ -132,7 +116,7 @@ pub struct Informational {
     /// Its status code.
     pub status: u16,
     /// Its headers.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
 }
 
 /// When a request got how far. What did not happen, or was not needed, is not there: a phase that
@@ -245,7 +229,7 @@ pub struct ProxyConnect {
     /// The status code of HTTP, or the reply code of SOCKS.
     pub status: Option<u16>,
     /// The headers of the answer.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// Why there is no connection.
     pub error: Option<Failure>,
 }

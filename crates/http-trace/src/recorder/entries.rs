@@ -15,9 +15,9 @@ use crate::{
     clock::Moment,
     connection_log::{ConnectionLog, LogWriter},
     record::{
-        AddressTuple, Dial, DialOutcome, DnsExchange, DnsTransport, HttpRequest, Id, Informational,
-        Message, Phases, ProxyConnect, QuicConnection, TcpConnection, TlsRole, TlsTunnel,
-        UdpConnection, Via,
+        AddressTuple, Dial, DialOutcome, DnsExchange, DnsTransport, Headers, HttpRequest, Id,
+        Informational, Message, Phases, ProxyConnect, QuicConnection, TcpConnection, TlsRole,
+        TlsTunnel, UdpConnection, Via,
     },
 };
 
@@ -250,7 +250,7 @@ impl Recorder {
             began_at,
             ended_at: None,
             status: None,
-            headers: Vec::new(),
+            headers: Headers::default(),
             error: None,
         }))
     }
@@ -284,7 +284,7 @@ impl Recorder {
             version: None,
             stream: None,
             request: Message::default(),
-            added_headers: Vec::new(),
+            added_headers: Headers::default(),
             status: None,
             response: None,
             informational: Vec::new(),

@@ -1,12 +1,11 @@
 //! What a trace takes from the recorder, and how a trace is made of it.
 
-use std::sync::{Arc, OnceLock, atomic::Ordering::Relaxed};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{DnsMessages, Progress, State, references::remove_dangling};
 use crate::{
     clock::Moment,
     connection_log::ConnectionLog,
-    headers::KeptHeaders,
     record::{
         Dial, DnsExchange, Dropped, HttpRequest, HttpTrace, ProxyConnect, SCHEMA_VERSION,
         TcpConnection, TlsTunnel, UdpConnection,
@@ -113,15 +112,12 @@ impl Shares {
         });
         let requests = self.requests.into_iter().map(|(record, progress)| {
             let mut record = Arc::unwrap_or_clone(record);
-            let list = |kept: &OnceLock<KeptHeaders>| {
-                kept.get().map(KeptHeaders::list).unwrap_or_default()
-            };
-            record.request.headers = list(&progress.headers);
-            record.added_headers = list(&progress.added_headers);
+            record.request.headers = progress.headers.get().cloned().unwrap_or_default();
+            record.added_headers = progress.added_headers.get().cloned().unwrap_or_default();
             record.request.body_bytes = progress.request_body.load(Relaxed);
             record.request.wire_body_bytes = progress.request_wire.load(Relaxed);
             if let Some(response) = &mut record.response {
-                response.headers = list(&progress.response_headers);
+                response.headers = progress.response_headers.get().cloned().unwrap_or_default();
                 response.body_bytes = progress.response_body.load(Relaxed);
                 response.wire_body_bytes = progress.response_wire.load(Relaxed);
             }

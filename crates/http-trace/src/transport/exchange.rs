@@ -11,7 +11,7 @@ use crate::{
     body::{Attached, Given, RequestBody, ResponseBody, SendBody},
     clock::Moment,
     connection::{Connection, Sender},
-    headers::KeptHeaders,
+    headers,
     incoming::Incoming,
     observed::Marks,
     pool::Target,
@@ -44,7 +44,7 @@ impl Transport {
         let asks_for_gzip = self.asks_for_gzip(head);
         let mut added = self.added_headers(head, target, is_shared, asks_for_gzip);
         let progress = &recorded.progress;
-        let kept = KeptHeaders::of(&added, self.recorder.recording());
+        let kept = headers::recorded(&added, self.recorder.recording());
         Progress::keep(&progress.added_headers, kept);
         let given = consent.as_ref().map(|(consent, _)| consent);
         let send_body = SendBody::new(body, Arc::clone(progress), Arc::clone(&sent), given);
@@ -199,7 +199,7 @@ impl Transport {
             parts.headers.remove(header::CONTENT_ENCODING);
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let headers = KeptHeaders::of(&parts.headers, self.recorder.recording());
+        let headers = headers::recorded(&parts.headers, self.recorder.recording());
         Progress::keep(&recorded.progress.response_headers, headers);
         let (services, alternatives) = crate::alternative_services::of(&parts.headers).unzip();
         self.recorder.request(recorded.id, |request| {

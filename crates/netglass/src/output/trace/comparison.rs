@@ -181,8 +181,7 @@ fn facts_of(trace: &HttpTrace, request: &HttpRequest) -> Vec<(&'static str, Opti
     let certificate = tunnel.and_then(|tunnel| tunnel.certificates.first());
     let header = |name: &str| {
         let headers = &request.response.as_ref()?.headers;
-        let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-        header.value.clone()
+        headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?.value
     };
     vec![
         ("request", Some(format!("{} {}", request.method, request.url))),

@@ -8,10 +8,10 @@ use http_trace::{
     record::{
         AddressTuple, AlternativeService, AlternativeServices, Attempt, AttemptOutcome,
         AttemptTransport, Certificate, ConnectionUse, Dial, DialOutcome, DnsExchange, DnsQuery,
-        DnsQuestion, DnsTransport, Dropped, EarlyData, Failure, FailureKind, Header, Http3GoAway,
-        HttpRequest, Id, Layer, Lookup, LookupSource, Message, Phases, QuicClose, QuicCloseLayer,
-        QuicClosedBy, QuicConnection, QuicStatistics, SCHEMA_VERSION, TcpConnection,
-        TcpInformation, TlsRole, TlsTunnel, UdpConnection, Via,
+        DnsQuestion, DnsTransport, Dropped, EarlyData, Failure, FailureKind, Header, Headers,
+        Http3GoAway, HttpRequest, Id, Layer, Lookup, LookupSource, Message, Phases, QuicClose,
+        QuicCloseLayer, QuicClosedBy, QuicConnection, QuicStatistics, SCHEMA_VERSION,
+        TcpConnection, TcpInformation, TlsRole, TlsTunnel, UdpConnection, Via,
     },
 };
 
@@ -26,8 +26,14 @@ pub(super) fn at(milliseconds: u64) -> Moment {
     Moment(1_000_000_000 + milliseconds * 1_000_000)
 }
 
-fn header(name: &str, value: &str) -> Header {
-    Header { name: name.to_owned(), value: Some(value.to_owned()), length: None, redacted: false }
+fn headers(headers: &[(&str, &str)]) -> Headers {
+    let header = |&(name, value): &(&str, &str)| Header {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        length: None,
+        redacted: false,
+    };
+    headers.iter().map(header).collect()
 }
 
 pub(super) fn address(text: &str) -> SocketAddr {
@@ -102,15 +108,15 @@ fn request() -> HttpRequest {
         method: "GET".to_owned(),
         version: Some("HTTP/2".to_owned()),
         stream: Some(1),
-        request: Message { headers: vec![header("Cookie", "a=1; b=2")], ..Message::default() },
-        added_headers: vec![header("User-Agent", "netglass/0.1.0")],
+        request: Message { headers: headers(&[("Cookie", "a=1; b=2")]), ..Message::default() },
+        added_headers: headers(&[("User-Agent", "netglass/0.1.0")]),
         status: Some(200),
         response: Some(Message {
-            headers: vec![
-                header("Content-Type", "text/html"),
-                header("Set-Cookie", "session=abc; Path=/; HttpOnly; Secure"),
-            ],
-            trailers: Vec::new(),
+            headers: headers(&[
+                ("Content-Type", "text/html"),
+                ("Set-Cookie", "session=abc; Path=/; HttpOnly; Secure"),
+            ]),
+            trailers: Headers::default(),
             body_bytes: 12_595,
             wire_body_bytes: 3_000,
         }),
@@ -287,7 +293,7 @@ pub(super) fn redirected() -> HttpTrace {
     (first.dial, first.tls, first.connection) = (None, None, None);
     first.version = Some("HTTP/1.1".to_owned());
     first.response = Some(Message {
-        headers: vec![header("Location", "https://example.org/page?a=1&b=two")],
+        headers: headers(&[("Location", "https://example.org/page?a=1&b=two")]),
         ..Message::default()
     });
     first.decoded = None;

@@ -133,7 +133,7 @@ fn entry(trace: &HttpTrace, request: &HttpRequest) -> Value {
 
 fn request_object(request: &HttpRequest) -> Value {
     let message = &request.request;
-    let headers: Vec<&Header> = message.headers.iter().chain(&request.added_headers).collect();
+    let headers: Vec<Header> = message.headers.iter().chain(&request.added_headers).collect();
     let query: Vec<Value> = match url::Url::parse(&request.url) {
         Ok(url) => {
             url.query_pairs().map(|(name, value)| json!({ "name": name, "value": value })).collect()
@@ -164,7 +164,7 @@ fn request_object(request: &HttpRequest) -> Value {
 fn response_object(request: &HttpRequest) -> Value {
     let empty = Message::default();
     let message = request.response.as_ref().unwrap_or(&empty);
-    let headers: Vec<&Header> = message.headers.iter().collect();
+    let headers: Vec<Header> = message.headers.iter().collect();
     let status = request.status.unwrap_or_default();
     let text = http::StatusCode::from_u16(status).ok();
     let compression = i128::from(message.body_bytes) - i128::from(message.wire_body_bytes);
@@ -206,21 +206,21 @@ fn shown(header: &Header) -> &str {
     }
 }
 
-fn pairs(headers: &[&Header]) -> Vec<Value> {
-    let pair = |header: &&Header| json!({ "name": header.name, "value": shown(header) });
+fn pairs(headers: &[Header]) -> Vec<Value> {
+    let pair = |header: &Header| json!({ "name": header.name, "value": shown(header) });
     headers.iter().map(pair).collect()
 }
 
-fn named<'a>(headers: &[&'a Header], name: &str) -> impl Iterator<Item = &'a Header> {
-    headers.iter().copied().filter(move |header| header.name.eq_ignore_ascii_case(name))
+fn named<'a>(headers: &'a [Header], name: &str) -> impl Iterator<Item = &'a Header> {
+    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name))
 }
 
-fn value_of<'a>(headers: &[&'a Header], name: &str) -> &'a str {
+fn value_of<'a>(headers: &'a [Header], name: &str) -> &'a str {
     named(headers, name).next().map(shown).unwrap_or_default()
 }
 
 /// The cookies of `Cookie` or `Set-Cookie`; none of what is not shown.
-fn cookies(headers: &[&Header], name: &str) -> Vec<Value> {
+fn cookies(headers: &[Header], name: &str) -> Vec<Value> {
     let is_set = name == "set-cookie";
     let mut cookies = Vec::new();
     for header in named(headers, name).filter(|header| !header.redacted) {

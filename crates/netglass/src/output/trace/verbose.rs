@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use http_trace::{
     HttpTrace,
     record::{
-        AlternativeServices, ConntrackEventKind, DnsExchange, Header, HttpRequest, QuicClosedBy,
+        AlternativeServices, ConntrackEventKind, DnsExchange, Headers, HttpRequest, QuicClosedBy,
         QuicConnection, TcpConnection, TlsTunnel, UdpConnection,
     },
 };
@@ -61,11 +61,11 @@ fn line(mark: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{DIMMED}{mark:<NAME_WIDTH$}{DIMMED:#} {}", printable(text))
 }
 
-fn write_headers(mark: &str, headers: &[Header], out: &mut impl Write) -> io::Result<()> {
+fn write_headers(mark: &str, headers: &Headers, out: &mut impl Write) -> io::Result<()> {
     for header in headers {
-        let value = match (&header.value, header.length, header.redacted) {
+        let value = match (header.value, header.length, header.redacted) {
             (_, _, true) => "(redacted)".to_owned(),
-            (Some(value), _, _) => value.clone(),
+            (Some(value), _, _) => value,
             (None, Some(length), _) => format!("({length} bytes)"),
             (None, None, _) => String::new(),
         };
