@@ -286,7 +286,7 @@ pub struct ResponseBody {
     held: Bytes,
     /// As much as is given at once.
     piece: usize,
-    url: String,
+    url: Arc<str>,
 }
 
 impl fmt::Debug for ResponseBody {
@@ -320,7 +320,7 @@ impl ResponseBody {
         decode: bool,
         attached: Attached,
         limit: Option<u64>,
-        url: String,
+        url: Arc<str>,
     ) -> Self {
         let decoder = decode.then(Decoder::new);
         let mut body = Self {

@@ -255,7 +255,7 @@ impl Client {
         let mut visited = HashSet::new();
         loop {
             authorize(&mut head);
-            let shown = shown(&head.uri, secrets);
+            let shown: Arc<str> = shown(&head.uri, secrets).into();
             let content = body.take().unwrap_or_else(RequestBody::empty);
             let via = (hop > 0).then_some(Via::Redirect { from: previous, hop });
             let outcome = self.transport.round_trip(&head, content, &shown, via, reason).await?;

@@ -1,9 +1,12 @@
 //! What the reads and writes of one connection leave behind. Whoever reads and writes never
 //! waits: one writer appends to cells that are set once, and a snapshot reads those that are set.
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
+    },
 };
 
 use crate::{
@@ -150,7 +153,7 @@ impl LogWriter {
         called_at: Moment,
         returned_at: Moment,
         bytes: u64,
-        error: Option<String>,
+        error: Option<Cow<'static, str>>,
     ) {
         let counter = match kind {
             OperationKind::Read => &self.log.received,

@@ -99,7 +99,7 @@ impl Drop for DialGuard<'_> {
 impl Connector {
     /// A record of a dial that is about to begin.
     pub(crate) fn begin(&self, request: Option<Id>, host: &str, port: &str) -> Id {
-        let destination = format!("{host}:{port}");
+        let destination = [host, ":", port].concat();
         self.recorder.begin_dial(request, destination, self.options.source_ip)
     }
 
@@ -167,7 +167,7 @@ impl Connector {
             let message = format!("cannot connect to {host}: it has no address of the family");
             return Err(Failure::new(Layer::Dns, FailureKind::NoSuchName, message));
         }
-        let suitable: Vec<SocketAddr> = (addresses.iter())
+        let mut suitable: Vec<SocketAddr> = (addresses.iter())
             .filter(|address| self.options.suits(**address))
             .map(|&address| SocketAddr::new(address, port_number))
             .collect();
@@ -177,11 +177,14 @@ impl Connector {
                 format!("cannot connect to {host}: no address of it can be reached from {source}");
             return Err(Failure::new(Layer::Connect, FailureKind::SourceAddress, message));
         };
-        let (primaries, fallbacks): (Vec<_>, Vec<_>) =
-            suitable.iter().partition(|address| address.is_ipv4() == first.is_ipv4());
+        let of_first = first.is_ipv4();
+        // Those of a family keep their order.
+        suitable.sort_by_key(|address| address.is_ipv4() != of_first);
+        let primaries = suitable.partition_point(|address| address.is_ipv4() == of_first);
+        let (primaries, fallbacks) = suitable.split_at(primaries);
         let race = |transport| {
             let race = Race { dial: id, transport, fallback: false, deadline };
-            self.race(race, &primaries, &fallbacks)
+            self.race(race, primaries, fallbacks)
         };
         match transports {
             Transports::Tcp => race(Transport::Tcp).await,
@@ -204,9 +207,9 @@ impl Connector {
             return self.try_each(race, primaries).await;
         }
         let second = Race { fallback: true, ..race };
-        stagger(self.try_each(race, primaries), self.try_each(second, fallbacks))
-            .await
-            .map_err(|(of_primaries, _)| of_primaries)
+        let staggered = stagger(self.try_each(race, primaries), self.try_each(second, fallbacks));
+        // What it takes is a lot, and not to be carried where there is one family.
+        Box::pin(staggered).await.map_err(|(of_primaries, _)| of_primaries)
     }
 
     /// One address after the other, each with its share of the time. The first error is told.

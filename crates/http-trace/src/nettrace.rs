@@ -212,7 +212,7 @@ impl Writer<'_> {
             },
             call_at: self.relative(operation.called_at),
             return_at: self.relative(operation.returned_at),
-            return_err: operation.error.clone().unwrap_or_default(),
+            return_err: operation.error.as_deref().unwrap_or_default().to_owned(),
             data_len: operation.bytes,
         });
         SocketTrace { socket_ops: list(operations) }
@@ -325,8 +325,8 @@ impl Writer<'_> {
             proto_minor: minor,
             network_proxy: request.proxy.clone().unwrap_or_default(),
             req_sent_at: self.relative(request.phases.queued_at),
-            req_method: request.method.clone(),
-            req_url: request.url.clone(),
+            req_method: request.method.to_string(),
+            req_url: request.url.to_string(),
             req_header: request.request.headers.iter().map(header).collect(),
             req_content_len: request.request.body_bytes,
             req_error: request

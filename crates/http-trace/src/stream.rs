@@ -1,6 +1,7 @@
 //! A TCP connection whose reads and writes are recorded.
 
 use std::{
+    borrow::Cow,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -67,10 +68,10 @@ impl TracedStream {
     }
 }
 
-fn outcome(result: &io::Result<usize>) -> (u64, Option<String>) {
+fn outcome(result: &io::Result<usize>) -> (u64, Option<Cow<'static, str>>) {
     match result {
         Ok(bytes) => (*bytes as u64, None),
-        Err(error) => (0, Some(error.to_string())),
+        Err(error) => (0, Some(error.to_string().into())),
     }
 }
 
@@ -88,9 +89,9 @@ impl AsyncRead for TracedStream {
         this.read_called = None;
         let bytes = buffer.filled().len() - before;
         let error = match &result {
-            Ok(()) if bytes == 0 && buffer.remaining() > 0 => Some("EOF".to_owned()),
+            Ok(()) if bytes == 0 && buffer.remaining() > 0 => Some("EOF".into()),
             Ok(()) => None,
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(error.to_string().into()),
         };
         // Whoever asks again after the end gets the same answer from no socket.
         if !(this.ended && error.is_some()) {
@@ -145,7 +146,7 @@ impl Drop for TracedStream {
     fn drop(&mut self) {
         let now = self.clock.now();
         if let Some(called) = self.read_called.take() {
-            self.writer.count(OperationKind::Read, called, now, 0, Some(CLOSED.to_owned()));
+            self.writer.count(OperationKind::Read, called, now, 0, Some(CLOSED.into()));
         }
         if self.recorder.recording().tcp_information
             && let Some(information) = socket::tcp_information(&self.inner, now)

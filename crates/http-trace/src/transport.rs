@@ -126,7 +126,7 @@ pub(crate) struct UnderWay {
     pub(crate) failure: Option<Failure>,
 }
 
-pub(crate) type Reason = Arc<std::sync::Mutex<UnderWay>>;
+pub(crate) type Reason = std::sync::Mutex<UnderWay>;
 
 /// What the caller of a round trip gets.
 pub(crate) struct Outcome {
@@ -164,13 +164,12 @@ impl Transport {
         &self,
         head: &http::request::Parts,
         mut body: RequestBody,
-        shown: &str,
+        shown: &Arc<str>,
         via: Option<Via>,
         reason: &Reason,
     ) -> Result<Outcome, Failure> {
         let progress = Arc::<Progress>::default();
-        let id =
-            self.recorder.begin_request(head.method.to_string(), shown.to_owned(), via, &progress);
+        let id = self.recorder.begin_request(&head.method, shown, via, &progress);
         let recorded = Recorded { id, progress };
         if let Ok(mut reason) = reason.lock() {
             reason.request = id;
@@ -198,7 +197,7 @@ impl Transport {
         &self,
         head: &http::request::Parts,
         body: &mut RequestBody,
-        shown: &str,
+        shown: &Arc<str>,
         recorded: &Recorded,
     ) -> Result<Response<ResponseBody>, Failure> {
         let target = self.target(&head.uri)?;
@@ -260,7 +259,7 @@ impl Transport {
             request.proxy_tls = shared.proxy_tls;
             request.proxy_connect = shared.proxy_connect;
             request.made_tunnels = made_for_it;
-            request.version = Some(version.to_owned());
+            request.version = Some(version.into());
             // Hardly any goes over a second one.
             request.uses.reserve_exact(1);
             request.uses.push(ConnectionUse {

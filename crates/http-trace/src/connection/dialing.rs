@@ -1,5 +1,7 @@
 //! The dial of a connection: where to, over which transports, and what of a request's time it took.
 
+use std::borrow::Cow;
+
 use super::Maker;
 use crate::{
     connector::{Dialed, Transports},
@@ -40,17 +42,17 @@ impl Maker {
         transports.unwrap_or(Transports::Tcp)
     }
 
-    pub(crate) fn first_hop(&self, target: &Target) -> (String, String) {
+    pub(crate) fn first_hop<'a>(&'a self, target: &'a Target) -> (Cow<'a, str>, Cow<'a, str>) {
         if let Some(proxy) = &target.proxy {
-            return (proxy.host().to_owned(), proxy.port().to_string());
+            return (proxy.host().into(), proxy.port().to_string().into());
         }
-        let (host, port) = (target.host.to_string(), target.port.to_string());
+        let (host, port) = ((&*target.host).into(), (&*target.port).into());
         if self.connect_to.is_empty() {
             return (host, port);
         }
-        let known = port.parse().ok().map(|port| (host.to_ascii_lowercase(), port));
+        let known = target.port.parse().ok().map(|port| (target.host.to_ascii_lowercase(), port));
         match known.and_then(|known| self.connect_to.get(&known)) {
-            Some((host, port)) => (host.clone(), port.to_string()),
+            Some((host, port)) => (host.into(), port.to_string().into()),
             None => (host, port),
         }
     }

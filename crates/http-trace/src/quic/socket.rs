@@ -194,7 +194,7 @@ impl AsyncUdpSocket for TracedSocket {
             Err(error) => Some(error),
         };
         let sent = if error.is_none() { transmit.contents.len() as u64 } else { 0 };
-        let words = error.as_ref().map(ToString::to_string);
+        let words = error.as_ref().map(|error| error.to_string().into());
         self.writer().count(OperationKind::Write, called_at, self.recorder.now(), sent, words);
         self.sent.fetch_add(1, Relaxed);
         if let Some(error) = error {
@@ -235,7 +235,7 @@ impl AsyncUdpSocket for TracedSocket {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    let words = Some(error.to_string());
+                    let words = Some(error.to_string().into());
                     let (kind, now) = (OperationKind::Read, self.recorder.now());
                     self.writer().count(kind, called_at, now, 0, words);
                     self.hear(error);

@@ -1,5 +1,7 @@
 //! Requests and their responses.
 
+use std::{borrow::Cow, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 use super::{AlternativeServices, AttemptTransport, Dial, Failure, Headers, Id};
@@ -30,11 +32,11 @@ pub struct HttpRequest {
     /// How it came about, where a response before it asked for it.
     pub via: Option<Via>,
     /// The URL, without its password.
-    pub url: String,
+    pub url: Arc<str>,
     /// The method.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// The version of HTTP that was spoken, as `HTTP/1.1`.
-    pub version: Option<String>,
+    pub version: Option<Cow<'static, str>>,
     /// The stream of the connection, in HTTP/2 and HTTP/3.
     pub stream: Option<u64>,
     /// What was sent.

@@ -1,6 +1,6 @@
 //! TCP connections.
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,7 @@ pub struct Operation {
     pub bytes: u64,
     /// Why it failed. The end of the stream is `EOF`, as a read of nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub error: Option<Cow<'static, str>>,
 }
 
 /// What an operation does.

@@ -1,11 +1,12 @@
 //! A record of each kind: how it begins, and how it is changed.
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::{
     DnsMessages, Progress, Recorder, State,
@@ -262,8 +263,8 @@ impl Recorder {
     /// Nothing where requests are not recorded.
     pub(crate) fn begin_request(
         &self,
-        method: String,
-        url: String,
+        method: &Method,
+        url: &Arc<str>,
         via: Option<Via>,
         progress: &Arc<Progress>,
     ) -> Option<Id> {
@@ -279,8 +280,8 @@ impl Recorder {
             made_tunnels: false,
             proxy: None,
             via,
-            url,
-            method,
+            url: Arc::clone(url),
+            method: method_name(method),
             version: None,
             stream: None,
             request: Message::default(),
@@ -315,5 +316,16 @@ impl Recorder {
 
     pub(crate) fn request(&self, id: Option<Id>, change: impl FnOnce(&mut HttpRequest)) {
         self.change(id, change);
+    }
+}
+
+/// As it is recorded: what is common takes no memory.
+fn method_name(method: &Method) -> Cow<'static, str> {
+    match *method {
+        Method::GET => "GET".into(),
+        Method::POST => "POST".into(),
+        Method::HEAD => "HEAD".into(),
+        Method::PUT => "PUT".into(),
+        _ => method.to_string().into(),
     }
 }

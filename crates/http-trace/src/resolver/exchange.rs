@@ -153,6 +153,10 @@ impl Resolver {
     ) {
         let ended_at = Some(self.recorder.now());
         self.recorder.dial(dial, |dial| {
+            if dial.resolver_dials.is_empty() {
+                // One for each family.
+                dial.resolver_dials.reserve_exact(2);
+            }
             dial.resolver_dials.push(ResolverDial {
                 began_at,
                 ended_at,
@@ -331,7 +335,7 @@ impl Closing<'_> {
     ) {
         let (bytes, error) = match result {
             Ok(bytes) => (bytes as u64, None),
-            Err(error) => (0, Some(error.to_string())),
+            Err(error) => (0, Some(error.to_string().into())),
         };
         self.writer.count(kind, called_at, self.recorder.now(), bytes, error);
     }

@@ -24,6 +24,8 @@ use crate::{
 pub(crate) const UDP_PAYLOAD_SIZE: u16 = 1232;
 /// How many records of a reply are kept.
 const MAXIMUM_RECORDS: usize = 1000;
+/// For how many records of a section there is room from the beginning.
+const FEW_RECORDS: usize = 4;
 /// How many bytes of a record's text are kept.
 const MAXIMUM_VALUE: usize = 1024;
 
@@ -117,6 +119,8 @@ impl Reply {
             (header.counts.additionals, &mut self.additionals, "an additional record"),
         ];
         for (index, (count, records, what)) in sections.into_iter().enumerate() {
+            // What is announced need not come.
+            records.reserve_exact(usize::from(count).min(FEW_RECORDS));
             for _ in 0..count {
                 match Record::read(&mut decoder) {
                     Ok(record) => records.push(record),

@@ -26,7 +26,7 @@ impl Transport {
         body: RequestBody,
         target: &Target,
         mut connection: Connection,
-        shown: &str,
+        shown: &Arc<str>,
         recorded: &Recorded,
     ) -> Result<Response<ResponseBody>, SendFailure> {
         let id = recorded.id;
@@ -183,7 +183,7 @@ impl Transport {
         head: &http::request::Parts,
         target: &Target,
         connection: Connection,
-        shown: &str,
+        shown: &Arc<str>,
         recorded: &Recorded,
         headers_at: Moment,
         asked_for_gzip: bool,
@@ -205,7 +205,7 @@ impl Transport {
         self.recorder.request(recorded.id, |request| {
             request.status = Some(parts.status.as_u16());
             if parts.version == Version::HTTP_10 {
-                request.version = Some("HTTP/1.0".to_owned());
+                request.version = Some("HTTP/1.0".into());
             }
             request.response = Some(Message::default());
             request.phases.headers_at = Some(headers_at);
@@ -234,7 +234,7 @@ impl Transport {
             decode,
             attached,
             self.response_body_limit,
-            shown.to_owned(),
+            Arc::clone(shown),
         );
         if let Some(end) = end {
             body.ends_with(end);

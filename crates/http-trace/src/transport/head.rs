@@ -26,10 +26,11 @@ impl Transport {
             uri.host().filter(|host| !host.is_empty()).ok_or_else(|| fail("it has no host"))?;
         let port = match uri.authority().and_then(|authority| {
             let after = authority.as_str().rsplit('@').next()?.strip_prefix(host)?;
-            after.strip_prefix(':').filter(|port| !port.is_empty()).map(ToOwned::to_owned)
+            after.strip_prefix(':').filter(|port| !port.is_empty())
         }) {
             Some(port) => port,
-            None => if secure { "443" } else { "80" }.to_owned(),
+            None if secure => "443",
+            None => "80",
         };
         let proxy = self.proxy.of(uri)?;
         if self.maker.versions == HttpVersions::Http3Only {
@@ -60,28 +61,30 @@ impl Transport {
         asks_for_gzip: bool,
     ) -> HeaderMap {
         let mut added = HeaderMap::new();
-        let mut add = |name: HeaderName, value: &str| {
-            if !head.headers.contains_key(&name)
-                && let Ok(value) = HeaderValue::from_str(value)
-            {
+        let mut add = |name: HeaderName, value: HeaderValue| {
+            if !head.headers.contains_key(&name) {
                 added.insert(name, value);
             }
         };
-        if !is_shared && let Some(authority) = authority(&head.uri) {
-            add(header::HOST, &authority);
+        if !is_shared
+            && let Some(authority) = authority(&head.uri)
+            && let Ok(authority) = HeaderValue::from_str(authority)
+        {
+            add(header::HOST, authority);
         }
         if asks_for_gzip {
-            add(header::ACCEPT_ENCODING, "gzip");
+            add(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         if !self.keep_alive && !is_shared {
-            add(header::CONNECTION, "close");
+            add(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(proxy) = &target.proxy
             && proxy.kind != ProxyKind::Socks5
             && !target.secure
             && let Some(authorization) = proxy.authorization()
+            && let Ok(authorization) = HeaderValue::from_str(&authorization)
         {
-            add(header::PROXY_AUTHORIZATION, &authorization);
+            add(header::PROXY_AUTHORIZATION, authorization);
         }
         if let Some(agent) = &self.user_agent
             && !head.headers.contains_key(header::USER_AGENT)
@@ -93,11 +96,11 @@ impl Transport {
 }
 
 /// Host and port as they are written in the URL.
-fn authority(uri: &Uri) -> Option<String> {
+fn authority(uri: &Uri) -> Option<&str> {
     let authority = uri.authority()?.as_str();
     let authority = authority.rsplit('@').next()?;
     let default = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
-    Some(authority.strip_suffix(default).unwrap_or(authority).to_owned())
+    Some(authority.strip_suffix(default).unwrap_or(authority))
 }
 
 fn without_credentials(uri: &Uri) -> String {

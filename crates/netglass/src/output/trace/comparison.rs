@@ -187,7 +187,7 @@ fn facts_of(trace: &HttpTrace, request: &HttpRequest) -> Vec<(&'static str, Opti
         ("request", Some(format!("{} {}", request.method, request.url))),
         ("failure", failure(request).map(|it| format!("{}: {}", layer_name(it.layer), it.message))),
         ("status", request.status.map(detail::status)),
-        ("version", request.version.clone()),
+        ("version", request.version.as_deref().map(ToOwned::to_owned)),
         ("addresses of the name", addresses),
         ("address", addresses_of_connection.map(|it| it.destination.to_string())),
         ("attempts to connect", dial.map(|dial| dial.attempts.len().to_string())),

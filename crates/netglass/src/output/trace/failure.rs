@@ -102,7 +102,7 @@ fn whom(trace: &HttpTrace, request: &HttpRequest, layer: Layer) -> String {
         Layer::Caller => Some("who asked".to_owned()),
         _ => None,
     }
-    .unwrap_or_else(|| request.url.clone())
+    .unwrap_or_else(|| request.url.to_string())
 }
 
 fn nameservers(trace: &HttpTrace, dial: Option<&Dial>) -> Option<String> {

@@ -104,9 +104,9 @@ fn request() -> HttpRequest {
         made_tunnels: true,
         proxy: None,
         via: None,
-        url: "https://example.org/page?a=1&b=two".to_owned(),
-        method: "GET".to_owned(),
-        version: Some("HTTP/2".to_owned()),
+        url: "https://example.org/page?a=1&b=two".into(),
+        method: "GET".into(),
+        version: Some("HTTP/2".into()),
         stream: Some(1),
         request: Message { headers: headers(&[("Cookie", "a=1; b=2")]), ..Message::default() },
         added_headers: headers(&[("User-Agent", "netglass/0.1.0")]),
@@ -288,10 +288,10 @@ pub(super) fn redirected() -> HttpTrace {
     let mut trace = page();
     let mut first = request();
     first.id = Id(10);
-    first.url = "http://example.org/".to_owned();
+    first.url = "http://example.org/".into();
     first.status = Some(301);
     (first.dial, first.tls, first.connection) = (None, None, None);
-    first.version = Some("HTTP/1.1".to_owned());
+    first.version = Some("HTTP/1.1".into());
     first.response = Some(Message {
         headers: headers(&[("Location", "https://example.org/page?a=1&b=two")]),
         ..Message::default()
@@ -385,7 +385,7 @@ pub(super) fn over_quic() -> HttpTrace {
     (tunnel.began_at, tunnel.ended_at) = (at(312), Some(at(318)));
     trace.tls = vec![Arc::new(tunnel)];
     let request = &mut trace.requests[0];
-    request.version = Some("HTTP/3".to_owned());
+    request.version = Some("HTTP/3".into());
     request.stream = Some(0);
     request.alternatives = Some(Box::new(AlternativeServices {
         services: vec![AlternativeService {

@@ -225,7 +225,7 @@ fn what_the_network_reported_is_part_of_the_sentence() {
 #[test]
 fn hostile_names_stay_on_their_line() {
     let mut trace = fixtures::failed(Layer::Tls, FailureKind::Alert, "no\x1b[2J\nway");
-    trace.requests[0].url = "https://a\u{202e}b/\x1b]0;x\x07".to_owned();
+    trace.requests[0].url = "https://a\u{202e}b/\x1b]0;x\x07".into();
     let shown = plain(|out| {
         text::render(&trace, true, out)?;
         text::render_line(1, &trace, out)
