@@ -78,7 +78,7 @@ fn list<T>(items: impl IntoIterator<Item = T>) -> Option<Vec<T>> {
 impl Writer<'_> {
     fn trace(&self) -> HttpTrace {
         let trace = self.trace;
-        let mut tcp: Vec<&record::TcpConnection> = trace.tcp.iter().collect();
+        let mut tcp: Vec<&record::TcpConnection> = trace.tcp.iter().map(|tcp| &**tcp).collect();
         // Those that were never established come first, the others as they were established.
         tcp.sort_by_key(|tcp| (tcp.connected, tcp.ended_at.filter(|_| tcp.connected)));
         let mut tunnels: Vec<&record::TlsTunnel> = (trace.tls.iter().map(|tunnel| &**tunnel))

@@ -80,9 +80,9 @@ pub struct HttpTrace {
     /// Each time that the client wanted a connection, in the order in which they began.
     pub dials: Vec<Arc<Dial>>,
     /// TCP connections, established or not, in the order in which they began.
-    pub tcp: Vec<TcpConnection>,
+    pub tcp: Vec<Arc<TcpConnection>>,
     /// UDP sockets, in the order in which they began.
-    pub udp: Vec<UdpConnection>,
+    pub udp: Vec<Arc<UdpConnection>>,
     /// What name servers were asked and answered, one record for each connection to one.
     pub dns: Vec<Arc<DnsExchange>>,
     /// TLS handshakes, in the order in which they began.
@@ -90,7 +90,7 @@ pub struct HttpTrace {
     /// What proxies were asked to connect to.
     pub connects: Vec<Arc<ProxyConnect>>,
     /// Requests, one for each message: each redirect is one of its own.
-    pub requests: Vec<HttpRequest>,
+    pub requests: Vec<Arc<HttpRequest>>,
     /// What was captured on each interface; the packets themselves are not part of the trace.
     pub captures: Vec<CaptureSummary>,
     /// How many records had to make way for newer ones.
@@ -143,13 +143,13 @@ impl HttpTrace {
     /// The TCP connection of this id.
     #[must_use]
     pub fn tcp_connection(&self, id: Id) -> Option<&TcpConnection> {
-        self.tcp.iter().find(|connection| connection.id == id)
+        self.tcp.iter().map(|connection| &**connection).find(|connection| connection.id == id)
     }
 
     /// The UDP socket of this id.
     #[must_use]
     pub fn udp_connection(&self, id: Id) -> Option<&UdpConnection> {
-        self.udp.iter().find(|connection| connection.id == id)
+        self.udp.iter().map(|connection| &**connection).find(|connection| connection.id == id)
     }
 
     /// Both ends of the connection of this id, of whichever kind.
@@ -168,7 +168,7 @@ impl HttpTrace {
     /// The request of this id.
     #[must_use]
     pub fn request(&self, id: Id) -> Option<&HttpRequest> {
-        self.requests.iter().find(|request| request.id == id)
+        self.requests.iter().map(|request| &**request).find(|request| request.id == id)
     }
 
     /// How long after the beginning of the trace a moment is, in nanoseconds; negative for what

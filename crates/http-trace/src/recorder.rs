@@ -58,6 +58,27 @@ impl Progress {
             let _ = place.set(headers);
         }
     }
+
+    /// Completes the record by what there is until now.
+    fn tell(self: Arc<Self>, record: &mut HttpRequest) {
+        record.request.body_bytes = self.request_body.load(Relaxed);
+        record.request.wire_body_bytes = self.request_wire.load(Relaxed);
+        if let Some(response) = &mut record.response {
+            response.body_bytes = self.response_body.load(Relaxed);
+            response.wire_body_bytes = self.response_wire.load(Relaxed);
+        }
+        let [headers, added, response_headers] = match Arc::try_unwrap(self) {
+            Ok(own) => [own.headers, own.added_headers, own.response_headers]
+                .map(|headers| headers.into_inner().unwrap_or_default()),
+            Err(shared) => [&shared.headers, &shared.added_headers, &shared.response_headers]
+                .map(|headers| headers.get().cloned().unwrap_or_default()),
+        };
+        record.request.headers = headers;
+        record.added_headers = added;
+        if let Some(response) = &mut record.response {
+            response.headers = response_headers;
+        }
+    }
 }
 
 /// Records what a client does.

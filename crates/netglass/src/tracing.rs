@@ -14,6 +14,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -226,7 +227,7 @@ impl<'a> Tracing<'a> {
         let is_in_trace = |failure: &Failure| {
             trace.requests.iter().any(|request| self::failure(request) == Some(failure))
         };
-        let sentence_in_trace = |request: &HttpRequest| sentence(trace, request);
+        let sentence_in_trace = |request: &Arc<HttpRequest>| sentence(trace, request);
         if self.format != Format::Text {
             tell(&trace.requests.iter().filter_map(sentence_in_trace).collect::<Vec<_>>());
         }

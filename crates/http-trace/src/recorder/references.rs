@@ -37,11 +37,11 @@ pub(super) fn remove_dangling(trace: &mut HttpTrace) {
             keep(&connections, &mut resolver_dial.connection);
         }
     }
-    for tcp in &mut trace.tcp {
-        keep(&dials, &mut tcp.dial);
+    for tcp in trace.tcp.iter_mut().filter(|tcp| dangles(&dials, tcp.dial)) {
+        Arc::make_mut(tcp).dial = None;
     }
-    for udp in &mut trace.udp {
-        keep(&dials, &mut udp.dial);
+    for udp in trace.udp.iter_mut().filter(|udp| dangles(&dials, udp.dial)) {
+        Arc::make_mut(udp).dial = None;
     }
     for exchange in &mut trace.dns {
         if dangles(&dials, exchange.dial) || dangles(&connections, exchange.connection) {
@@ -64,7 +64,8 @@ pub(super) fn remove_dangling(trace: &mut HttpTrace) {
             keep(&requests, &mut connect.request);
         }
     }
-    for request in &mut trace.requests {
+    // Nobody else has those: they were completed for the trace.
+    for request in trace.requests.iter_mut().map(Arc::make_mut) {
         keep(&connections, &mut request.connection);
         keep(&dials, &mut request.dial);
         keep(&tls, &mut request.tls);

@@ -1,6 +1,6 @@
 //! What a trace takes from the recorder, and how a trace is made of it.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use super::{DnsMessages, Progress, State, references::remove_dangling};
 use crate::{
@@ -88,39 +88,31 @@ impl Shares {
 
     /// The same with all references: what they refer to may be in another batch.
     pub(super) fn into_trace_of_batch(self, began_at: Moment, ended_at: Moment) -> HttpTrace {
-        let tcp = self.tcp.into_iter().map(|(record, log)| {
-            let mut record = Arc::unwrap_or_clone(record);
-            record.sent_bytes = log.sent();
-            record.received_bytes = log.received();
-            record.closed_at = log.closed_at().filter(|&at| at <= ended_at);
-            if record.connected {
-                record.operations = log.operations(ended_at);
+        // Records that nobody else has are completed where they are.
+        let tcp = self.tcp.into_iter().map(|(mut record, log)| {
+            let tcp = Arc::make_mut(&mut record);
+            tcp.sent_bytes = log.sent();
+            tcp.received_bytes = log.received();
+            tcp.closed_at = log.closed_at().filter(|&at| at <= ended_at);
+            if tcp.connected {
+                tcp.operations = log.operations(ended_at);
             }
             record
         });
-        let udp = self.udp.into_iter().map(|(record, log)| {
-            let mut record = Arc::unwrap_or_clone(record);
-            record.sent_bytes = log.sent();
-            record.received_bytes = log.received();
-            record.closed_at = log.closed_at().filter(|&at| at <= ended_at);
-            record.operations = log.operations(ended_at);
+        let udp = self.udp.into_iter().map(|(mut record, log)| {
+            let udp = Arc::make_mut(&mut record);
+            udp.sent_bytes = log.sent();
+            udp.received_bytes = log.received();
+            udp.closed_at = log.closed_at().filter(|&at| at <= ended_at);
+            udp.operations = log.operations(ended_at);
             record
         });
         let dns = self.dns.into_iter().map(|(mut record, messages)| {
             messages.tell(Arc::make_mut(&mut record), ended_at);
             record
         });
-        let requests = self.requests.into_iter().map(|(record, progress)| {
-            let mut record = Arc::unwrap_or_clone(record);
-            record.request.headers = progress.headers.get().cloned().unwrap_or_default();
-            record.added_headers = progress.added_headers.get().cloned().unwrap_or_default();
-            record.request.body_bytes = progress.request_body.load(Relaxed);
-            record.request.wire_body_bytes = progress.request_wire.load(Relaxed);
-            if let Some(response) = &mut record.response {
-                response.headers = progress.response_headers.get().cloned().unwrap_or_default();
-                response.body_bytes = progress.response_body.load(Relaxed);
-                response.wire_body_bytes = progress.response_wire.load(Relaxed);
-            }
+        let requests = self.requests.into_iter().map(|(mut record, progress)| {
+            progress.tell(Arc::make_mut(&mut record));
             record
         });
         HttpTrace {

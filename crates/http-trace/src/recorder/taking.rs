@@ -1,5 +1,7 @@
 //! Traces are taken, cleared and closed.
 
+use std::sync::Arc;
+
 use super::{Dispatcher, Recorder, State, shares::Shares};
 use crate::{
     clock::Moment,
@@ -54,8 +56,12 @@ impl Recorder {
         trace.missing = missing;
         if !self.recording.conntrack {
             // It was only asked for to find packets.
-            trace.tcp.iter_mut().for_each(|tcp| tcp.conntrack = None);
-            trace.udp.iter_mut().for_each(|udp| udp.conntrack = None);
+            for tcp in trace.tcp.iter_mut().filter(|tcp| tcp.conntrack.is_some()) {
+                Arc::make_mut(tcp).conntrack = None;
+            }
+            for udp in trace.udp.iter_mut().filter(|udp| udp.conntrack.is_some()) {
+                Arc::make_mut(udp).conntrack = None;
+            }
             trace.dropped.conntrack_events = 0;
         }
         trace

@@ -64,7 +64,7 @@ pub(crate) fn client(authority: &Authority, change: impl FnOnce(&mut Settings)) 
 }
 
 pub(crate) fn quic(trace: &HttpTrace) -> Vec<(&UdpConnection, &QuicConnection)> {
-    trace.udp.iter().filter_map(|udp| Some((udp, udp.quic.as_deref()?))).collect()
+    trace.udp.iter().filter_map(|udp| Some((&**udp, udp.quic.as_deref()?))).collect()
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! When a request did what: also of HTTP/2, and of one that got no further.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -50,7 +50,11 @@ async fn of_http2_the_end_of_the_request_is_its_last_frame() {
 }
 
 /// A request that runs out of time.
-async fn late(url: &str, body: RequestBody, change: impl FnOnce(&mut Settings)) -> HttpRequest {
+async fn late(
+    url: &str,
+    body: RequestBody,
+    change: impl FnOnce(&mut Settings),
+) -> Arc<HttpRequest> {
     let client = client(|settings| {
         settings.timeouts.request = Some(Duration::from_millis(300));
         change(settings);

@@ -1,5 +1,7 @@
 //! Chains of redirects, and what ends them.
 
+use std::sync::Arc;
+
 use http_trace::{
     RequestBody,
     record::{FailureKind, HttpRequest, Layer},
@@ -9,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use crate::servers::{client, fetch, request, tcp};
 
 /// The last request of a chain: `/` leads to `/a`, and that to `location`.
-async fn last(location: &'static str) -> HttpRequest {
+async fn last(location: &'static str) -> Arc<HttpRequest> {
     let server = tcp(move |mut stream, _| async move {
         while let Some(text) = request(&mut stream).await {
             let next = if text.starts_with("GET /a ") { location } else { "/a" };
@@ -33,7 +35,7 @@ async fn last(location: &'static str) -> HttpRequest {
 #[tokio::test]
 async fn a_circle_is_told() {
     let last = last("/").await;
-    let failure = last.redirect_error.unwrap();
+    let failure = last.redirect_error.as_ref().unwrap();
     assert_eq!(failure.kind, FailureKind::TooManyRedirects);
     assert!(failure.message.contains("in a circle: http://"), "{failure:?}");
 }
@@ -45,7 +47,7 @@ async fn where_nobody_can_go_is_told() {
         ("http://[", "http://["),
     ] {
         let last = last(location).await;
-        let failure = last.redirect_error.unwrap();
+        let failure = last.redirect_error.as_ref().unwrap();
         assert_eq!(failure.kind, FailureKind::Invalid);
         assert!(failure.message.contains(part), "{failure:?}");
     }

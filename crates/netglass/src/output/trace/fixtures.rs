@@ -78,10 +78,10 @@ pub(super) fn nothing() -> HttpTrace {
 pub(super) fn page() -> HttpTrace {
     HttpTrace {
         dials: vec![Arc::new(dial())],
-        tcp: vec![connection()],
+        tcp: vec![Arc::new(connection())],
         dns: vec![Arc::new(exchange())],
         tls: vec![Arc::new(tunnel())],
-        requests: vec![request()],
+        requests: vec![Arc::new(request())],
         ..nothing()
     }
 }
@@ -307,9 +307,9 @@ pub(super) fn redirected() -> HttpTrace {
         ended_at: Some(at(21)),
         ..Phases::default()
     };
-    let second = &mut trace.requests[0];
+    let second = Arc::make_mut(&mut trace.requests[0]);
     second.via = Some(Via::Redirect { from: Some(Id(10)), hop: 1 });
-    trace.requests.insert(0, first);
+    trace.requests.insert(0, Arc::new(first));
     trace
 }
 
@@ -317,7 +317,7 @@ pub(super) fn redirected() -> HttpTrace {
 pub(super) fn failed(layer: Layer, kind: FailureKind, message: &str) -> HttpTrace {
     let mut trace = page();
     let failure = Failure { layer, kind, message: message.to_owned(), cause: None };
-    let request = &mut trace.requests[0];
+    let request = Arc::make_mut(&mut trace.requests[0]);
     if layer == Layer::Body {
         request.body_error = Some(failure);
         return trace;
@@ -341,7 +341,7 @@ pub(super) fn refused() -> HttpTrace {
     dial.fallback_cost = None;
     trace.dials = vec![Arc::new(dial)];
     (trace.tcp, trace.tls) = (Vec::new(), Vec::new());
-    let request = &mut trace.requests[0];
+    let request = Arc::make_mut(&mut trace.requests[0]);
     (request.tls, request.connection) = (None, None);
     request.uses.clear();
     request.phases = Phases {
@@ -365,7 +365,7 @@ pub(super) fn over_quic() -> HttpTrace {
     trace.dials = vec![Arc::new(dial)];
     let TcpConnection { id, dial, began_at, addresses, .. } = connection();
     trace.tcp = Vec::new();
-    trace.udp = vec![UdpConnection {
+    trace.udp = vec![Arc::new(UdpConnection {
         id,
         dial,
         to_nameserver: false,
@@ -378,13 +378,13 @@ pub(super) fn over_quic() -> HttpTrace {
         error: None,
         conntrack: None,
         quic: Some(Box::new(quic())),
-    }];
+    })];
     let mut tunnel = tunnel();
     tunnel.protocol = Some("h3".to_owned());
     tunnel.offered_protocols = vec!["h3".to_owned()];
     (tunnel.began_at, tunnel.ended_at) = (at(312), Some(at(318)));
     trace.tls = vec![Arc::new(tunnel)];
-    let request = &mut trace.requests[0];
+    let request = Arc::make_mut(&mut trace.requests[0]);
     request.version = Some("HTTP/3".into());
     request.stream = Some(0);
     request.alternatives = Some(Box::new(AlternativeServices {

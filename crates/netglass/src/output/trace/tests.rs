@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use http_trace::record::{FailureKind, IcmpCause, Layer};
 use insta::assert_snapshot;
 
@@ -213,19 +215,20 @@ fn what_the_network_reported_is_part_of_the_sentence() {
         FailureKind::Unreachable,
         "No route to host (os error 113)",
     );
-    trace.requests[0].error.as_mut().unwrap().cause = Some(Box::new(IcmpCause {
-        from: Some("192.0.2.67".parse().unwrap()),
-        icmp_type: Some(3),
-        icmp_code: Some(10),
-        meaning: "the host is administratively prohibited".to_owned(),
-    }));
+    Arc::make_mut(&mut trace.requests[0]).error.as_mut().unwrap().cause =
+        Some(Box::new(IcmpCause {
+            from: Some("192.0.2.67".parse().unwrap()),
+            icmp_type: Some(3),
+            icmp_code: Some(10),
+            meaning: "the host is administratively prohibited".to_owned(),
+        }));
     assert_snapshot!(sentence(&trace, &trace.requests[0]).unwrap(), @"connect failed: example.org:443 ([2001:db8::1]:443) cannot be reached (No route to host (os error 113)), as 192.0.2.67 reported: the host is administratively prohibited (ICMP type 3 code 10); next, look at the route to that address (ip route get), and at the other end of the link.");
 }
 
 #[test]
 fn hostile_names_stay_on_their_line() {
     let mut trace = fixtures::failed(Layer::Tls, FailureKind::Alert, "no\x1b[2J\nway");
-    trace.requests[0].url = "https://a\u{202e}b/\x1b]0;x\x07".into();
+    Arc::make_mut(&mut trace.requests[0]).url = "https://a\u{202e}b/\x1b]0;x\x07".into();
     let shown = plain(|out| {
         text::render(&trace, true, out)?;
         text::render_line(1, &trace, out)
