@@ -35,9 +35,9 @@ fn moment(mark: &AtomicU64) -> Option<Moment> {
     mark.load(Relaxed).checked_sub(1).map(Moment)
 }
 
-fn set_first(mark: &AtomicU64, now: Moment) {
+fn set_first(mark: &AtomicU64, now: impl FnOnce() -> Moment) {
     if mark.load(Relaxed) == 0 {
-        mark.store(now.0.saturating_add(1), Relaxed);
+        mark.store(now().0.saturating_add(1), Relaxed);
     }
 }
 
@@ -82,7 +82,7 @@ impl ObservedStream {
 
     fn wrote(&mut self, buffers: &[IoSlice<'_>], mut written: usize) {
         let now = self.clock.now();
-        set_first(&self.marks.first_write, now);
+        set_first(&self.marks.first_write, || now);
         self.marks.last_write.store(now.0.saturating_add(1), Relaxed);
         let Some(frames) = &mut self.frames else { return };
         for buffer in buffers {
@@ -104,7 +104,7 @@ impl AsyncRead for ObservedStream {
         ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         if !read.is_empty() {
-            set_first(&this.marks.first_read, this.clock.now());
+            set_first(&this.marks.first_read, || this.clock.now());
             if let Some(frames) = &mut this.frames {
                 frames.received(read);
             }

@@ -16,6 +16,7 @@ use super::{
     timed_out,
 };
 use crate::{
+    clock::Moment,
     connection_log::LogWriter,
     connector::attempt,
     record::{
@@ -145,7 +146,7 @@ impl Resolver {
     fn resolver_dial(
         &self,
         dial: Id,
-        began_at: crate::clock::Moment,
+        began_at: Moment,
         nameserver: SocketAddr,
         transport: DnsTransport,
         connection: Option<Id>,
@@ -195,14 +196,13 @@ impl Exchange {
         Self { recorder: Arc::clone(recorder), record, ended: false }
     }
 
-    fn sent(&self, request: &Arc<Request>) {
+    fn sent(&self, sent_at: Moment, request: &Arc<Request>) {
         if let Some((_, messages)) = &self.record {
-            messages.sent(self.recorder.now(), request);
+            messages.sent(sent_at, request);
         }
     }
 
-    fn received(&self, bytes: &[u8], request: &Request) -> Option<Reply> {
-        let received_at = self.recorder.now();
+    fn received(&self, received_at: Moment, bytes: &[u8], request: &Request) -> Option<Reply> {
         let reply = Reply::parse(bytes);
         let accepted = reply.answers(request);
         if let Some((_, messages)) = &self.record {
@@ -237,16 +237,16 @@ impl Exchange {
         let mut writer = Closing { writer, recorder: &self.recorder, open: true };
         let called_at = self.recorder.now();
         let sent = socket.send(&request.bytes).await;
-        writer.count(OperationKind::Write, called_at, sent.as_ref().copied());
+        let sent_at = writer.count(OperationKind::Write, called_at, sent.as_ref().copied());
         sent.map_err(|error| with_cause(broken(wish, nameserver, &error), socket))?;
-        self.sent(request);
+        self.sent(sent_at, request);
         let mut cause = None;
         loop {
             let called_at = self.recorder.now();
             let mut reply = None;
             let receiving = datagrams.receive(socket, |bytes| {
-                writer.count(OperationKind::Read, called_at, Ok(bytes.len()));
-                reply = self.received(bytes, request);
+                let received_at = writer.count(OperationKind::Read, called_at, Ok(bytes.len()));
+                reply = self.received(received_at, bytes, request);
             });
             let Ok(received) = timeout_at(deadline, receiving).await else {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "i/o timeout");
@@ -283,12 +283,12 @@ impl Exchange {
         let length = u16::try_from(request.bytes.len()).unwrap_or(u16::MAX);
         let message = [&length.to_be_bytes()[..], &request.bytes].concat();
         stream.write_all(&message).await.map_err(broken)?;
-        self.sent(request);
+        self.sent(self.recorder.now(), request);
         let mut length = [0; 2];
         stream.read_exact(&mut length).await.map_err(broken)?;
         let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
         stream.read_exact(&mut bytes).await.map_err(broken)?;
-        self.received(&bytes, request).ok_or_else(|| {
+        self.received(self.recorder.now(), &bytes, request).ok_or_else(|| {
             let message = format!(
                 "cannot resolve {}: the name server {server} answers another question",
                 wish.name
@@ -327,17 +327,20 @@ struct Closing<'a> {
 }
 
 impl Closing<'_> {
+    /// Counts a read or a write that returns now.
     fn count(
         &mut self,
         kind: OperationKind,
-        called_at: crate::clock::Moment,
+        called_at: Moment,
         result: Result<usize, &io::Error>,
-    ) {
+    ) -> Moment {
         let (bytes, error) = match result {
             Ok(bytes) => (bytes as u64, None),
             Err(error) => (0, Some(error.to_string().into())),
         };
-        self.writer.count(kind, called_at, self.recorder.now(), bytes, error);
+        let now = self.recorder.now();
+        self.writer.count(kind, called_at, now, bytes, error);
+        now
     }
 }
 
