@@ -3,9 +3,10 @@
 use netglass_model::Timestamp;
 
 use crate::{
-    key::{Key, Sender},
+    key::{Key, NarrowKey, Sender},
     settings::Limits,
-    tcp::Connection,
+    table::moment,
+    tcp::{Connection, ConnectionDetails, Sequences},
 };
 
 /// An end of a flow.
@@ -26,67 +27,66 @@ impl Side {
     }
 }
 
-/// One flow that goes on.
-///
-/// A packet changes the first two lines of the processor's cache, and the third one only when it says
-/// something new of its connection or comes late. Moments are those of the table's clock, which never
-/// goes back; `first_seen` and `last_seen` are what the packets say.
-#[derive(Debug)]
+/// One flow that goes on, as far as each packet asks for it or changes it: one line of the processor's
+/// cache. The rest is in its [`Details`]. Arrays are by [`Side`].
+#[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Flow {
-    pub(crate) key: Key,
-    /// When a packet came last.
+    pub(crate) key: NarrowKey,
+    /// When a packet came last, by the table's clock, which never goes back.
     pub(crate) touched: u64,
-    pub(crate) last_seen: Timestamp,
+    /// On the wire.
+    pub(crate) bytes: [u64; 2],
+    /// Those that [`Details::wraps`] does not tell of.
+    pub(crate) packets: [u32; 2],
+    pub(crate) sequences: Sequences,
+    pub(crate) connection: Connection,
     /// Which endpoint of the key is the source.
     pub(crate) source: Sender,
-    /// Whether both sides have sent something.
-    pub(crate) answered: bool,
-    /// Its place in the wheel.
-    pub(crate) slot: u16,
+}
+
+/// What most packets of a flow neither ask for nor change.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Details {
+    pub(crate) key: Key,
     /// How many flows had this place before, so that who asks for one of them is not given this one.
     pub(crate) generation: u32,
-
-    /// By side, on the wire.
-    pub(crate) bytes: [u64; 2],
-    /// By side.
-    pub(crate) packets: [u64; 2],
-    pub(crate) connection: Connection,
-
-    pub(crate) first_seen: Timestamp,
-    /// When the first packet of the record to come came.
+    /// What the index knows the key by; of a free place the next free one.
+    pub(crate) tag: u32,
+    /// What the packets say, as are all of these moments but those of the clock.
+    first_seen: Timestamp,
+    /// The latest moment that a packet said, where [`Self::told_at`] is when one came last; otherwise
+    /// that packet said when it came.
+    last_seen: Timestamp,
+    told_at: u64,
+    /// When the first packet of the record to come came, by the table's clock.
     pub(crate) began: u64,
-    pub(crate) links: Links,
+    pub(crate) connection: ConnectionDetails,
+    /// How many times 2 to the power of 32 packets there were.
+    wraps: [u16; 2],
+    /// Whether both sides had sent something before the record to come.
+    was_answered: bool,
 }
 
-/// The neighbours in a slot of the wheel, or the next one among the free places.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Links {
-    pub(crate) previous: u32,
-    pub(crate) next: u32,
-}
-
-/// Stands for no flow in links.
+/// Stands for no flow.
 pub(crate) const NONE: u32 = u32::MAX;
 
 impl Flow {
-    /// One of which the first packet comes at `now`, says `at`, and is not counted yet.
-    pub(crate) fn new(key: Key, source: Sender, at: Timestamp, now: u64) -> Self {
-        Self {
-            key,
-            touched: now,
-            last_seen: at,
-            source,
-            answered: false,
-            slot: 0,
-            generation: 0,
-            bytes: [0; 2],
-            packets: [0; 2],
-            connection: Connection::default(),
-            first_seen: at,
-            began: now,
-            links: Links { previous: NONE, next: NONE },
-        }
+    /// No flow, as long as its place is free.
+    pub(crate) const FREE: Self = Self {
+        key: NarrowKey::NONE,
+        touched: 0,
+        bytes: [0; 2],
+        packets: [0; 2],
+        sequences: Sequences::NONE,
+        connection: Connection::NONE,
+        source: Sender::Lower,
+    };
+
+    /// One of which the first packet comes at `now`, and is not counted yet.
+    pub(crate) const fn new(key: NarrowKey, source: Sender, now: u64) -> Self {
+        Self { key, touched: now, source, ..Self::FREE }
     }
 
     /// Which side `sender` is.
@@ -97,27 +97,82 @@ impl Flow {
 
     /// Counts a packet of `side` that came at `now`.
     #[inline]
-    pub(crate) fn count(&mut self, side: Side, at: Timestamp, now: u64, wire_length: u32) {
-        let side = side as usize;
-        self.touched = now;
-        if at < self.last_seen {
-            self.first_seen = self.first_seen.min(at);
-        } else {
-            self.last_seen = at;
+    pub(crate) fn count(
+        &mut self,
+        details: &mut Details,
+        side: Side,
+        at: Timestamp,
+        now: u64,
+        wire_length: u32,
+    ) {
+        // What came in order says when it came.
+        if moment(at) != now || self.touched >= now {
+            details.see(self.touched, at, at, now);
         }
-        self.packets[side] += 1;
+        self.touched = now;
+        let side = side as usize;
         self.bytes[side] += u64::from(wire_length);
-        self.answered |= self.packets[1 - side] > 0;
+        let (packets, wraps) = self.packets[side].overflowing_add(1);
+        self.packets[side] = packets;
+        if wraps {
+            details.wraps[side] = details.wraps[side].saturating_add(1);
+        }
+    }
+
+    /// Counts packets of `side`, of which [`Self::see`] is told apart.
+    pub(crate) fn count_sums(
+        &mut self,
+        details: &mut Details,
+        side: Side,
+        packets: u64,
+        bytes: u64,
+    ) {
+        let total = self.packets(details)[side as usize].saturating_add(packets);
+        let side = side as usize;
+        self.bytes[side] += bytes;
+        self.packets[side] = lower_half(total);
+        details.wraps[side] = u16::try_from(total >> u32::BITS).unwrap_or(u16::MAX);
+    }
+
+    /// That packets came until `now`, which say that they did so from `first` to `last`.
+    pub(crate) fn see(
+        &mut self,
+        details: &mut Details,
+        first: Timestamp,
+        last: Timestamp,
+        now: u64,
+    ) {
+        details.see(self.touched, first, last, now);
+        self.touched = now;
     }
 
     /// What comes from `now` on is for another record. The first packet of it says `at`.
-    pub(crate) fn begin_anew(&mut self, at: Timestamp, now: u64) {
-        self.began = now;
+    pub(crate) fn begin_anew(&mut self, details: &mut Details, at: Timestamp, now: u64) {
+        details.was_answered = self.is_answered(details);
+        details.began = now;
+        details.first_seen = at;
+        details.last_seen = at;
+        details.told_at = self.touched;
+        details.wraps = [0; 2];
         self.bytes = [0; 2];
         self.packets = [0; 2];
-        self.first_seen = at;
-        self.last_seen = at;
-        self.connection.begin_anew();
+        self.connection.begin_anew(&mut details.connection);
+    }
+
+    /// How many packets each side has sent.
+    pub(crate) fn packets(&self, details: &Details) -> [u64; 2] {
+        [0, 1]
+            .map(|side| u64::from(details.wraps[side]) << u32::BITS | u64::from(self.packets[side]))
+    }
+
+    /// Whether both sides have sent something.
+    pub(crate) fn is_answered(&self, details: &Details) -> bool {
+        details.was_answered || self.packets(details).iter().all(|&packets| packets > 0)
+    }
+
+    /// The earliest and the latest moment that its packets say.
+    pub(crate) fn seen(&self, details: &Details) -> (Timestamp, Timestamp) {
+        (details.first_seen, details.last_seen(self.touched))
     }
 
     /// When it ends if nothing comes.
@@ -128,16 +183,58 @@ impl Flow {
     }
 }
 
+impl Details {
+    /// Those of a place that no flow has had, and of which the next free one is not known.
+    pub(crate) const FREE: Self = Self {
+        key: Key::NONE,
+        generation: 0,
+        tag: NONE,
+        first_seen: Timestamp::MIN,
+        last_seen: Timestamp::MIN,
+        told_at: 0,
+        began: 0,
+        connection: ConnectionDetails::NONE,
+        wraps: [0; 2],
+        was_answered: false,
+    };
+
+    /// Those of a flow of which the first packet comes at `now`, says `at`, and is not counted yet.
+    pub(crate) const fn new(key: Key, tag: u32, at: Timestamp, now: u64) -> Self {
+        Self { key, tag, first_seen: at, last_seen: at, told_at: now, began: now, ..Self::FREE }
+    }
+
+    #[inline(never)]
+    fn see(&mut self, touched: u64, first: Timestamp, last: Timestamp, now: u64) {
+        let latest = self.last_seen(touched);
+        self.first_seen = self.first_seen.min(first);
+        self.last_seen = latest.max(last);
+        self.told_at = now;
+    }
+
+    fn last_seen(&self, touched: u64) -> Timestamp {
+        if self.told_at == touched { self.last_seen } else { said(touched) }
+    }
+}
+
+/// What a packet says that came at `moment`, in order.
+fn said(moment: u64) -> Timestamp {
+    Timestamp::from_nanoseconds((moment ^ 1 << 63).cast_signed())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
+const fn lower_half(number: u64) -> u32 {
+    number as u32
+}
+
 #[cfg(test)]
 mod tests {
-    use std::mem::{offset_of, size_of};
+    use std::mem::size_of;
 
     use super::*;
 
     #[test]
-    fn what_each_packet_changes_is_in_two_lines() {
-        assert_eq!(size_of::<Flow>(), 192);
-        assert_eq!(offset_of!(Flow, bytes), 64);
-        assert_eq!(offset_of!(Flow, connection) + Connection::CHANGED_BY_EACH_SEGMENT, 128);
+    fn what_each_packet_changes_is_in_one_line() {
+        assert_eq!(size_of::<Flow>(), 64);
+        assert_eq!(size_of::<Details>(), 112);
     }
 }

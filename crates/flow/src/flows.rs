@@ -1,10 +1,12 @@
 //! Where flows are kept.
 
-use netglass_model::Timestamp;
+use std::slice;
+
+use prefetch_index::prefetch_index;
 
 use crate::{
-    flow::{Flow, NONE},
-    key::{Key, Sender},
+    flow::{Details, Flow, NONE},
+    key::{Key, NarrowKey},
 };
 
 /// Flows by their place, which stays the same as long as they go on.
@@ -13,8 +15,7 @@ use crate::{
 /// twice as many. Places that became free are taken again first.
 #[derive(Debug)]
 pub(crate) struct Flows {
-    /// Of a known length, so that whether a place is in its chunk need not be asked.
-    chunks: Vec<Box<[Flow; CHUNK]>>,
+    chunks: Vec<Chunk>,
     /// The first of the free places; each knows the next one.
     free: u32,
     /// The first of the places that were never taken.
@@ -22,10 +23,18 @@ pub(crate) struct Flows {
     live: usize,
 }
 
+/// Of a known length, so that whether a place is in its chunk need not be asked.
+#[derive(Debug)]
+struct Chunk {
+    /// Close to one another: what each packet needs is on as few pages as possible.
+    flows: Box<[Flow; CHUNK]>,
+    details: Box<[Details; CHUNK]>,
+}
+
 /// A flow that goes on, as long as it does: the place is given to another one when it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FlowHandle {
-    place: u32,
+    pub(crate) place: u32,
     generation: u32,
 }
 
@@ -42,41 +51,66 @@ impl Flows {
         self.live
     }
 
-    /// The flow at a place, of which it is not known whether there is one. What has no flow has the key
-    /// of none.
+    /// The flow at a place, if it has this key. It is not known whether there is one.
     #[inline]
-    pub(crate) fn get(&self, place: u32) -> Option<&Flow> {
+    pub(crate) fn with_key(&self, place: u32, key: &Key) -> Option<&Flow> {
         let chunk = self.chunks.get((place >> CHUNK_BITS) as usize)?;
-        Some(&chunk[place as usize % CHUNK])
+        let flow = &chunk.flows[place as usize % CHUNK];
+        let is_it = flow.key == key.narrow()
+            && (flow.key.is_whole() || chunk.details[place as usize % CHUNK].key == *key);
+        is_it.then_some(flow)
+    }
+
+    /// Has the flow at a place be fetched from memory, if there is any, and its details where these are
+    /// wanted too.
+    #[inline]
+    pub(crate) fn fetch(&self, place: u32, details: bool) {
+        let Some(chunk) = self.chunks.get((place >> CHUNK_BITS) as usize) else { return };
+        let place = place as usize % CHUNK;
+        prefetch_index(chunk.flows.as_slice(), place);
+        if details {
+            let details = &chunk.details[place];
+            prefetch_index(slice::from_ref(details), 0);
+            prefetch_index(slice::from_ref(&details.connection), 0);
+        }
     }
 
     #[inline]
     pub(crate) fn at(&self, place: u32) -> &Flow {
-        &self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
+        &self.chunks[(place >> CHUNK_BITS) as usize].flows[place as usize % CHUNK]
     }
 
     #[inline]
-    pub(crate) fn at_mut(&mut self, place: u32) -> &mut Flow {
-        &mut self.chunks[(place >> CHUNK_BITS) as usize][place as usize % CHUNK]
+    pub(crate) fn details(&self, place: u32) -> &Details {
+        &self.chunks[(place >> CHUNK_BITS) as usize].details[place as usize % CHUNK]
+    }
+
+    #[inline]
+    pub(crate) fn at_mut(&mut self, place: u32) -> (&mut Flow, &mut Details) {
+        let chunk = &mut self.chunks[(place >> CHUNK_BITS) as usize];
+        let place = place as usize % CHUNK;
+        (&mut chunk.flows[place], &mut chunk.details[place])
     }
 
     /// Keeps a flow, and returns its place. There must be fewer than `u32::MAX`.
-    pub(crate) fn add(&mut self, mut flow: Flow) -> u32 {
+    pub(crate) fn add(&mut self, flow: Flow, details: Details) -> u32 {
         self.live += 1;
-        if self.free != NONE {
+        let place = if self.free == NONE {
+            if self.fresh as usize == self.chunks.len() * CHUNK {
+                self.chunks.push(Chunk::new());
+            }
+            self.fresh += 1;
+            self.fresh - 1
+        } else {
             let place = self.free;
-            let freed = self.at_mut(place);
-            flow.generation = freed.generation;
-            let next = std::mem::replace(freed, flow).links.next;
-            self.free = next;
-            return place;
-        }
-        if self.fresh as usize == self.chunks.len() * CHUNK {
-            self.chunks.push(chunk());
-        }
-        let place = self.fresh;
-        self.fresh += 1;
-        *self.at_mut(place) = flow;
+            self.free = self.details(place).tag;
+            place
+        };
+        let (kept, kept_details) = self.at_mut(place);
+        let generation = kept_details.generation;
+        *kept = flow;
+        *kept_details = details;
+        kept_details.generation = generation;
         place
     }
 
@@ -84,39 +118,40 @@ impl Flows {
     pub(crate) fn remove(&mut self, place: u32) {
         self.live -= 1;
         let free = self.free;
-        let flow = self.at_mut(place);
-        flow.key = Key::default();
-        flow.generation = flow.generation.wrapping_add(1);
-        flow.links.next = free;
+        let (flow, details) = self.at_mut(place);
+        flow.key = NarrowKey::NONE;
+        details.generation = details.generation.wrapping_add(1);
+        details.tag = free;
         self.free = place;
     }
 
     /// The place of some flow that goes on, at `from` or after it.
     pub(crate) fn next_live(&self, from: u32) -> Option<u32> {
-        (from..)
-            .map_while(|place| Some((place, self.get(place)?)))
-            .find_map(|(place, flow)| (flow.key != Key::default()).then_some(place))
+        (from..self.fresh).find(|&place| self.at(place).key != NarrowKey::NONE)
     }
 
     pub(crate) fn handle(&self, place: u32) -> FlowHandle {
-        FlowHandle { place, generation: self.at(place).generation }
+        FlowHandle { place, generation: self.details(place).generation }
     }
 
     /// The place of a handle's flow, if that still goes on.
     #[inline]
     pub(crate) fn place(&self, handle: FlowHandle) -> Option<u32> {
-        let goes_on = self.get(handle.place)?.generation == handle.generation;
+        let goes_on = self.details(handle.place).generation == handle.generation;
         goes_on.then_some(handle.place)
     }
 }
 
-/// Places without flows.
-fn chunk() -> Box<[Flow; CHUNK]> {
-    let nothing = || Flow::new(Key::default(), Sender::Lower, Timestamp::default(), 0);
-    // On the heap from the start: a stack may have no room for it.
-    let places: Vec<Flow> = std::iter::repeat_with(nothing).take(CHUNK).collect();
-    match places.into_boxed_slice().try_into() {
-        Ok(chunk) => chunk,
+impl Chunk {
+    fn new() -> Self {
+        Self { flows: boxed(Flow::FREE), details: boxed(Details::FREE) }
+    }
+}
+
+/// As many as a chunk has, on the heap from the start: a stack may have no room for them.
+fn boxed<T: Copy>(value: T) -> Box<[T; CHUNK]> {
+    match vec![value; CHUNK].into_boxed_slice().try_into() {
+        Ok(all) => all,
         Err(_) => unreachable!("there are as many as a chunk has"),
     }
 }

@@ -1,5 +1,7 @@
 //! Where the flow of a key is.
 
+use prefetch_index::prefetch_index;
+
 /// Flows by the hash of their keys: open addressing with linear probing.
 ///
 /// A slot is the flow and the 32 bits of its hash that its place comes from. So neither growing nor
@@ -21,10 +23,10 @@ impl Index {
         Self { slots: vec![FREE; SMALLEST], bits: SMALLEST.trailing_zeros(), taken: 0 }
     }
 
-    /// Reads where a flow most likely is, and tells nothing of it.
+    /// Has the place where a flow most likely is be fetched from memory.
     #[inline]
-    pub(crate) fn touch(&self, tag: u32) -> u64 {
-        self.slots[self.home(tag)]
+    pub(crate) fn fetch(&self, tag: u32) {
+        prefetch_index(&self.slots, self.home(tag));
     }
 
     /// The first flow whose hash is `tag`: seldom another one than that of the key.

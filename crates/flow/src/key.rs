@@ -15,9 +15,36 @@ use crate::icmp;
 /// lower one comes first.
 ///
 /// Five words, so that hashing and comparing them needs no branches: twice the address, then ports,
-/// interface, protocol and version of IP.
-#[derive(Debug, Clone, Copy, Default, Eq)]
+/// interface, protocol and version of IP. Both addresses of IPv4 are in the last word before that, and
+/// those before it are zero.
+#[derive(Debug, Clone, Copy, Eq)]
 pub(crate) struct Key([u64; 5]);
+
+/// What tells keys of IPv4 apart, and most keys of IPv6: the last two words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NarrowKey([u64; 2]);
+
+impl NarrowKey {
+    /// That of no packet.
+    pub(crate) const NONE: Self = Self([0; 2]);
+
+    /// Whether it is all that the key says.
+    #[inline]
+    pub(crate) fn is_whole(self) -> bool {
+        self.0[1] & 0xff == u64::from(VERSION_4)
+    }
+}
+
+impl PartialEq for NarrowKey {
+    /// Without branches.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        (self.0[0] ^ other.0[0]) | (self.0[1] ^ other.0[1]) == 0
+    }
+}
+
+const VERSION_4: u8 = 4;
+const VERSION_6: u8 = 6;
 
 impl PartialEq for Key {
     /// Without branches, and without the call that comparing the arrays would be.
@@ -54,6 +81,14 @@ pub(crate) struct Conversation {
 }
 
 impl Key {
+    /// That of no packet.
+    pub(crate) const NONE: Self = Self([0; 5]);
+
+    #[inline]
+    pub(crate) fn narrow(&self) -> NarrowKey {
+        NarrowKey([self.0[3], self.0[4]])
+    }
+
     /// The key of a packet, and who sent it. `ports` are none where they are not known.
     #[inline]
     pub(crate) fn of(
@@ -70,9 +105,12 @@ impl Key {
         let rest = u64::from(interface) << 16 | u64::from(headers.protocol.0) << 8;
         match (headers.source, headers.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                Self::of_v4(source, destination, ports, rest | 4)
+                Self::of_v4(source, destination, ports, rest | u64::from(VERSION_4))
             }
-            (source, destination) => Self::of_v6(wide(source), wide(destination), ports, rest | 6),
+            (source, destination) => {
+                let rest = rest | u64::from(VERSION_6);
+                Self::of_v6(wide(source), wide(destination), ports, rest)
+            }
         }
     }
 
@@ -89,7 +127,7 @@ impl Key {
         let (low, high) = (source.min(destination), source.max(destination));
         let rest = low << 48 | (high & 0xffff) << 32 | rest;
         let sender = if source > destination { Sender::Higher } else { Sender::Lower };
-        (Self([0, low >> 16, 0, high >> 16, rest]), sender)
+        (Self([0, 0, 0, low >> 16 << 32 | high >> 16, rest]), sender)
     }
 
     fn of_v6(source: u128, destination: u128, ports: (u16, u16), rest: u64) -> (Self, Sender) {
@@ -119,7 +157,7 @@ impl Key {
     /// Who talks to whom, if `source` is the source.
     pub(crate) fn conversation(&self, source: Sender) -> Conversation {
         let protocol = self.protocol();
-        let (low, high) = (self.address(0), self.address(2));
+        let (low, high) = self.addresses();
         let (low_port, high_port) = (self.field(48), self.field(32));
         let (source, destination, source_port, destination_port) = match source {
             Sender::Lower => (low, high, low_port, high_port),
@@ -146,14 +184,22 @@ impl Key {
         (self.0[4] >> shift) as u16
     }
 
-    fn address(&self, word: usize) -> IpAddr {
-        let bits = u128::from(self.0[word]) << 64 | u128::from(self.0[word + 1]);
-        let [_high, version] = self.field(0).to_be_bytes();
-        match u32::try_from(bits) {
-            Ok(bits) if version == 4 => Ipv4Addr::from_bits(bits).into(),
-            _ => Ipv6Addr::from_bits(bits).into(),
+    /// The lower one and the higher one.
+    fn addresses(&self) -> (IpAddr, IpAddr) {
+        let [low, low_end, high, high_end, _] = self.0;
+        if self.narrow().is_whole() {
+            let [low, high] = [high_end >> 32, high_end & 0xffff_ffff].map(address_v4);
+            return (low.into(), high.into());
         }
+        let [low, high] = [(low, low_end), (high, high_end)]
+            .map(|(start, end)| Ipv6Addr::from_bits(u128::from(start) << 64 | u128::from(end)));
+        (low.into(), high.into())
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it has no more bits")]
+fn address_v4(bits: u64) -> Ipv4Addr {
+    Ipv4Addr::from_bits(bits as u32)
 }
 
 /// The hash of a key under a seed.

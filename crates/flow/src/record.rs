@@ -8,19 +8,21 @@ use std::{
 use netglass_model::{EndReason, FlowRecord, FlowStatus, IpProtocol, Timestamp};
 use uuid::{Builder, Uuid};
 
-use crate::flow::Flow;
+use crate::flow::{Details, Flow};
 
 /// What is written of a flow that ends, or is written for another reason. Who its owners are, packets
 /// do not tell.
 pub(crate) fn record(
     flow: &Flow,
+    details: &Details,
     id: Uuid,
     interface: Option<Arc<str>>,
     end_reason: EndReason,
 ) -> FlowRecord {
-    let conversation = flow.key.conversation(flow.source);
+    let conversation = details.key.conversation(flow.source);
     let [source_bytes, destination_bytes] = flow.bytes;
-    let [source_packets, destination_packets] = flow.packets;
+    let [source_packets, destination_packets] = flow.packets(details);
+    let (first_seen, last_seen) = flow.seen(details);
     FlowRecord {
         id,
         protocol: conversation.protocol,
@@ -28,17 +30,17 @@ pub(crate) fn record(
         destination: conversation.destination,
         source_port: conversation.source_port,
         destination_port: conversation.destination_port,
-        first_seen: flow.first_seen,
-        last_seen: flow.last_seen,
+        first_seen,
+        last_seen,
         source_bytes,
         destination_bytes,
         source_packets,
         destination_packets,
-        status: if flow.answered { FlowStatus::Established } else { FlowStatus::Init },
+        status: if flow.is_answered(details) { FlowStatus::Established } else { FlowStatus::Init },
         end_reason,
         interface,
         tcp: if conversation.protocol == IpProtocol::TCP {
-            flow.connection.summary()
+            flow.connection.summary(&details.connection)
         } else {
             None
         },

@@ -2,12 +2,12 @@
 
 mod sums;
 
-use std::{hint::black_box, sync::Arc};
+use std::{mem, sync::Arc};
 
 use crate::{
     Settings,
-    flow::{Flow, NONE, Side},
-    flows::Flows,
+    flow::{Details, Flow, NONE, Side},
+    flows::{FlowHandle, Flows},
     index::Index,
     key::{Key, Sender},
     keying::{KeyedPacket, Keying, Sighting, tag},
@@ -15,7 +15,7 @@ use crate::{
     record::{Identifiers, record},
     settings::Limits,
     tcp::Connection,
-    wheel::{CHAINS, Wheel},
+    wheel::Wheel,
 };
 use foldhash::fast::RandomState;
 use netglass_model::{EndReason, FlowRecord, Timestamp};
@@ -60,9 +60,13 @@ pub struct FlowTable {
     evicted: u64,
 }
 
-/// How many packets are looked up together, and how many flows are ended together: the processor then
-/// waits for memory once for several of them.
+/// How many flows are looked at together when their time has come: what is fetched for them comes from
+/// memory at the same time.
 const TOGETHER: usize = 64;
+
+/// How many packets are looked up together, before those that came before them are counted: what is
+/// fetched for them comes from memory meanwhile.
+const AHEAD: usize = 32;
 
 impl FlowTable {
     /// An empty one.
@@ -105,7 +109,7 @@ impl FlowTable {
     /// Counts packets, in the order in which they were seen. `ended` is given the records of flows that
     /// have ended by then, one by one, as there may be as many as there are flows.
     pub fn add(&mut self, sightings: &[Sighting], ended: &mut dyn FnMut(FlowRecord)) {
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = mem::take(&mut self.batch);
         for sightings in sightings.chunks(TOGETHER) {
             batch.clear();
             batch.extend(sightings.iter().map(|sighting| self.keying.key(sighting)));
@@ -115,11 +119,19 @@ impl FlowTable {
     }
 
     /// The same for packets of which this table's [`Keying`] has made the keys.
+    ///
+    /// What is needed of memory is asked for before: a block's places in the index two blocks ahead,
+    /// and its flows one block ahead.
     pub fn add_keyed(&mut self, packets: &[KeyedPacket], ended: &mut dyn FnMut(FlowRecord)) {
-        let mut candidates = [NONE; TOGETHER];
-        for packets in packets.chunks(TOGETHER) {
-            self.look_up(packets, &mut candidates);
-            for (packet, candidate) in packets.iter().zip(candidates) {
+        let mut to_find = packets.chunks(AHEAD);
+        let mut to_look_up = packets.chunks(AHEAD);
+        self.fetch_places(to_find.next().unwrap_or_default());
+        self.fetch_places(to_find.next().unwrap_or_default());
+        let mut candidates = self.look_up(to_look_up.next().unwrap_or_default());
+        for block in packets.chunks(AHEAD) {
+            self.fetch_places(to_find.next().unwrap_or_default());
+            let next = self.look_up(to_look_up.next().unwrap_or_default());
+            for (packet, candidate) in block.iter().zip(mem::replace(&mut candidates, next)) {
                 self.add_one(packet, candidate, ended);
             }
         }
@@ -161,28 +173,24 @@ impl FlowTable {
         }
     }
 
-    /// Finds out where the flows of packets most likely are, and reads of them what the packets will
-    /// change: none of it waits for what comes before it.
-    fn look_up(&self, packets: &[KeyedPacket], candidates: &mut [u32; TOGETHER]) {
-        let mut lines = 0;
-        // What is looked for is not always where it belongs. To find out with memory still on its way
-        // would have the processor guess, and begin anew.
+    /// Has the places of packets in the index be fetched.
+    fn fetch_places(&self, packets: &[KeyedPacket]) {
         for packet in packets {
-            lines ^= self.index.touch(packet.tag);
+            self.index.fetch(packet.tag);
         }
-        black_box(lines);
-        for (packet, candidate) in packets.iter().zip(&mut *candidates) {
+    }
+
+    /// Finds out where the flows of packets most likely are, and has what the packets will change of
+    /// them be fetched.
+    fn look_up(&self, packets: &[KeyedPacket]) -> [u32; AHEAD] {
+        let mut candidates = [NONE; AHEAD];
+        for (packet, candidate) in packets.iter().zip(&mut candidates) {
             *candidate = self.index.candidate(packet.tag).unwrap_or(NONE);
+            // What begins and ends connections is behind what each packet changes.
+            let changes = packet.tcp.as_ref().is_some_and(Connection::changes);
+            self.flows.fetch(*candidate, changes);
         }
-        for (packet, &candidate) in packets.iter().zip(&*candidates) {
-            let Some(flow) = self.flows.get(candidate) else { continue };
-            lines ^= flow.touched ^ flow.bytes[0];
-            // What begins and ends connections is behind these two lines.
-            if packet.tcp.as_ref().is_some_and(Connection::changes) {
-                lines ^= u64::from(flow.links.next);
-            }
-        }
-        black_box(lines);
+        candidates
     }
 
     #[inline]
@@ -197,14 +205,15 @@ impl FlowTable {
             self.place_for(packet, candidate, ended)
         };
         let clock = self.clock;
-        let flow = self.flows.at_mut(place);
+        let (flow, details) = self.flows.at_mut(place);
         let side = flow.side(packet.sender);
-        flow.count(side, packet.at, clock, packet.wire_length);
-        if let Some(segment) = &packet.tcp
-            && flow.connection.add(side, segment, packet.at)
-            && self.limits.tcp_close
-        {
-            self.linger(place);
+        flow.count(details, side, packet.at, clock, packet.wire_length);
+        if let Some(segment) = &packet.tcp {
+            let Flow { connection, sequences, .. } = flow;
+            let ends = connection.add(sequences, &mut details.connection, side, segment, packet.at);
+            if ends && self.limits.tcp_close {
+                self.linger(place);
+            }
         }
     }
 
@@ -213,8 +222,8 @@ impl FlowTable {
     #[inline]
     fn plainly_takes(&self, candidate: u32, packet: &KeyedPacket) -> bool {
         self.flows
-            .get(candidate)
-            .is_some_and(|flow| flow.key == packet.key && flow.ends_at(&self.limits) > self.clock)
+            .with_key(candidate, &packet.key)
+            .is_some_and(|flow| flow.ends_at(&self.limits) > self.clock)
             && self.limits.active.is_none()
             && !packet.tcp.as_ref().is_some_and(Connection::may_follow)
     }
@@ -245,7 +254,7 @@ impl FlowTable {
 
     #[inline]
     fn place_of(&self, packet: &KeyedPacket, candidate: u32) -> Option<u32> {
-        let is_it = |place| self.flows.get(place).is_some_and(|flow| flow.key == packet.key);
+        let is_it = |place| self.flows.with_key(place, &packet.key).is_some();
         if is_it(candidate) {
             return Some(candidate);
         }
@@ -260,22 +269,25 @@ impl FlowTable {
         packet: &KeyedPacket,
         ended: &mut dyn FnMut(FlowRecord),
     ) -> bool {
-        let flow = self.flows.at(place);
-        let followed = |segment| flow.connection.is_followed_by(flow.side(packet.sender), segment);
+        let (flow, details) = (self.flows.at(place), self.flows.details(place));
+        let followed = |segment| {
+            let side = flow.side(packet.sender);
+            flow.connection.is_followed_by(&details.connection, side, segment)
+        };
         let reason = if flow.ends_at(&self.limits) <= self.clock {
             EndReason::Idle
         } else if self.limits.tcp_close && packet.tcp.as_ref().is_some_and(followed) {
             EndReason::Closed
         } else {
             if let Some(active) = self.limits.active
-                && flow.began.saturating_add(active) <= self.clock
+                && details.began.saturating_add(active) <= self.clock
             {
                 self.write(place, EndReason::Active, ended);
-                self.flows.at_mut(place).begin_anew(packet.at, self.clock);
+                let (flow, details) = self.flows.at_mut(place);
+                flow.begin_anew(details, packet.at, self.clock);
             }
             return true;
         };
-        self.wheel.unlink(&mut self.flows, place);
         self.end(place, reason, ended);
         false
     }
@@ -289,11 +301,16 @@ impl FlowTable {
             (Side::Destination, Sender::Lower) => Sender::Higher,
             (Side::Destination, Sender::Higher) => Sender::Lower,
         };
-        let flow = Flow::new(packet.key, source, packet.at, self.clock);
+        let flow = Flow::new(packet.key.narrow(), source, self.clock);
+        let details = Details::new(packet.key, packet.tag, packet.at, self.clock);
         let ends_at = flow.ends_at(&self.limits);
-        let place = self.flows.add(flow);
+        let place = self.flows.add(flow, details);
         self.index.insert(packet.tag, place);
-        self.wheel.link(&mut self.flows, place, ends_at);
+        self.wheel.put(self.flows.handle(place), ends_at);
+        // Those that were closed are still there.
+        if self.wheel.len() > 2 * self.flows.len() + TOGETHER {
+            self.wheel.retain(|flow| self.flows.place(flow).is_some());
+        }
         place
     }
 
@@ -301,24 +318,34 @@ impl FlowTable {
     fn make_way(&mut self, ended: &mut dyn FnMut(FlowRecord)) -> bool {
         while let Some(flow) = self.lingering.pop() {
             if let Some(place) = self.flows.place(flow) {
-                self.wheel.unlink(&mut self.flows, place);
                 self.end(place, EndReason::Closed, ended);
                 return true;
             }
         }
-        let limits = &self.limits;
-        while let Some((place, ends_at)) =
-            self.wheel.take_earliest(&mut self.flows, |flow| flow.ends_at(limits))
-        {
-            if let Some(ends_at) = ends_at {
-                self.wheel.link(&mut self.flows, place, ends_at);
+        while let Some(flow) = self.wheel.take_earliest() {
+            self.fetch_upcoming();
+            let Some(place) = self.flows.place(flow) else { continue };
+            let ends_at = self.flows.at(place).ends_at(&self.limits);
+            if self.wheel.is_later(ends_at) {
+                self.wheel.put(flow, ends_at);
             } else {
-                let idle = self.flows.at(place).ends_at(limits) <= self.clock;
-                self.end(place, if idle { EndReason::Idle } else { EndReason::Evicted }, ended);
+                let reason =
+                    if ends_at <= self.clock { EndReason::Idle } else { EndReason::Evicted };
+                self.end(place, reason, ended);
                 return true;
             }
         }
         false
+    }
+
+    /// Has what will be needed of the flows that would end soon be fetched from memory.
+    fn fetch_upcoming(&self) {
+        if let Some(flow) = self.wheel.upcoming(TOGETHER / 4) {
+            self.flows.fetch(flow.place, true);
+        }
+        if let Some(flow) = self.wheel.upcoming(TOGETHER / 8) {
+            self.index.fetch(self.flows.details(flow.place).tag);
+        }
     }
 
     /// Ends the flows whose time has come.
@@ -329,21 +356,19 @@ impl FlowTable {
     }
 
     fn collect_closed(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
-        let mut places = [NONE; TOGETHER];
+        let mut due = Vec::with_capacity(TOGETHER);
         while self.lingering.is_due(self.clock) {
-            let mut count = 0;
-            while count < TOGETHER
+            due.clear();
+            while due.len() < TOGETHER
                 && self.lingering.is_due(self.clock)
                 && let Some(flow) = self.lingering.pop()
             {
-                places[count] = self.flows.place(flow).unwrap_or(NONE);
-                count += usize::from(places[count] != NONE);
+                due.push(flow);
             }
-            let places = &places[..count];
-            self.touch(places);
-            for &place in places {
+            self.fetch(&due);
+            for &flow in &due {
+                let Some(place) = self.flows.place(flow) else { continue };
                 if self.flows.at(place).ends_at(&self.limits) <= self.clock {
-                    self.wheel.unlink(&mut self.flows, place);
                     self.end(place, EndReason::Closed, ended);
                 } else {
                     self.linger(place);
@@ -353,62 +378,38 @@ impl FlowTable {
     }
 
     fn collect_idle(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
-        let mut places = [NONE; TOGETHER];
-        while let Some(mut chains) = self.wheel.take_due(self.clock) {
-            loop {
-                let mut count = 0;
-                while count + CHAINS <= TOGETHER {
-                    let before = count;
-                    for next in &mut chains {
-                        if *next != NONE {
-                            places[count] = *next;
-                            count += 1;
-                            *next = self.flows.at(*next).links.next;
-                        }
-                    }
-                    if count == before {
-                        break;
+        while let Some(mut due) = self.wheel.take_due(self.clock) {
+            for due in due.make_contiguous().chunks(TOGETHER) {
+                self.fetch(due);
+                for &flow in due {
+                    let Some(place) = self.flows.place(flow) else { continue };
+                    let ends_at = self.flows.at(place).ends_at(&self.limits);
+                    if ends_at <= self.clock {
+                        self.end(place, EndReason::Idle, ended);
+                    } else {
+                        self.wheel.put(flow, ends_at);
                     }
                 }
-                if count == 0 {
-                    break;
-                }
-                self.end_idle(&places[..count], ended);
             }
         }
     }
 
-    /// Ends flows that are not in the wheel any more, if their time has come.
-    fn end_idle(&mut self, places: &[u32], ended: &mut dyn FnMut(FlowRecord)) {
-        self.touch(places);
-        for &place in places {
-            let ends_at = self.flows.at(place).ends_at(&self.limits);
-            if ends_at <= self.clock {
-                self.end(place, EndReason::Idle, ended);
-            } else {
-                self.wheel.link(&mut self.flows, place, ends_at);
+    /// Has what will be needed to end flows be fetched from memory.
+    fn fetch(&self, flows: &[FlowHandle]) {
+        for flow in flows {
+            self.flows.fetch(flow.place, true);
+        }
+        for &flow in flows {
+            if let Some(place) = self.flows.place(flow) {
+                self.index.fetch(self.flows.details(place).tag);
             }
         }
     }
 
-    /// Reads what will be needed to end flows: none of it waits for what comes before it.
-    fn touch(&self, places: &[u32]) {
-        let mut lines = 0;
-        for &place in places {
-            let flow = self.flows.at(place);
-            let found = self.index.candidate(self.tag(&flow.key));
-            lines ^= flow.bytes[0] ^ u64::from(found.unwrap_or(NONE));
-            for neighbour in [flow.links.previous, flow.links.next] {
-                lines ^= self.flows.get(neighbour).map_or(0, |flow| u64::from(flow.links.next));
-            }
-        }
-        black_box(lines);
-    }
-
-    /// Ends a flow that is not in the wheel any more.
+    /// Ends a flow.
     fn end(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
         self.write_last(place, reason, ended);
-        self.index.remove(self.tag(&self.flows.at(place).key), place);
+        self.index.remove(self.flows.details(place).tag, place);
         self.flows.remove(place);
     }
 
@@ -421,10 +422,12 @@ impl FlowTable {
     }
 
     fn write(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
-        let flow = self.flows.at(place);
-        let interface = self.interfaces.get(usize::from(flow.key.interface())).cloned().flatten();
-        let id = self.identifiers.next(flow.first_seen);
-        ended(record(flow, id, interface, reason));
+        let (flow, details) = (self.flows.at(place), self.flows.details(place));
+        let interface = usize::from(details.key.interface());
+        let interface = self.interfaces.get(interface).cloned().flatten();
+        let (first_seen, _) = flow.seen(details);
+        let id = self.identifiers.next(first_seen);
+        ended(record(flow, details, id, interface, reason));
     }
 
     #[inline]
@@ -435,7 +438,7 @@ impl FlowTable {
 
 /// A moment as the table counts it: nanoseconds since the earliest one that can be held.
 #[inline]
-fn moment(at: Timestamp) -> u64 {
+pub(crate) fn moment(at: Timestamp) -> u64 {
     at.as_nanoseconds().cast_unsigned() ^ 1 << 63
 }
 

@@ -54,32 +54,57 @@ impl End {
     }
 }
 
-/// A connection, as far as its packets tell. Arrays are by [`Side`].
-///
-/// What each segment changes comes first.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
+/// The number after the highest one that was sent, by [`Side`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequences([u32; 2]);
+
+impl Sequences {
+    /// None is known.
+    pub(crate) const NONE: Self = Self([0; 2]);
+}
+
+/// A connection, as far as its packets tell: what is asked of each. Arrays are by [`Side`].
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Connection {
-    /// The number after the highest one that was sent.
-    next: [u32; 2],
     ends: [End; 2],
     flags: [u8; 2],
     marks: Marks,
-    retransmissions: [u64; 2],
+    /// Whether either end sent data.
+    data: bool,
+    handshake: Handshake,
+}
 
+/// What only the segments that open it, and those that are sent again, say of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionDetails {
     /// The number of the SYN.
     initial: [u32; 2],
     /// When the source's last SYN was sent, or how long the handshake took then: nanoseconds.
     handshake: i64,
+    retransmissions: [u32; 2],
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Marks {
-    /// By side, whether `next` says something, and whether `initial` does.
-    numbered: [Mark; 2],
-    /// Whether either end sent data.
-    data: bool,
-    handshake: Handshake,
+impl ConnectionDetails {
+    /// Those of a connection that nothing was seen of.
+    pub(crate) const NONE: Self = Self { initial: [0; 2], handshake: 0, retransmissions: [0; 2] };
+}
+
+/// By side, whether its number in [`Sequences`] says something, and whether that of its SYN does.
+#[derive(Debug, Clone, Copy)]
+struct Marks(u8);
+
+impl Marks {
+    fn of(self, side: usize) -> Mark {
+        match self.0 >> (4 * side) & 0xf {
+            0 => Mark::Unknown,
+            1 => Mark::Next,
+            _ => Mark::NextAndInitial,
+        }
+    }
+
+    fn set(&mut self, side: usize, mark: Mark) {
+        self.0 = self.0 & !(0xf << (4 * side)) | (mark as u8) << (4 * side);
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,9 +131,14 @@ enum Handshake {
 }
 
 impl Connection {
-    /// How many bytes of it each segment may change.
-    #[cfg(test)]
-    pub(crate) const CHANGED_BY_EACH_SEGMENT: usize = std::mem::offset_of!(Self, initial);
+    /// One that nothing was seen of.
+    pub(crate) const NONE: Self = Self {
+        ends: [End::Inactive; 2],
+        flags: [0; 2],
+        marks: Marks(0),
+        data: false,
+        handshake: Handshake::Unknown,
+    };
 
     /// Who is the source if a flow begins with this segment of the sender: an answer to a SYN tells
     /// that the other end is.
@@ -131,24 +161,39 @@ impl Connection {
     /// Adds a segment. Returns whether nothing is expected any more from then on, see
     /// [`Self::is_over`].
     #[inline]
-    pub(crate) fn add(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) -> bool {
+    pub(crate) fn add(
+        &mut self,
+        sequences: &mut Sequences,
+        details: &mut ConnectionDetails,
+        sender: Side,
+        segment: &TcpSegment,
+        at: Timestamp,
+    ) -> bool {
         let settled = self.ends.iter().all(|end| matches!(end, End::Established | End::Partial))
-            && matches!(self.marks.handshake, Handshake::Unknown | Handshake::Done)
+            && matches!(self.handshake, Handshake::Unknown | Handshake::Done)
             && !Self::changes(segment);
-        let ends = !settled && self.follow(sender, segment, at);
-        self.follow_sequence(sender, segment);
+        let ends = !settled && self.follow(sequences, details, sender, segment, at);
+        sequences.follow(details, sender, segment);
         self.flags[sender as usize] |= segment.flags;
-        self.marks.data |= segment.payload > 0 && segment.flags & RST == 0;
+        self.data |= segment.payload > 0 && segment.flags & RST == 0;
         ends
     }
 
     /// Follows a segment that may say something new of the connection. Returns whether nothing is
     /// expected any more from then on.
-    fn follow(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) -> bool {
+    #[inline(never)]
+    fn follow(
+        &mut self,
+        sequences: &mut Sequences,
+        details: &mut ConnectionDetails,
+        sender: Side,
+        segment: &TcpSegment,
+        at: Timestamp,
+    ) -> bool {
         let was_over = self.is_over();
-        self.follow_handshake(sender, segment, at);
+        self.follow_handshake(details, sender, segment, at);
         self.follow_end(sender, segment);
-        self.follow_initial(sender, segment);
+        self.follow_initial(sequences, details, sender, segment);
         self.is_over() && !was_over
     }
 
@@ -163,12 +208,12 @@ impl Connection {
         };
         self.follow_end(sender, &segment);
         self.flags[sender as usize] |= flags;
-        self.marks.data |= data;
+        self.data |= data;
     }
 
     /// Whether both ends have closed it, or one has reset it.
     #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(self) -> bool {
         self.ends.iter().all(|&end| end >= End::Closed)
             || self.ends.iter().any(|end| end.is_reset())
     }
@@ -176,7 +221,7 @@ impl Connection {
     /// Whether nothing is expected any more: it was reset, or both ends have closed it and know that
     /// of each other. However late the last acknowledgment is, it belongs to the connection.
     #[inline]
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(self) -> bool {
         self.ends.iter().all(|&end| end >= End::Acknowledged)
             || self.ends.iter().any(|end| end.is_reset())
     }
@@ -187,42 +232,47 @@ impl Connection {
     /// As long as neither was seen it is another attempt at the same connection. A SYN with an
     /// acknowledgment may be a late answer, unless its sender has sent another SYN before.
     #[inline]
-    pub(crate) fn is_followed_by(&self, sender: Side, segment: &TcpSegment) -> bool {
+    pub(crate) fn is_followed_by(
+        self,
+        details: &ConnectionDetails,
+        sender: Side,
+        segment: &TcpSegment,
+    ) -> bool {
         let sender = sender as usize;
         Self::may_follow(segment)
             && self.ends.iter().any(|&end| end >= End::Closed)
-            && if self.marks.numbered[sender] == Mark::NextAndInitial {
-                segment.sequence != self.initial[sender]
+            && if self.marks.of(sender) == Mark::NextAndInitial {
+                segment.sequence != details.initial[sender]
             } else {
                 segment.flags & ACK == 0
             }
     }
 
     /// What is counted for a record begins anew; where the connection is stays.
-    pub(crate) fn begin_anew(&mut self) {
+    pub(crate) fn begin_anew(&mut self, details: &mut ConnectionDetails) {
         self.flags = [0; 2];
-        self.retransmissions = [0; 2];
+        details.retransmissions = [0; 2];
     }
 
     /// What is told of it; none if no segment was seen.
-    pub(crate) fn summary(&self) -> Option<TcpConnection> {
+    pub(crate) fn summary(self, details: &ConnectionDetails) -> Option<TcpConnection> {
         (self.ends != [End::Inactive; 2]).then(|| TcpConnection {
             state: self.state(),
             source_flags: self.flags[0],
             destination_flags: self.flags[1],
-            handshake_rtt: (self.marks.handshake == Handshake::Done)
-                .then(|| Duration::from_nanos(self.handshake.unsigned_abs())),
-            source_retransmissions: Some(self.retransmissions[0]),
-            destination_retransmissions: Some(self.retransmissions[1]),
+            handshake_rtt: (self.handshake == Handshake::Done)
+                .then(|| Duration::from_nanos(details.handshake.unsigned_abs())),
+            source_retransmissions: Some(details.retransmissions[0].into()),
+            destination_retransmissions: Some(details.retransmissions[1].into()),
         })
     }
 
     /// Zeek's `conn_state`.
-    fn state(&self) -> ConnectionState {
+    fn state(self) -> ConnectionState {
         let [source, destination] = self.ends;
         if destination.is_reset() {
             let attempted = matches!(source, End::SynSent | End::SynAckSent);
-            if attempted || source.is_reset() && !self.marks.data {
+            if attempted || source.is_reset() && !self.data {
                 ConnectionState::Rej
             } else if source.is_silent() {
                 ConnectionState::Rstrh
@@ -232,7 +282,7 @@ impl Connection {
         } else if source.is_reset() {
             match destination.is_silent() {
                 false => ConnectionState::Rsto,
-                true if self.marks.handshake == Handshake::Attempted => ConnectionState::Rstos0,
+                true if self.handshake == Handshake::Attempted => ConnectionState::Rstos0,
                 true => ConnectionState::Oth,
             }
         } else {
@@ -249,20 +299,26 @@ impl Connection {
         }
     }
 
-    fn follow_handshake(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) {
+    fn follow_handshake(
+        &mut self,
+        details: &mut ConnectionDetails,
+        sender: Side,
+        segment: &TcpSegment,
+        at: Timestamp,
+    ) {
         let control = segment.flags & (SYN | FIN | RST);
         let acknowledges = segment.flags & ACK != 0;
-        self.marks.handshake = match (self.marks.handshake, sender) {
+        self.handshake = match (self.handshake, sender) {
             (Handshake::Unknown, Side::Source)
                 if self.ends == [End::Inactive; 2] && control == SYN && !acknowledges =>
             {
-                self.handshake = at.as_nanoseconds();
+                details.handshake = at.as_nanoseconds();
                 Handshake::Attempted
             }
             (Handshake::Attempted, Side::Source) => match control {
                 _ if self.ends[0].is_reset() => Handshake::Attempted,
                 SYN if !acknowledges => {
-                    self.handshake = at.as_nanoseconds();
+                    details.handshake = at.as_nanoseconds();
                     Handshake::Attempted
                 }
                 RST => Handshake::Attempted,
@@ -271,16 +327,16 @@ impl Connection {
             },
             (Handshake::Attempted, Side::Destination) if control & SYN != 0 => Handshake::Answered,
             (Handshake::Answered, Side::Source) if control == SYN && !acknowledges => {
-                self.handshake = at.as_nanoseconds();
+                details.handshake = at.as_nanoseconds();
                 Handshake::Answered
             }
             (Handshake::Answered, Side::Source)
                 if control & (SYN | RST) == 0
                     && acknowledges
-                    && !is_before(segment.acknowledgment, self.initial[1].wrapping_add(1)) =>
+                    && !is_before(segment.acknowledgment, details.initial[1].wrapping_add(1)) =>
             {
-                let took = at.since(Timestamp::from_nanoseconds(self.handshake));
-                self.handshake = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+                let took = at.since(Timestamp::from_nanoseconds(details.handshake));
+                details.handshake = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
                 Handshake::Done
             }
             (handshake, _) => handshake,
@@ -341,43 +397,45 @@ impl Connection {
     }
 
     /// A SYN with another number than before begins another count.
-    fn follow_initial(&mut self, sender: Side, segment: &TcpSegment) {
+    fn follow_initial(
+        &mut self,
+        Sequences(next): &mut Sequences,
+        details: &mut ConnectionDetails,
+        sender: Side,
+        segment: &TcpSegment,
+    ) {
         let sender = sender as usize;
-        let known = self.marks.numbered[sender] == Mark::NextAndInitial
-            && self.initial[sender] == segment.sequence;
+        let known = self.marks.of(sender) == Mark::NextAndInitial
+            && details.initial[sender] == segment.sequence;
         if segment.flags & (SYN | RST) == SYN && !known {
-            self.initial[sender] = segment.sequence;
-            self.next[sender] = segment.sequence;
-            self.marks.numbered[sender] = Mark::NextAndInitial;
-        } else if segment.flags & RST == 0 && self.marks.numbered[sender] == Mark::Unknown {
-            self.next[sender] = segment.sequence;
-            self.marks.numbered[sender] = Mark::Next;
+            details.initial[sender] = segment.sequence;
+            next[sender] = segment.sequence;
+            self.marks.set(sender, Mark::NextAndInitial);
+        } else if segment.flags & RST == 0 && self.marks.of(sender) == Mark::Unknown {
+            next[sender] = segment.sequence;
+            self.marks.set(sender, Mark::Next);
         }
     }
+}
 
+impl Sequences {
     /// A segment that begins before the highest number sent was sent before, or overtaken by what was
     /// sent after it, which is not told apart. A keep-alive is neither: it has at most one byte, the
     /// last one that was sent (RFC 9293, 3.8.4).
     #[inline]
-    fn follow_sequence(&mut self, sender: Side, segment: &TcpSegment) {
-        if segment.flags & RST != 0 {
-            return;
-        }
+    fn follow(&mut self, details: &mut ConnectionDetails, sender: Side, segment: &TcpSegment) {
         let sender = sender as usize;
-        let (next, start) = (self.next[sender], segment.sequence);
+        let (next, start) = (self.0[sender], segment.sequence);
         let control = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
         let length = segment.payload.wrapping_add(control);
-        if length == 0 {
-            return;
-        }
+        let counts = segment.flags & RST == 0 && length != 0;
         let end = start.wrapping_add(length);
-        let keep_alive = control == 0 && segment.payload == 1 && end == next;
-        if is_before(start, next) && !keep_alive {
-            self.retransmissions[sender] += 1;
+        if counts & is_before(start, next) {
+            let keep_alive = control == 0 && segment.payload == 1 && end == next;
+            let sent_again = &mut details.retransmissions[sender];
+            *sent_again = sent_again.saturating_add(u32::from(!keep_alive));
         }
-        if is_before(next, end) {
-            self.next[sender] = end;
-        }
+        self.0[sender] = if counts & is_before(next, end) { end } else { next };
     }
 }
 

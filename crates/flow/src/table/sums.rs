@@ -4,11 +4,7 @@ use netglass_model::{FlowRecord, Timestamp};
 use netglass_packet::Headers;
 
 use super::{FlowTable, moment};
-use crate::{
-    flow::{NONE, Side},
-    key::Key,
-    keying::KeyedPacket,
-};
+use crate::{flow::NONE, key::Key, keying::KeyedPacket};
 
 /// Several packets of one flow, of which only sums are known. Segments on which the state of a TCP
 /// connection depends are to be added one by one, before and after those that came between them.
@@ -48,25 +44,20 @@ impl FlowTable {
         let packet = KeyedPacket { key, at: from, wire_length: 0, tag, tcp: headers.tcp, sender };
         let place = self.place_for(&packet, NONE, ended);
         let touched = self.clock.max(moment(sums.to));
-        let flow = self.flows.at_mut(place);
+        let (flow, details) = self.flows.at_mut(place);
         let was_over = flow.connection.is_over();
         let first = flow.side(sender);
-        flow.first_seen = flow.first_seen.min(from);
-        flow.last_seen = flow.last_seen.max(sums.to);
+        flow.see(details, from, sums.to, touched);
         for (number, side) in [first, first.other()].into_iter().enumerate() {
             let (packets, bytes) = (sums.packets[number], sums.bytes[number]);
             if packets == 0 {
                 continue;
             }
-            flow.touched = touched;
-            flow.packets[side as usize] += packets;
-            flow.bytes[side as usize] += bytes;
+            flow.count_sums(details, side, packets, bytes);
             if headers.protocol == netglass_model::IpProtocol::TCP {
                 flow.connection.add_sums(side, sums.flags[number], sums.data);
             }
         }
-        flow.answered |=
-            flow.packets[Side::Source as usize] > 0 && flow.packets[Side::Destination as usize] > 0;
         if flow.connection.is_over() && !was_over && self.limits.tcp_close {
             self.linger(place);
         }

@@ -1,9 +1,42 @@
 use super::*;
 
+/// A connection with all that belongs to it.
+struct Whole {
+    connection: Connection,
+    sequences: Sequences,
+    details: ConnectionDetails,
+}
+
+impl Whole {
+    fn new() -> Self {
+        Self {
+            connection: Connection::NONE,
+            sequences: Sequences::NONE,
+            details: ConnectionDetails::NONE,
+        }
+    }
+
+    fn add(&mut self, sender: Side, segment: &TcpSegment, at: Timestamp) -> bool {
+        self.connection.add(&mut self.sequences, &mut self.details, sender, segment, at)
+    }
+
+    fn summary(&self) -> Option<TcpConnection> {
+        self.connection.summary(&self.details)
+    }
+
+    fn begin_anew(&mut self) {
+        self.connection.begin_anew(&mut self.details);
+    }
+
+    fn is_followed_by(&self, sender: Side, segment: &TcpSegment) -> bool {
+        self.connection.is_followed_by(&self.details, sender, segment)
+    }
+}
+
 /// Adds segments, one every millisecond, with the numbers that they have when nothing is lost. `>` is
 /// sent by the source and `<` by the destination, then come flags, and D for ten bytes of data.
-fn connection(segments: &str) -> Connection {
-    let mut connection = Connection::default();
+fn connection(segments: &str) -> Whole {
+    let mut connection = Whole::new();
     let mut next = [1000_u32, u32::MAX - 5];
     for (milliseconds, segment) in (0..).zip(segments.split_whitespace()) {
         let sender = if segment.starts_with('>') { Side::Source } else { Side::Destination };
@@ -115,13 +148,22 @@ fn it_is_over_when_both_know_that_both_have_closed_or_one_has_reset() {
         ">S <SA >A >FA <R",
         ">S <SA >A >FA <FA >R",
     ] {
-        assert!(connection(over).is_over() && connection(over).is_closed(), "{over}");
+        assert!(
+            connection(over).connection.is_over() && connection(over).connection.is_closed(),
+            "{over}"
+        );
     }
     for closed in [">S <SA >A >FA <FA", ">S <SA >A >FA <A <FA <FA", ">S <SA >A <FA >FA >FA"] {
-        assert!(connection(closed).is_closed() && !connection(closed).is_over(), "{closed}");
+        assert!(
+            connection(closed).connection.is_closed() && !connection(closed).connection.is_over(),
+            "{closed}"
+        );
     }
     for open in [">S", ">S <SA", ">S <SA >A", ">S <SA >A >FA", ">S <SA >A >FA <A", "<FA"] {
-        assert!(!connection(open).is_over() && !connection(open).is_closed(), "{open}");
+        assert!(
+            !connection(open).connection.is_over() && !connection(open).connection.is_closed(),
+            "{open}"
+        );
     }
 }
 
@@ -173,7 +215,7 @@ fn the_handshake_lasts_from_the_last_syn_to_the_acknowledgment_of_the_answer() {
 
 #[test]
 fn an_acknowledgment_of_something_else_does_not_end_the_handshake() {
-    let mut connection = Connection::default();
+    let mut connection = Whole::new();
     connection.add(Side::Source, &segment(SYN, 10, 0, 0), at(0));
     connection.add(Side::Destination, &segment(SYN | ACK, 500, 11, 0), at(1));
     connection.add(Side::Source, &segment(ACK, 11, 500, 0), at(2));
@@ -184,7 +226,7 @@ fn an_acknowledgment_of_something_else_does_not_end_the_handshake() {
 
 #[test]
 fn a_handshake_that_ends_before_it_begins_took_no_time() {
-    let mut connection = Connection::default();
+    let mut connection = Whole::new();
     connection.add(Side::Source, &segment(SYN, 10, 0, 0), at(5));
     connection.add(Side::Destination, &segment(SYN | ACK, 500, 11, 0), at(1));
     connection.add(Side::Source, &segment(ACK, 11, 501, 0), at(2));
@@ -192,7 +234,7 @@ fn a_handshake_that_ends_before_it_begins_took_no_time() {
 }
 
 fn retransmissions(segments: &[TcpSegment]) -> u64 {
-    let mut connection = Connection::default();
+    let mut connection = Whole::new();
     for segment in segments {
         connection.add(Side::Source, segment, at(0));
     }
@@ -253,5 +295,5 @@ fn what_is_counted_begins_anew_and_where_it_is_stays() {
 
 #[test]
 fn without_a_segment_nothing_is_told() {
-    assert_eq!(Connection::default().summary(), None);
+    assert_eq!(Whole::new().summary(), None);
 }
