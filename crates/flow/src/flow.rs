@@ -35,11 +35,12 @@ pub(crate) struct Flow {
     pub(crate) key: NarrowKey,
     /// When a packet came last, by the table's clock, which never goes back.
     pub(crate) touched: u64,
-    /// On the wire.
-    pub(crate) bytes: [u64; 2],
-    /// Those that [`Details::wraps`] does not tell of.
-    pub(crate) packets: [u32; 2],
+    /// On the wire; what is more is in [`Details::byte_wraps`].
+    bytes: [u32; 2],
+    packets: [u32; 2],
     pub(crate) sequences: Sequences,
+    /// How many flows had this place before, so that who asks for one of them is not given this one.
+    pub(crate) generation: u32,
     pub(crate) connection: Connection,
     /// Which endpoint of the key is the source.
     pub(crate) source: Sender,
@@ -47,11 +48,8 @@ pub(crate) struct Flow {
 
 /// What most packets of a flow neither ask for nor change.
 #[derive(Debug, Clone, Copy)]
-#[repr(C)]
 pub(crate) struct Details {
     pub(crate) key: Key,
-    /// How many flows had this place before, so that who asks for one of them is not given this one.
-    pub(crate) generation: u32,
     /// What the index knows the key by; of a free place the next free one.
     pub(crate) tag: u32,
     /// What the packets say, as are all of these moments but those of the clock.
@@ -63,8 +61,9 @@ pub(crate) struct Details {
     /// When the first packet of the record to come came, by the table's clock.
     pub(crate) began: u64,
     pub(crate) connection: ConnectionDetails,
-    /// How many times 2 to the power of 32 packets there were.
-    wraps: [u16; 2],
+    /// How many times 2 to the power of 32 bytes and packets there were, by [`Side`].
+    byte_wraps: [u16; 2],
+    packet_wraps: [u16; 2],
     /// Whether both sides had sent something before the record to come.
     was_answered: bool,
 }
@@ -80,6 +79,7 @@ impl Flow {
         bytes: [0; 2],
         packets: [0; 2],
         sequences: Sequences::NONE,
+        generation: 0,
         connection: Connection::NONE,
         source: Sender::Lower,
     };
@@ -111,11 +111,12 @@ impl Flow {
         }
         self.touched = now;
         let side = side as usize;
-        self.bytes[side] += u64::from(wire_length);
-        let (packets, wraps) = self.packets[side].overflowing_add(1);
+        let (bytes, more_bytes) = self.bytes[side].overflowing_add(wire_length);
+        let (packets, more_packets) = self.packets[side].overflowing_add(1);
+        self.bytes[side] = bytes;
         self.packets[side] = packets;
-        if wraps {
-            details.wraps[side] = details.wraps[side].saturating_add(1);
+        if more_bytes | more_packets {
+            details.wrap(side, more_bytes, more_packets);
         }
     }
 
@@ -127,11 +128,13 @@ impl Flow {
         packets: u64,
         bytes: u64,
     ) {
-        let total = self.packets(details)[side as usize].saturating_add(packets);
         let side = side as usize;
-        self.bytes[side] += bytes;
-        self.packets[side] = lower_half(total);
-        details.wraps[side] = u16::try_from(total >> u32::BITS).unwrap_or(u16::MAX);
+        let bytes = self.bytes(details)[side].saturating_add(bytes);
+        let packets = self.packets(details)[side].saturating_add(packets);
+        self.bytes[side] = lower_half(bytes);
+        self.packets[side] = lower_half(packets);
+        details.byte_wraps[side] = u16::try_from(bytes >> u32::BITS).unwrap_or(u16::MAX);
+        details.packet_wraps[side] = u16::try_from(packets >> u32::BITS).unwrap_or(u16::MAX);
     }
 
     /// That packets came until `now`, which say that they did so from `first` to `last`.
@@ -153,16 +156,22 @@ impl Flow {
         details.first_seen = at;
         details.last_seen = at;
         details.told_at = self.touched;
-        details.wraps = [0; 2];
+        details.byte_wraps = [0; 2];
+        details.packet_wraps = [0; 2];
         self.bytes = [0; 2];
         self.packets = [0; 2];
-        self.connection.begin_anew(&mut details.connection);
+        self.connection.begin_anew();
+        self.sequences.begin_anew(&mut details.connection);
+    }
+
+    /// How many bytes each side has sent.
+    pub(crate) fn bytes(&self, details: &Details) -> [u64; 2] {
+        [0, 1].map(|side| whole(details.byte_wraps[side].into(), self.bytes[side]))
     }
 
     /// How many packets each side has sent.
     pub(crate) fn packets(&self, details: &Details) -> [u64; 2] {
-        [0, 1]
-            .map(|side| u64::from(details.wraps[side]) << u32::BITS | u64::from(self.packets[side]))
+        [0, 1].map(|side| whole(details.packet_wraps[side].into(), self.packets[side]))
     }
 
     /// Whether both sides have sent something.
@@ -187,14 +196,14 @@ impl Details {
     /// Those of a place that no flow has had, and of which the next free one is not known.
     pub(crate) const FREE: Self = Self {
         key: Key::NONE,
-        generation: 0,
         tag: NONE,
         first_seen: Timestamp::MIN,
         last_seen: Timestamp::MIN,
         told_at: 0,
         began: 0,
         connection: ConnectionDetails::NONE,
-        wraps: [0; 2],
+        byte_wraps: [0; 2],
+        packet_wraps: [0; 2],
         was_answered: false,
     };
 
@@ -211,6 +220,13 @@ impl Details {
         self.told_at = now;
     }
 
+    #[cold]
+    fn wrap(&mut self, side: usize, bytes: bool, packets: bool) {
+        let (byte_wraps, packet_wraps) = (&mut self.byte_wraps[side], &mut self.packet_wraps[side]);
+        *byte_wraps = byte_wraps.saturating_add(bytes.into());
+        *packet_wraps = packet_wraps.saturating_add(packets.into());
+    }
+
     fn last_seen(&self, touched: u64) -> Timestamp {
         if self.told_at == touched { self.last_seen } else { said(touched) }
     }
@@ -219,6 +235,10 @@ impl Details {
 /// What a packet says that came at `moment`, in order.
 fn said(moment: u64) -> Timestamp {
     Timestamp::from_nanoseconds((moment ^ 1 << 63).cast_signed())
+}
+
+fn whole(upper: u32, lower: u32) -> u64 {
+    u64::from(upper) << u32::BITS | u64::from(lower)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
@@ -231,6 +251,23 @@ mod tests {
     use std::mem::size_of;
 
     use super::*;
+
+    #[test]
+    fn more_than_a_line_has_room_for_is_counted() {
+        let (mut flow, mut details) = (Flow::FREE, Details::FREE);
+        let (packets, length) = (3_u64 << 32, 0xffff_ff00);
+        flow.count_sums(&mut details, Side::Destination, packets - 1, u64::from(u32::MAX) << 10);
+        for now in 1..=9 {
+            flow.count(&mut details, Side::Destination, said(now), now, length);
+            flow.count(&mut details, Side::Source, said(now), now, length);
+        }
+        assert_eq!(flow.packets(&details), [9, packets + 8]);
+        let bytes = 9 * u64::from(length);
+        assert_eq!(flow.bytes(&details), [bytes, bytes + (u64::from(u32::MAX) << 10)]);
+        flow.begin_anew(&mut details, said(9), 9);
+        assert_eq!((flow.packets(&details), flow.bytes(&details)), ([0; 2], [0; 2]));
+        assert!(flow.is_answered(&details));
+    }
 
     #[test]
     fn what_each_packet_changes_is_in_one_line() {

@@ -107,10 +107,10 @@ impl Flows {
             place
         };
         let (kept, kept_details) = self.at_mut(place);
-        let generation = kept_details.generation;
+        let generation = kept.generation;
         *kept = flow;
+        kept.generation = generation;
         *kept_details = details;
-        kept_details.generation = generation;
         place
     }
 
@@ -120,7 +120,7 @@ impl Flows {
         let free = self.free;
         let (flow, details) = self.at_mut(place);
         flow.key = NarrowKey::NONE;
-        details.generation = details.generation.wrapping_add(1);
+        flow.generation = flow.generation.wrapping_add(1);
         details.tag = free;
         self.free = place;
     }
@@ -131,13 +131,13 @@ impl Flows {
     }
 
     pub(crate) fn handle(&self, place: u32) -> FlowHandle {
-        FlowHandle { place, generation: self.details(place).generation }
+        FlowHandle { place, generation: self.at(place).generation }
     }
 
     /// The place of a handle's flow, if that still goes on.
     #[inline]
     pub(crate) fn place(&self, handle: FlowHandle) -> Option<u32> {
-        let goes_on = self.details(handle.place).generation == handle.generation;
+        let goes_on = self.at(handle.place).generation == handle.generation;
         goes_on.then_some(handle.place)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn record(
     end_reason: EndReason,
 ) -> FlowRecord {
     let conversation = details.key.conversation(flow.source);
-    let [source_bytes, destination_bytes] = flow.bytes;
+    let [source_bytes, destination_bytes] = flow.bytes(details);
     let [source_packets, destination_packets] = flow.packets(details);
     let (first_seen, last_seen) = flow.seen(details);
     FlowRecord {
@@ -40,7 +40,7 @@ pub(crate) fn record(
         end_reason,
         interface,
         tcp: if conversation.protocol == IpProtocol::TCP {
-            flow.connection.summary(&details.connection)
+            flow.connection.summary(&flow.sequences, &details.connection)
         } else {
             None
         },

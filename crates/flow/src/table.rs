@@ -186,9 +186,9 @@ impl FlowTable {
         let mut candidates = [NONE; AHEAD];
         for (packet, candidate) in packets.iter().zip(&mut candidates) {
             *candidate = self.index.candidate(packet.tag).unwrap_or(NONE);
-            // What begins and ends connections is behind what each packet changes.
-            let changes = packet.tcp.as_ref().is_some_and(Connection::changes);
-            self.flows.fetch(*candidate, changes);
+            // What opens a connection asks for the details.
+            let opens = packet.tcp.as_ref().is_some_and(Connection::may_follow);
+            self.flows.fetch(*candidate, opens);
         }
         candidates
     }

@@ -54,13 +54,13 @@ impl End {
     }
 }
 
-/// The number after the highest one that was sent, by [`Side`].
+/// What the numbers of segments tell, by [`Side`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sequences([u32; 2]);
-
-impl Sequences {
-    /// None is known.
-    pub(crate) const NONE: Self = Self([0; 2]);
+pub(crate) struct Sequences {
+    /// The number after the highest one that was sent.
+    next: [u32; 2],
+    /// Those that [`ConnectionDetails::more_retransmissions`] does not tell of.
+    retransmissions: [u16; 2],
 }
 
 /// A connection, as far as its packets tell: what is asked of each. Arrays are by [`Side`].
@@ -74,19 +74,21 @@ pub(crate) struct Connection {
     handshake: Handshake,
 }
 
-/// What only the segments that open it, and those that are sent again, say of a connection.
+/// What only the segments that open it say of a connection, as a rule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionDetails {
     /// The number of the SYN.
     initial: [u32; 2],
     /// When the source's last SYN was sent, or how long the handshake took then: nanoseconds.
     handshake: i64,
-    retransmissions: [u32; 2],
+    /// How many times 2 to the power of 16 segments were sent again.
+    more_retransmissions: [u16; 2],
 }
 
 impl ConnectionDetails {
     /// Those of a connection that nothing was seen of.
-    pub(crate) const NONE: Self = Self { initial: [0; 2], handshake: 0, retransmissions: [0; 2] };
+    pub(crate) const NONE: Self =
+        Self { initial: [0; 2], handshake: 0, more_retransmissions: [0; 2] };
 }
 
 /// By side, whether its number in [`Sequences`] says something, and whether that of its SYN does.
@@ -249,21 +251,25 @@ impl Connection {
     }
 
     /// What is counted for a record begins anew; where the connection is stays.
-    pub(crate) fn begin_anew(&mut self, details: &mut ConnectionDetails) {
+    pub(crate) fn begin_anew(&mut self) {
         self.flags = [0; 2];
-        details.retransmissions = [0; 2];
     }
 
     /// What is told of it; none if no segment was seen.
-    pub(crate) fn summary(self, details: &ConnectionDetails) -> Option<TcpConnection> {
+    pub(crate) fn summary(
+        self,
+        sequences: &Sequences,
+        details: &ConnectionDetails,
+    ) -> Option<TcpConnection> {
+        let [sent_again, answered_again] = sequences.retransmissions(details);
         (self.ends != [End::Inactive; 2]).then(|| TcpConnection {
             state: self.state(),
             source_flags: self.flags[0],
             destination_flags: self.flags[1],
             handshake_rtt: (self.handshake == Handshake::Done)
                 .then(|| Duration::from_nanos(details.handshake.unsigned_abs())),
-            source_retransmissions: Some(details.retransmissions[0].into()),
-            destination_retransmissions: Some(details.retransmissions[1].into()),
+            source_retransmissions: Some(sent_again),
+            destination_retransmissions: Some(answered_again),
         })
     }
 
@@ -399,15 +405,17 @@ impl Connection {
     /// A SYN with another number than before begins another count.
     fn follow_initial(
         &mut self,
-        Sequences(next): &mut Sequences,
+        Sequences { next, .. }: &mut Sequences,
         details: &mut ConnectionDetails,
         sender: Side,
         segment: &TcpSegment,
     ) {
         let sender = sender as usize;
-        let known = self.marks.of(sender) == Mark::NextAndInitial
-            && details.initial[sender] == segment.sequence;
-        if segment.flags & (SYN | RST) == SYN && !known {
+        let is_known = |details: &ConnectionDetails| {
+            self.marks.of(sender) == Mark::NextAndInitial
+                && details.initial[sender] == segment.sequence
+        };
+        if segment.flags & (SYN | RST) == SYN && !is_known(details) {
             details.initial[sender] = segment.sequence;
             next[sender] = segment.sequence;
             self.marks.set(sender, Mark::NextAndInitial);
@@ -425,17 +433,38 @@ impl Sequences {
     #[inline]
     fn follow(&mut self, details: &mut ConnectionDetails, sender: Side, segment: &TcpSegment) {
         let sender = sender as usize;
-        let (next, start) = (self.0[sender], segment.sequence);
+        let (next, start) = (self.next[sender], segment.sequence);
         let control = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
         let length = segment.payload.wrapping_add(control);
         let counts = segment.flags & RST == 0 && length != 0;
         let end = start.wrapping_add(length);
-        if counts & is_before(start, next) {
-            let keep_alive = control == 0 && segment.payload == 1 && end == next;
-            let sent_again = &mut details.retransmissions[sender];
-            *sent_again = sent_again.saturating_add(u32::from(!keep_alive));
+        let keep_alive = control == 0 && segment.payload == 1 && end == next;
+        let sent_again = counts && is_before(start, next) && !keep_alive;
+        let (retransmissions, more) =
+            self.retransmissions[sender].overflowing_add(sent_again.into());
+        self.retransmissions[sender] = retransmissions;
+        if more {
+            let more = &mut details.more_retransmissions[sender];
+            *more = more.saturating_add(1);
         }
-        self.0[sender] = if counts & is_before(next, end) { end } else { next };
+        self.next[sender] = if counts & is_before(next, end) { end } else { next };
+    }
+
+    /// None is known.
+    pub(crate) const NONE: Self = Self { next: [0; 2], retransmissions: [0; 2] };
+
+    /// How many segments each side has sent again.
+    fn retransmissions(&self, details: &ConnectionDetails) -> [u64; 2] {
+        [0, 1].map(|side| {
+            let more = u64::from(details.more_retransmissions[side]);
+            more << u16::BITS | u64::from(self.retransmissions[side])
+        })
+    }
+
+    /// What is counted for a record begins anew; the numbers stay.
+    pub(crate) fn begin_anew(&mut self, details: &mut ConnectionDetails) {
+        self.retransmissions = [0; 2];
+        details.more_retransmissions = [0; 2];
     }
 }
 

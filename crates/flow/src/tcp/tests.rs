@@ -21,11 +21,12 @@ impl Whole {
     }
 
     fn summary(&self) -> Option<TcpConnection> {
-        self.connection.summary(&self.details)
+        self.connection.summary(&self.sequences, &self.details)
     }
 
     fn begin_anew(&mut self) {
-        self.connection.begin_anew(&mut self.details);
+        self.connection.begin_anew();
+        self.sequences.begin_anew(&mut self.details);
     }
 
     fn is_followed_by(&self, sender: Side, segment: &TcpSegment) -> bool {
