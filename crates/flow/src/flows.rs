@@ -61,18 +61,29 @@ impl Flows {
         is_it.then_some(flow)
     }
 
-    /// Has the flow at a place be fetched from memory, if there is any, and its details where these are
-    /// wanted too.
+    /// The flow at a place, of which it is not known whether there is one. What has no flow has the key
+    /// of none.
     #[inline]
-    pub(crate) fn fetch(&self, place: u32, details: bool) {
-        let Some(chunk) = self.chunks.get((place >> CHUNK_BITS) as usize) else { return };
-        let place = place as usize % CHUNK;
-        prefetch_index(chunk.flows.as_slice(), place);
-        if details {
-            let details = &chunk.details[place];
-            prefetch_index(slice::from_ref(details), 0);
-            prefetch_index(slice::from_ref(&details.connection), 0);
+    pub(crate) fn get(&self, place: u32) -> Option<&Flow> {
+        let chunk = self.chunks.get((place >> CHUNK_BITS) as usize)?;
+        Some(&chunk.flows[place as usize % CHUNK])
+    }
+
+    /// Has the flow at a place be fetched from memory, if there is any.
+    #[inline]
+    pub(crate) fn fetch(&self, place: u32) {
+        if let Some(flow) = self.get(place) {
+            prefetch_index(slice::from_ref(flow), 0);
         }
+    }
+
+    /// The same of its details, which are on two lines or three.
+    #[inline]
+    pub(crate) fn fetch_details(&self, place: u32) {
+        let Some(chunk) = self.chunks.get((place >> CHUNK_BITS) as usize) else { return };
+        let details = &chunk.details[place as usize % CHUNK];
+        prefetch_index(slice::from_ref(details), 0);
+        prefetch_index(slice::from_ref(&details.connection), 0);
     }
 
     #[inline]

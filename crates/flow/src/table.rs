@@ -131,6 +131,7 @@ impl FlowTable {
         for block in packets.chunks(AHEAD) {
             self.fetch_places(to_find.next().unwrap_or_default());
             let next = self.look_up(to_look_up.next().unwrap_or_default());
+            self.fetch_handshakes(&candidates);
             for (packet, candidate) in block.iter().zip(mem::replace(&mut candidates, next)) {
                 self.add_one(packet, candidate, ended);
             }
@@ -188,9 +189,23 @@ impl FlowTable {
             *candidate = self.index.candidate(packet.tag).unwrap_or(NONE);
             // What opens a connection asks for the details.
             let opens = packet.tcp.as_ref().is_some_and(Connection::may_follow);
-            self.flows.fetch(*candidate, opens);
+            self.flows.fetch(*candidate);
+            if opens {
+                self.flows.fetch_details(*candidate);
+            }
         }
         candidates
+    }
+
+    /// Has the details of flows whose handshake a packet may complete be fetched. The flows are there by
+    /// now.
+    fn fetch_handshakes(&self, candidates: &[u32; AHEAD]) {
+        for &candidate in candidates {
+            let is_awaited = |flow: &Flow| flow.connection.awaits_acknowledgment();
+            if self.flows.get(candidate).is_some_and(is_awaited) {
+                self.flows.fetch_details(candidate);
+            }
+        }
     }
 
     #[inline]
@@ -341,7 +356,8 @@ impl FlowTable {
     /// Has what will be needed of the flows that would end soon be fetched from memory.
     fn fetch_upcoming(&self) {
         if let Some(flow) = self.wheel.upcoming(TOGETHER / 4) {
-            self.flows.fetch(flow.place, true);
+            self.flows.fetch(flow.place);
+            self.flows.fetch_details(flow.place);
         }
         if let Some(flow) = self.wheel.upcoming(TOGETHER / 8) {
             self.index.fetch(self.flows.details(flow.place).tag);
@@ -397,7 +413,8 @@ impl FlowTable {
     /// Has what will be needed to end flows be fetched from memory.
     fn fetch(&self, flows: &[FlowHandle]) {
         for flow in flows {
-            self.flows.fetch(flow.place, true);
+            self.flows.fetch(flow.place);
+            self.flows.fetch_details(flow.place);
         }
         for &flow in flows {
             if let Some(place) = self.flows.place(flow) {

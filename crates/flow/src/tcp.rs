@@ -160,6 +160,12 @@ impl Connection {
         segment.flags & (SYN | RST) == SYN
     }
 
+    /// Whether its handshake lacks nothing but the source's acknowledgment.
+    #[inline]
+    pub(crate) fn awaits_acknowledgment(self) -> bool {
+        self.handshake == Handshake::Answered
+    }
+
     /// Adds a segment. Returns whether nothing is expected any more from then on, see
     /// [`Self::is_over`].
     #[inline]

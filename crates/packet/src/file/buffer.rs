@@ -6,7 +6,7 @@ use super::MAX_RECORD;
 
 /// What is read at once. It stays in the processor's cache until it was looked at, which is worth
 /// more than fewer system calls.
-const SIZE: usize = 128 << 10;
+const SIZE: usize = 512 << 10;
 
 /// The bytes of a file that were read, and not looked at yet.
 #[derive(Debug)]
