@@ -35,6 +35,68 @@ pub struct KeyedPacket {
     pub(crate) sender: Sender,
 }
 
+/// Packets that are put into a table together, in the order in which they were seen.
+///
+/// There is room for them beforehand: to write a packet where it belongs takes less than to make it
+/// and append it then.
+#[derive(Debug)]
+pub struct KeyedPackets {
+    room: Vec<KeyedPacket>,
+    count: usize,
+}
+
+impl KeyedPackets {
+    /// None yet, and room for so many.
+    #[must_use]
+    pub fn with_room_for(count: usize) -> Self {
+        Self { room: vec![KeyedPacket::NONE; count], count: 0 }
+    }
+
+    /// Adds a packet.
+    #[inline]
+    pub fn push(&mut self, packet: KeyedPacket) {
+        match self.room.get_mut(self.count) {
+            Some(place) => *place = packet,
+            None => self.room.push(packet),
+        }
+        self.count += 1;
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[KeyedPacket] {
+        self.room.get(..self.count).unwrap_or_default()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+}
+
+impl KeyedPacket {
+    const NONE: Self = Self {
+        key: Key::NONE,
+        at: Timestamp::MIN,
+        wire_length: 0,
+        tag: 0,
+        tcp: None,
+        sender: Sender::Lower,
+    };
+}
+
 /// Makes the keys of packets for a table. It can be on another thread than that.
 #[derive(Debug)]
 pub struct Keying {

@@ -18,7 +18,7 @@ mod table;
 mod tcp;
 mod wheel;
 
-pub use keying::{KeyedPacket, Keying, Sighting};
+pub use keying::{KeyedPacket, KeyedPackets, Keying, Sighting};
 pub use settings::Settings;
 pub use sharding::Sharding;
 pub use table::{FlowTable, Sums, Usage};

@@ -39,6 +39,18 @@ struct Record {
     link_type: crate::LinkType,
 }
 
+impl Record {
+    /// None, where there is room for one.
+    const NONE: Self = Self {
+        at: netglass_model::Timestamp::MIN,
+        start: 0,
+        captured: 0,
+        wire_length: 0,
+        interface: 0,
+        link_type: crate::LinkType(0),
+    };
+}
+
 /// What a file has at the place where it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {

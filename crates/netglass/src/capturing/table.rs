@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::bail;
-use netglass_flow::{FlowTable, KeyedPacket, Keying, Settings, Sighting, Sums, Usage};
+use netglass_flow::{FlowTable, KeyedPackets, Keying, Settings, Sighting, Sums, Usage};
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_store::flow_log::FlowLog;
 
@@ -30,7 +30,7 @@ const RECORDS: usize = 1024;
 pub(super) struct Table {
     place: Place,
     keying: Keying,
-    packets: Vec<KeyedPacket>,
+    packets: KeyedPackets,
     /// How many of them are added together.
     batch: usize,
 }
@@ -47,7 +47,7 @@ struct Apart {
     thread: Option<JoinHandle<()>>,
     answers: Receiver<Answer>,
     /// Parcels that are not under way.
-    empty: Vec<Vec<KeyedPacket>>,
+    empty: Vec<KeyedPackets>,
     name: Option<(u16, Arc<str>)>,
     usage: Usage,
 }
@@ -55,7 +55,7 @@ struct Apart {
 /// What a table is to do.
 struct Parcel {
     name: Option<(u16, Arc<str>)>,
-    packets: Vec<KeyedPacket>,
+    packets: KeyedPackets,
     /// What came after them.
     sums: Option<Sums>,
     now: Option<Timestamp>,
@@ -68,7 +68,7 @@ struct Answer {
     records: Vec<FlowRecord>,
     usage: Usage,
     /// The parcel that is done with.
-    empty: Option<Vec<KeyedPacket>>,
+    empty: Option<KeyedPackets>,
 }
 
 impl Table {
@@ -80,7 +80,7 @@ impl Table {
             0 | 1 => (Place::Here { table, ended: Vec::with_capacity(RECORDS) }, BATCH),
             _ => (Place::Apart(Apart::start(table)?), PARCEL),
         };
-        Ok(Self { place, keying, packets: Vec::with_capacity(batch), batch })
+        Ok(Self { place, keying, packets: KeyedPackets::with_room_for(batch), batch })
     }
 
     /// Has the records of what is seen on an interface tell its name.
@@ -161,7 +161,7 @@ impl Table {
     ) {
         match &mut self.place {
             Place::Here { table, ended } => {
-                table.add_keyed(&self.packets, &mut |record| out.push(ended, record));
+                table.add_keyed(self.packets.as_slice(), &mut |record| out.push(ended, record));
                 self.packets.clear();
                 if let Some(sums) = sums {
                     table.add_sums(&sums, &mut |record| out.push(ended, record));
@@ -227,7 +227,7 @@ impl Apart {
                         pass_on(&mut records, usage, None);
                     }
                 };
-                table.add_keyed(&packets, &mut ended);
+                table.add_keyed(packets.as_slice(), &mut ended);
                 if let Some(sums) = sums {
                     table.add_sums(&sums, &mut ended);
                 }
@@ -249,7 +249,7 @@ impl Apart {
             pass_on(&mut records, table.usage(), None);
         };
         let thread = thread::Builder::new().name("flows".to_owned()).spawn(work)?;
-        let empty = (1..PARCELS).map(|_| Vec::with_capacity(PARCEL)).collect();
+        let empty = (1..PARCELS).map(|_| KeyedPackets::with_room_for(PARCEL)).collect();
         Ok(Self {
             parcels: Some(parcels),
             thread: Some(thread),
@@ -261,7 +261,7 @@ impl Apart {
     }
 
     /// An empty parcel. Meanwhile, records are logged.
-    fn wait_for_room(&mut self, out: &mut Out<'_>) -> Vec<KeyedPacket> {
+    fn wait_for_room(&mut self, out: &mut Out<'_>) -> KeyedPackets {
         while let Ok(answer) = self.answers.try_recv() {
             self.take(answer, out);
         }
@@ -271,7 +271,7 @@ impl Apart {
             }
             match self.answers.recv() {
                 Ok(answer) => self.take(answer, out),
-                Err(_) => return Vec::new(),
+                Err(_) => return KeyedPackets::with_room_for(PARCEL),
             }
         }
     }

@@ -27,7 +27,10 @@ pub struct Reader {
     format: Format,
     buffer: Buffer,
     interfaces: Vec<Interface>,
-    records: Vec<Record>,
+    /// Those of a batch, and how many of them are of this one: to put them where there is room already
+    /// takes half of what it takes to append them.
+    records: Box<[Record; BATCH]>,
+    found: usize,
     /// How much is left of something that is not looked into.
     skip: u64,
     ended: bool,
@@ -108,16 +111,20 @@ impl Scan<'_> {
     #[inline]
     fn run(
         mut self,
-        records: &mut Vec<Record>,
+        records: &mut [Record; BATCH],
+        found: &mut usize,
         mut step: impl FnMut(&[u8]) -> Result<Step, Damage>,
     ) -> (usize, u64, Result<Found, Damage>) {
         let mut result = Ok(Found::Nothing);
-        while records.len() < BATCH && self.skip == 0 {
+        while let Some(room) = records.get_mut(*found)
+            && self.skip == 0
+        {
             let bytes = self.unread.get(self.place..).unwrap_or_default();
             match step(bytes) {
-                Ok(Step::Packet(mut record, length)) => {
-                    record.start += self.start + self.place;
-                    records.push(record);
+                Ok(Step::Packet(record, length)) => {
+                    let start = record.start + self.start + self.place;
+                    *room = Record { start, ..record };
+                    *found += 1;
                     self.place += length;
                 }
                 Ok(Step::Other(length)) => {
@@ -154,7 +161,8 @@ impl Reader {
             format: Format::Pcapng(Pcapng::new()),
             buffer: Buffer::new(),
             interfaces: Vec::new(),
-            records: Vec::with_capacity(BATCH),
+            records: Box::new([Record::NONE; BATCH]),
+            found: 0,
             skip: 0,
             ended: false,
         };
@@ -193,7 +201,7 @@ impl Reader {
     /// the end, and after an error. Where the source does not wait, its [`FileError::Pending`] is no
     /// end: what comes later is read on.
     pub fn next_batch(&mut self) -> Result<Batch<'_>, FileError> {
-        self.records.clear();
+        self.found = 0;
         while !self.ended {
             match self.look() {
                 Ok(Found::Packets) => break,
@@ -204,23 +212,26 @@ impl Reader {
                 }
             }
         }
-        let Self { buffer, records, interfaces, .. } = self;
+        let Self { buffer, records, found, interfaces, .. } = self;
+        let records = records.get(..*found).unwrap_or_default();
         Ok(Batch { bytes: buffer.bytes(), records, interfaces })
     }
 
     /// Looks at what is there. What is wrong behind packets is told when they were given.
     fn look(&mut self) -> Result<Found, Damage> {
         self.pass();
-        let Self { format, buffer, interfaces, records, skip, .. } = self;
+        let Self { format, buffer, interfaces, records, found, skip, .. } = self;
         let scan = Scan { unread: buffer.unread(), start: buffer.start(), place: 0, skip: *skip };
         // Which format it is, is not asked for each packet.
         let (place, left, result) = match format {
-            Format::Pcap(pcap) => scan.run(records, |bytes| pcap.step(bytes)),
-            Format::Pcapng(pcapng) => scan.run(records, |bytes| pcapng.step(bytes, interfaces)),
+            Format::Pcap(pcap) => scan.run(records, found, |bytes| pcap.step(bytes)),
+            Format::Pcapng(pcapng) => {
+                scan.run(records, found, |bytes| pcapng.step(bytes, interfaces))
+            }
         };
         self.skip = left;
         self.buffer.consume(place);
-        match (self.records.is_empty(), self.skip) {
+        match (self.found == 0, self.skip) {
             (false, _) => Ok(Found::Packets),
             (true, 0) => result,
             (true, _) => Ok(Found::Nothing),
