@@ -372,6 +372,9 @@ impl FlowTable {
     }
 
     fn collect_closed(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
+        if !self.lingering.is_due(self.clock) {
+            return;
+        }
         let mut due = Vec::with_capacity(TOGETHER);
         while self.lingering.is_due(self.clock) {
             due.clear();

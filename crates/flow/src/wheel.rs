@@ -84,6 +84,8 @@ impl Wheel {
                 self.len -= 1;
                 return Some(flow);
             }
+            // What has room for many may be long before its time passes.
+            self.slots[slot(self.earliest)] = VecDeque::new();
             self.earliest += 1;
         }
     }
@@ -103,6 +105,7 @@ impl Wheel {
     pub(crate) fn retain(&mut self, goes_on: impl Fn(FlowHandle) -> bool) {
         for flows in &mut self.slots {
             flows.retain(|&flow| goes_on(flow));
+            flows.shrink_to_fit();
         }
         self.len = self.slots.iter().map(VecDeque::len).sum();
     }

@@ -111,3 +111,34 @@ fn a_scan_takes_what_there_may_be_at_most() {
     };
     assert_eq!(held(20_000), held(300_000));
 }
+
+#[test]
+fn a_scan_that_goes_on_for_minutes_takes_no_more() {
+    // One flow makes way for each that begins, long before its time.
+    const MAX_FLOWS: u32 = 1 << 13;
+    let allocations = allocation_counter::measure(|| {
+        let mut table =
+            FlowTable::new(Settings { max_flows: MAX_FLOWS as usize, ..Settings::default() });
+        for flow in 0..1 << 19 {
+            let at = Timestamp::from_nanoseconds(i64::from(flow) * 200_000);
+            table.add(&[Sighting { at, ..sighting(flow) }], &mut drop);
+        }
+    });
+    assert!(allocations.bytes_max <= BOUND * u64::from(MAX_FLOWS), "{}", allocations.bytes_max);
+}
+
+#[test]
+fn connections_that_are_closed_at_once_take_nothing_until_the_timeout() {
+    let held = |seconds: u32| {
+        allocation_counter::measure(|| {
+            let mut table = FlowTable::new(Settings::default());
+            for flow in 0..seconds * 1000 {
+                let at = Timestamp::from_nanoseconds(i64::from(flow) * 1_000_000);
+                table.add(&[Sighting { at, ..reset(flow) }], &mut drop);
+            }
+        })
+        .bytes_max
+    };
+    let (later, soon) = (held(110), held(20));
+    assert!(later <= soon + soon / 8, "{later} after {soon}");
+}
