@@ -1,7 +1,7 @@
 //! A file that much is written to, past the kernel's cache of files.
 //!
 //! To find a hundred megabytes a second for that cache, page by page, costs the programs that are
-//! watched more than the watching does, and drives out of it what they have there.
+//! watched some percent of their time, and drives out of it what they have there.
 
 use std::{
     fs::File,
