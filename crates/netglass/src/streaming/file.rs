@@ -17,8 +17,8 @@ const BLOCK: usize = 256 << 10;
 /// To what a disk's writes are aligned in memory and in the file (open(2), `O_DIRECT`): no disk asks
 /// for more.
 const ALIGNMENT: usize = 4096;
-/// A disk that takes longer than this for a block does not keep up; the cache takes more at a time.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// After how many blocks it is looked whether the disk keeps up.
+const PACE: u32 = 16;
 
 /// An empty file, from its beginning on.
 #[derive(Debug)]
@@ -34,13 +34,41 @@ pub(super) struct DirectFile {
     /// Up to where that is in the file, too.
     written: usize,
     is_direct: bool,
+    pace: Pace,
+}
+
+/// How much of the time since a moment was spent in writing so many blocks past the cache.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    writing: Duration,
+    blocks: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), writing: Duration::ZERO, blocks: 0 }
+    }
+
+    /// Adds a block. Whether the disk keeps up: if it takes half of the time, nothing is left for what
+    /// comes faster for a while, of which the cache takes more.
+    fn keeps_up(&mut self, took: Duration) -> bool {
+        self.writing += took;
+        self.blocks += 1;
+        if self.blocks < PACE {
+            return true;
+        }
+        let before = std::mem::replace(self, Self::new());
+        before.writing * 2 < before.since.elapsed()
+    }
 }
 
 impl DirectFile {
     pub(super) fn new(file: File) -> Self {
         let buffer = vec![0; BLOCK + ALIGNMENT].into_boxed_slice();
         let start = buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { file, offset: 0, buffer, start, filled: 0, written: 0, is_direct: true }
+        let pace = Pace::new();
+        Self { file, offset: 0, buffer, start, filled: 0, written: 0, is_direct: true, pace }
     }
 
     /// Writes the block, which is full.
@@ -48,7 +76,7 @@ impl DirectFile {
         let begin = Instant::now();
         // Also what is in the file already: only whole blocks go past the cache.
         let done = self.is_direct && self.bypassing(true).is_ok() && self.put(0).is_ok();
-        self.is_direct = done && begin.elapsed() < PATIENCE;
+        self.is_direct = done && self.pace.keeps_up(begin.elapsed());
         if !done {
             self.show()?;
         }
@@ -138,6 +166,17 @@ mod tests {
         check(tempfile::tempdir().unwrap().path());
         // Which is no disk.
         check(tempfile::tempdir_in("/dev/shm").unwrap().path());
+    }
+
+    #[test]
+    fn a_disk_keeps_up_if_it_takes_less_than_half_of_the_time() {
+        let mut pace = Pace::new();
+        let (short, long) = (Duration::ZERO, Duration::from_secs(60));
+        let blocks = |pace: &mut Pace, took| (0..PACE).all(|_| pace.keeps_up(took));
+        assert!(blocks(&mut pace, short));
+        assert!(!blocks(&mut pace, long));
+        // What was long ago does not count.
+        assert!(blocks(&mut pace, short));
     }
 
     #[test]
