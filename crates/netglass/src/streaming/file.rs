@@ -17,8 +17,8 @@ const BLOCK: usize = 256 << 10;
 /// To what a disk's writes are aligned in memory and in the file (open(2), `O_DIRECT`): no disk asks
 /// for more.
 const ALIGNMENT: usize = 4096;
-/// After how many blocks it is looked whether the disk keeps up.
-const PACE: u32 = 16;
+/// How often it is looked whether the disk keeps up. Calls are read together, some times in that.
+const PACE: Duration = Duration::from_millis(500);
 
 /// An empty file, from its beginning on.
 #[derive(Debug)]
@@ -37,29 +37,28 @@ pub(super) struct DirectFile {
     pace: Pace,
 }
 
-/// How much of the time since a moment was spent in writing so many blocks past the cache.
+/// How much of the time since a moment was spent in writing past the cache.
 #[derive(Debug)]
 struct Pace {
     since: Instant,
     writing: Duration,
-    blocks: u32,
 }
 
 impl Pace {
-    fn new() -> Self {
-        Self { since: Instant::now(), writing: Duration::ZERO, blocks: 0 }
+    fn from(since: Instant) -> Self {
+        Self { since, writing: Duration::ZERO }
     }
 
-    /// Adds a block. Whether the disk keeps up: if it takes half of the time, nothing is left for what
-    /// comes faster for a while, of which the cache takes more.
-    fn keeps_up(&mut self, took: Duration) -> bool {
+    /// Adds a block that was written until `now`. Whether the disk keeps up: if it takes half of the
+    /// time, nothing is left for what comes faster for a while, of which the cache takes more.
+    fn keeps_up(&mut self, took: Duration, now: Instant) -> bool {
         self.writing += took;
-        self.blocks += 1;
-        if self.blocks < PACE {
+        let passed = now.saturating_duration_since(self.since);
+        if passed < PACE {
             return true;
         }
-        let before = std::mem::replace(self, Self::new());
-        before.writing * 2 < before.since.elapsed()
+        let before = std::mem::replace(self, Self::from(now));
+        before.writing * 2 < passed
     }
 }
 
@@ -67,7 +66,7 @@ impl DirectFile {
     pub(super) fn new(file: File) -> Self {
         let buffer = vec![0; BLOCK + ALIGNMENT].into_boxed_slice();
         let start = buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        let pace = Pace::new();
+        let pace = Pace::from(Instant::now());
         Self { file, offset: 0, buffer, start, filled: 0, written: 0, is_direct: true, pace }
     }
 
@@ -76,7 +75,8 @@ impl DirectFile {
         let begin = Instant::now();
         // Also what is in the file already: only whole blocks go past the cache.
         let done = self.is_direct && self.bypassing(true).is_ok() && self.put(0).is_ok();
-        self.is_direct = done && self.pace.keeps_up(begin.elapsed());
+        let now = Instant::now();
+        self.is_direct = done && self.pace.keeps_up(now.saturating_duration_since(begin), now);
         if !done {
             self.show()?;
         }
@@ -170,13 +170,18 @@ mod tests {
 
     #[test]
     fn a_disk_keeps_up_if_it_takes_less_than_half_of_the_time() {
-        let mut pace = Pace::new();
-        let (short, long) = (Duration::ZERO, Duration::from_secs(60));
-        let blocks = |pace: &mut Pace, took| (0..PACE).all(|_| pace.keeps_up(took));
-        assert!(blocks(&mut pace, short));
-        assert!(!blocks(&mut pace, long));
-        // What was long ago does not count.
-        assert!(blocks(&mut pace, short));
+        let begin = Instant::now();
+        let mut pace = Pace::from(begin);
+        let mut block = |at: u64, took: u64| {
+            pace.keeps_up(Duration::from_millis(took), begin + Duration::from_millis(at))
+        };
+        // Together they take all of the time until then, which is no reason yet.
+        assert!(block(100, 100) && block(200, 100));
+        assert!(block(600, 50));
+        assert!(block(700, 100) && block(900, 200));
+        assert!(!block(1200, 50));
+        // What was before does not count.
+        assert!(block(1900, 300));
     }
 
     #[test]
