@@ -20,7 +20,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Bounds {
     since: Moment,
     until: Moment,
-    /// What is in a bucket that starts from `since` on, and no later than this, touches the window.
+    /// What is in a bucket that starts from `since` on, and no later than this, touches the window, as
+    /// long as buckets are no longer than those that were put away.
     settled: Moment,
     /// The buckets of each resolution, each range without its end.
     ranges: [Vec<[Moment; 2]>; 3],
@@ -82,9 +83,11 @@ impl Bounds {
         let [first, end] = touching(written);
         let written_ones = without(&[[first.max(touching_hours), end]], whole_hours);
         let written_ones = without(&without(&written_ones, whole_days), kept(written));
-        // What arrived last is in no extent yet.
+        // What arrived last is in no extent yet: before anything was put away, nothing is known of how
+        // far a bucket reaches.
         let longest = written.after.max(i64::try_from(MINUTE.as_micros()).unwrap_or(i64::MAX));
-        let settled = until.plus(longest.saturating_neg());
+        let is_known = written.after > 0;
+        let settled = if is_known { until.plus(longest.saturating_neg()) } else { EARLIEST };
         Self { since, until, settled, ranges: [written_ones, hours, days] }
     }
 
@@ -257,8 +260,13 @@ mod tests {
                 });
                 let told = told.count();
                 prop_assert!(told <= 1, "{} is told {told} times", last);
-                if last >= since && last - duration <= since + length {
+                let touches = last >= since && last - duration <= since + length;
+                if touches {
                     prop_assert_eq!(told, 1, "{} is missing", last);
+                }
+                let written = Moment(buckets(last)[0]);
+                if (bounds.since..=bounds.settled).contains(&written) {
+                    prop_assert!(touches, "{} is taken for observed", last);
                 }
             }
         }
