@@ -35,6 +35,7 @@ mod har;
 mod load;
 mod namespace;
 mod process;
+mod refusing;
 pub mod requirement;
 mod server;
 mod wait;
@@ -46,6 +47,7 @@ pub use har::har_entries;
 pub use load::{load_command, without_netlink};
 pub use namespace::{Link, Namespace, link};
 pub use process::{Finished, Running, copy_program, run};
+pub use refusing::Refusing;
 pub use requirement::shared_folder;
 pub use rustix::process::Signal;
 pub use server::{

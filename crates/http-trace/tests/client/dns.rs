@@ -6,6 +6,7 @@ use http_trace::{
     TracedClient,
     record::{DnsTransport, FailureKind, Layer, LookupSource},
 };
+use netglass_testing::Refusing;
 
 use crate::servers::{HELLO, answering, client, dns, fetch, localhost, record_type, reply};
 
@@ -123,8 +124,8 @@ async fn name_servers_that_are_left_out_are_named_with_the_reason() {
 
 #[tokio::test]
 async fn what_the_network_says_of_a_name_server_is_recorded() {
-    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let client = client(|settings| settings.dns.nameservers = vec![dead]);
+    let dead = Refusing::udp();
+    let client = client(|settings| settings.dns.nameservers = vec![dead.address()]);
     let error = fetch(&client, "http://web.test/").await.unwrap_err();
     assert_eq!((error.layer(), error.kind()), (Layer::Dns, FailureKind::Refused));
     let trace = client.trace("refused");
@@ -139,9 +140,9 @@ async fn what_the_network_says_of_a_name_server_is_recorded() {
 #[tokio::test]
 async fn every_name_server_of_the_override_list_is_asked() {
     let live = dns(|query, _| vec![localhost(query)]).await;
-    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = Refusing::udp();
     let port = answering(HELLO).await.port();
-    let client = client(|settings| settings.dns.nameservers = vec![dead, live]);
+    let client = client(|settings| settings.dns.nameservers = vec![dead.address(), live]);
     assert_eq!(fetch(&client, &format!("http://web.test:{port}/")).await.unwrap(), "hello\n");
     assert_eq!(client.trace("override").dials[0].resolver_dials.len(), 4);
 }

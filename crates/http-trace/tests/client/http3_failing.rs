@@ -7,7 +7,7 @@ use http_trace::{
     record::{FailureKind, Layer, QuicClosedBy, ResetBy},
     settings::HttpVersions,
 };
-use netglass_testing::{Http3, Http3Answer, Http3End, Http3Options, Http3Request};
+use netglass_testing::{Http3, Http3Answer, Http3End, Http3Options, Http3Request, Refusing};
 use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 
 use crate::{
@@ -29,12 +29,12 @@ async fn failure(client: &TracedClient, url: &str) -> (Layer, FailureKind, HttpT
 
 #[tokio::test]
 async fn an_address_at_which_nobody_listens_is_told_at_once_and_by_whom() {
-    let unused = socket().local_addr().unwrap();
+    let refusing = Refusing::udp();
     let client = client(&Authority::new("Test Root"), |settings| {
         settings.timeouts.connect = Some(Duration::from_secs(15));
     });
     let began = std::time::Instant::now();
-    let (layer, kind, trace) = failure(&client, &format!("https://{unused}/")).await;
+    let (layer, kind, trace) = failure(&client, &format!("https://{}/", refusing.address())).await;
     assert_eq!((layer, kind), (Layer::Connect, FailureKind::Refused));
     assert!(began.elapsed() < Duration::from_secs(10));
     let [(udp, quic)] = quic(&trace)[..] else { panic!("one connection") };

@@ -8,6 +8,7 @@ use http_trace::{
     record::{DialOutcome, FailureKind, Layer, OperationKind, Via},
     settings::{HeaderRecording, RequestRecording},
 };
+use netglass_testing::Refusing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::servers::{HELLO, answering, client, fetch, request, tcp};
@@ -80,11 +81,9 @@ async fn a_request_on_a_connection_that_ends_is_sent_again_on_another() {
 
 #[tokio::test]
 async fn a_refused_connection_says_so() {
-    let address = answering(HELLO).await;
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_ne!(address, unused);
+    let refusing = Refusing::tcp();
     let client = client(|_| {});
-    let error = fetch(&client, &format!("http://{unused}/")).await.unwrap_err();
+    let error = fetch(&client, &format!("http://{}/", refusing.address())).await.unwrap_err();
     assert_eq!((error.layer(), error.kind()), (Layer::Connect, FailureKind::Refused));
     let trace = client.trace("refused");
     assert!(!trace.tcp[0].connected && trace.tcp[0].ended_at.is_some());

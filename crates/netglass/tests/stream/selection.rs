@@ -12,7 +12,7 @@ use std::{
     process,
 };
 
-use netglass_testing::{Namespace, Running, require};
+use netglass_testing::{Namespace, Refusing, Running, require};
 
 use crate::support::{Place, Streamed};
 
@@ -103,12 +103,13 @@ fn connections_by_port_address_and_call() {
     assert_eq!(names, ["connect", "listen"]);
 
     let watching = place.watch(&["-p", &pid, "--errors", "--call", "connect"]);
-    let port = talk("127.0.0.1");
-    TcpStream::connect(("127.0.0.1", port)).unwrap_err();
+    let refusing = Refusing::tcp();
+    talk("127.0.0.1");
+    TcpStream::connect(refusing.address()).unwrap_err();
     let streamed = watching.end();
     assert_eq!(streamed.names(), ["connect"]);
     assert_eq!(streamed.calls[0]["error"], "ECONNREFUSED");
-    assert_eq!(streamed.calls[0]["address"], format!("127.0.0.1:{port}"));
+    assert_eq!(streamed.calls[0]["address"], refusing.address().to_string());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use netglass_testing::{Running, Signal, require};
+use netglass_testing::{Refusing, Running, Signal, require};
 
 use crate::support::{Net, Place, Server, Traced};
 
@@ -19,9 +19,8 @@ fn assert_fails(traced: &Traced, status: i32, parts: &[&str]) {
 #[test]
 fn a_port_at_which_nobody_listens_is_told() {
     let place = Place::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let refusing = Refusing::tcp();
+    let address = refusing.address().to_string();
     let traced = place.trace(&[&address]);
     assert_fails(&traced, 4, &["connect failed: ", &address, "refused the connection", "ss -ltn"]);
 }

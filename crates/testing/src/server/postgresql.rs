@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    hash::{BuildHasher as _, RandomState},
     net::TcpListener,
     os::{
         fd::OwnedFd,
@@ -415,9 +416,11 @@ fn program(name: &str) -> PathBuf {
     program_folder().expect("PostgreSQL is installed").join(name)
 }
 
+/// One below those that connections are given, as one of these may have it before the server begins.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.expect("a free port").port()
+    let any = || u16::try_from(10_000 + RandomState::new().hash_one(0) % 20_000).expect("a port");
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(any).take(1000).find(is_free).expect("a free port")
 }
 
 fn id(which: &str) -> u32 {
