@@ -1,6 +1,7 @@
 //! A connection that HTTP is spoken over, from the dial to the first request.
 
 mod dialing;
+mod driving;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -12,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
+pub(crate) use self::driving::Driving;
 use crate::{
     body::SendBody,
     clock::Moment,
@@ -142,9 +144,18 @@ impl Shared {
 pub(crate) struct Connection {
     pub(crate) sender: Sender,
     pub(crate) shared: Arc<Shared>,
+    /// What is to be driven for it to go on. Nothing once it goes on by itself.
+    pub(crate) driving: Option<Driving>,
 }
 
 impl Connection {
+    /// Lets it go on by itself.
+    pub(crate) fn let_go(&mut self) {
+        if let Some(driving) = self.driving.take() {
+            tokio::spawn(driving);
+        }
+    }
+
     pub(crate) fn is_usable(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
@@ -170,7 +181,7 @@ impl Connection {
             Sender::Http2(sender) => Sender::Http2(sender.clone()),
             Sender::Http3(sender) => Sender::Http3(sender.clone()),
         };
-        Some(Self { sender, shared: Arc::clone(&self.shared) })
+        Some(Self { sender, shared: Arc::clone(&self.shared), driving: None })
     }
 }
 
@@ -222,19 +233,20 @@ impl Maker {
             ended: Mutex::new(Some(ended)),
             _turn: turn,
         });
-        let sender = if layers.http2 {
-            Sender::Http2(Box::pin(self.begin_http2(stream, end)).await?)
-        } else {
-            Sender::Http1(self.begin_http1(stream, end).await?)
-        };
-        Ok(Connection { sender, shared })
+        if layers.http2 {
+            let (sender, driving) = Box::pin(self.begin_http2(stream, end)).await?;
+            tokio::spawn(driving);
+            return Ok(Connection { sender: Sender::Http2(sender), shared, driving: None });
+        }
+        let (sender, driving) = self.begin_http1(stream, end).await?;
+        Ok(Connection { sender: Sender::Http1(sender), shared, driving: Some(driving) })
     }
 
     async fn begin_http1(
         &self,
         stream: ObservedStream,
         end: oneshot::Sender<()>,
-    ) -> Result<http1::SendRequest<SendBody>, Failure> {
+    ) -> Result<(http1::SendRequest<SendBody>, Driving), Failure> {
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
             .max_headers(self.limits.response_headers)
@@ -242,15 +254,14 @@ impl Maker {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| no_http(&error))?;
-        self.drive(connection.with_upgrades(), end);
-        Ok(sender)
+        Ok((sender, Driving::new(connection.with_upgrades(), self.closed.clone(), end)))
     }
 
     async fn begin_http2(
         &self,
         stream: ObservedStream,
         end: oneshot::Sender<()>,
-    ) -> Result<http2::SendRequest<SendBody>, Failure> {
+    ) -> Result<(http2::SendRequest<SendBody>, Driving), Failure> {
         let header_bytes = u32::try_from(self.limits.response_header_bytes).unwrap_or(u32::MAX);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -259,26 +270,7 @@ impl Maker {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| no_http(&error))?;
-        self.drive(connection, end);
-        Ok(sender)
-    }
-
-    /// Lets a connection go on until it ends, or the client is closed.
-    fn drive(
-        &self,
-        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
-        end: oneshot::Sender<()>,
-    ) {
-        let mut closed = self.closed.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                // Whoever uses the connection is told of the error.
-                _ = connection => {}
-                _ = closed.wait_for(|closed| *closed) => {}
-            }
-            drop(end);
-        });
+        Ok((sender, Driving::new(connection, self.closed.clone(), end)))
     }
 
     async fn layers(

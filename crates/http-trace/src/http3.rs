@@ -119,7 +119,7 @@ impl Maker {
             drop(course);
             drop(end);
         });
-        Ok(Connection { sender, shared: Arc::new(shared) })
+        Ok(Connection { sender, shared: Arc::new(shared), driving: None })
     }
 }
 

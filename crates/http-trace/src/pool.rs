@@ -134,15 +134,15 @@ impl Pool {
     }
 
     /// A connection that nobody uses: for who waits, or the next request.
-    pub(crate) fn put(&self, target: &Target, connection: Connection) {
+    pub(crate) fn put(&self, target: &Target, mut connection: Connection) {
         if connection.sender.is_shared() || !connection.is_usable() || !self.keep {
             return;
         }
+        connection.let_go();
         let mut state = self.state();
         if state.closed {
             return;
         }
-        let mut connection = connection;
         let host = state.hosts.entry(target.clone()).or_default();
         while let Some(waiter) = host.waiters.pop_front() {
             match waiter.send(connection) {

@@ -3,11 +3,12 @@
 mod information;
 
 use std::{
-    io,
+    io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
 };
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 pub(crate) use self::information::tcp_information;
 use crate::{record::IcmpCause, settings::TcpKeepAlive};
@@ -70,6 +71,15 @@ pub(crate) fn begin_connect(
     (result, socket)
 }
 
+/// Sends without asking the runtime whether the socket takes it: of one that was just connected it does
+/// not know that before its next turn. Nothing where that has to be waited for.
+pub(crate) fn send_now(socket: &impl AsFd, buffers: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+    match SockRef::from(socket).send_vectored_with_flags(buffers, nix::libc::MSG_NOSIGNAL) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        result => Some(result),
+    }
+}
+
 /// A UDP socket that is connected to a name server.
 pub(crate) fn udp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::UdpSocket> {
     let socket =
@@ -123,7 +133,7 @@ fn receive_errors(socket: &Socket, address: SocketAddr) {
 
 /// Has the kernel keep it no more, and forget what it has.
 #[cfg(feature = "http3")]
-pub(crate) fn forget_errors(socket: &impl std::os::fd::AsFd, address: SocketAddr) {
+pub(crate) fn forget_errors(socket: &impl AsFd, address: SocketAddr) {
     use nix::sys::socket::{setsockopt, sockopt};
     // Where that cannot be, it takes some room of what is received.
     let _ = match address {

@@ -34,6 +34,8 @@ pub(crate) struct TracedStream {
     recorder: Arc<Recorder>,
     read_called: Option<Moment>,
     write_called: Option<Moment>,
+    /// Nothing was written yet.
+    fresh: bool,
     ended: bool,
 }
 
@@ -53,12 +55,18 @@ impl TracedStream {
             recorder,
             read_called: None,
             write_called: None,
+            fresh: true,
             ended: false,
         }
     }
 
     pub(crate) fn id(&self) -> Id {
         self.id
+    }
+
+    /// The first write goes past the runtime, as it would ask first whether the socket can be written to.
+    fn write_first(&mut self, buffers: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+        std::mem::take(&mut self.fresh).then(|| socket::send_now(&self.inner, buffers)).flatten()
     }
 
     fn write_returned(&mut self, called: Moment, result: &io::Result<usize>) {
@@ -111,7 +119,10 @@ impl AsyncWrite for TracedStream {
         let this = &mut *self;
         let clock = this.clock;
         let called = *this.write_called.get_or_insert_with(|| clock.now());
-        let result = ready!(Pin::new(&mut this.inner).poll_write(context, buffer));
+        let result = match this.write_first(&[IoSlice::new(buffer)]) {
+            Some(result) => result,
+            None => ready!(Pin::new(&mut this.inner).poll_write(context, buffer)),
+        };
         this.write_returned(called, &result);
         Poll::Ready(result)
     }
@@ -124,7 +135,10 @@ impl AsyncWrite for TracedStream {
         let this = &mut *self;
         let clock = this.clock;
         let called = *this.write_called.get_or_insert_with(|| clock.now());
-        let result = ready!(Pin::new(&mut this.inner).poll_write_vectored(context, buffers));
+        let result = match this.write_first(buffers) {
+            Some(result) => result,
+            None => ready!(Pin::new(&mut this.inner).poll_write_vectored(context, buffers)),
+        };
         this.write_returned(called, &result);
         Poll::Ready(result)
     }

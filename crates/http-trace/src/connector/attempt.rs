@@ -1,17 +1,20 @@
 //! One TCP connection to one address.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc};
 
 use socket2::Socket;
 use tokio::net::TcpStream;
 
 use crate::{
     connection_log::LogWriter,
-    record::{AddressTuple, Failure, FailureKind, Id, Layer},
+    record::{AddressTuple, Failure, FailureKind, Id, Layer, TcpInformation},
     recorder::Recorder,
     socket::{self, SocketOptions},
     stream::TracedStream,
 };
+
+/// `TCP_ESTABLISHED` of `net/tcp_states.h`.
+const ESTABLISHED: u8 = 1;
 
 /// A socket that is about to be connected, and recorded.
 pub(crate) struct Opened {
@@ -63,20 +66,22 @@ pub(crate) fn open(
 }
 
 impl Opened {
+    fn information(&self, socket: &impl AsFd) -> Option<TcpInformation> {
+        socket::tcp_information(socket, self.recorder.now())
+    }
+
     pub(crate) async fn connect(mut self) -> Result<TracedStream, Failure> {
         let result = self.establish().await;
         let ended_at = Some(self.recorder.now());
         let recorder = Arc::clone(&self.recorder);
         match (result, self.writer.take()) {
-            (Ok(stream), Some(writer)) => {
-                let information = (recorder.recording().tcp_information)
-                    .then(|| socket::tcp_information(&stream, recorder.now()))
-                    .flatten()
-                    .map(Box::new);
+            (Ok(Established { stream, source, information }), Some(writer)) => {
+                let information = information.filter(|_| recorder.recording().tcp_information);
                 recorder.tcp(self.id, |tcp| {
+                    tcp.addresses.source = source;
                     tcp.ended_at = ended_at;
                     tcp.connected = true;
-                    tcp.information_at_connect = information;
+                    tcp.information_at_connect = information.map(Box::new);
                 });
                 Ok(TracedStream::new(stream, self.id, writer, recorder))
             }
@@ -96,14 +101,19 @@ impl Opened {
         }
     }
 
-    async fn establish(&mut self) -> Result<TcpStream, Failure> {
+    async fn establish(&mut self) -> Result<Established, Failure> {
         let address = self.address;
         let Some(socket) = self.socket.take() else {
             return Err(Failure::new(Layer::Connect, FailureKind::Other, "no socket"));
         };
         let (begun, socket) = socket::begin_connect(socket, address, &self.options);
         let source = socket::local_address(&socket);
-        self.recorder.tcp(self.id, |tcp| tcp.addresses.source = source);
+        // Its other end may have answered already where it is on this host.
+        let at_once = begun.is_ok().then(|| self.information(&socket)).flatten();
+        let at_once = at_once.filter(|information| information.state == ESTABLISHED);
+        if at_once.is_none() {
+            self.recorder.tcp(self.id, |tcp| tcp.addresses.source = source);
+        }
         let with_cause = |error: io::Error, cause| {
             let mut failure = failure(address, &error);
             failure.cause = cause;
@@ -114,6 +124,9 @@ impl Opened {
         }
         let stream =
             TcpStream::from_std(socket.into()).map_err(|error| failure(address, &error))?;
+        if at_once.is_some() {
+            return Ok(Established { stream, source, information: at_once });
+        }
         let result = match stream.writable().await {
             Ok(()) => match stream.take_error() {
                 Ok(None) => Ok(()),
@@ -122,10 +135,21 @@ impl Opened {
             Err(error) => Err(error),
         };
         match result {
-            Ok(()) => Ok(stream),
+            Ok(()) => {
+                let wanted = self.recorder.recording().tcp_information;
+                let information = wanted.then(|| self.information(&stream)).flatten();
+                Ok(Established { stream, source, information })
+            }
             Err(error) => Err(with_cause(error, socket::cause(&stream).map(Box::new))),
         }
     }
+}
+
+/// A connection that is there.
+struct Established {
+    stream: TcpStream,
+    source: Option<SocketAddr>,
+    information: Option<TcpInformation>,
 }
 
 impl Drop for Opened {

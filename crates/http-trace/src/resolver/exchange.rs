@@ -1,6 +1,11 @@
 //! One question to one name server: over UDP, and over TCP where the answer was cut short.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -236,7 +241,10 @@ impl Exchange {
     ) -> Result<Reply, Failure> {
         let mut writer = Closing { writer, recorder: &self.recorder, open: true };
         let called_at = self.recorder.now();
-        let sent = socket.send(&request.bytes).await;
+        let sent = match socket::send_now(socket, &[IoSlice::new(&request.bytes)]) {
+            Some(sent) => sent,
+            None => socket.send(&request.bytes).await,
+        };
         let sent_at = writer.count(OperationKind::Write, called_at, sent.as_ref().copied());
         sent.map_err(|error| with_cause(broken(wish, nameserver, &error), socket))?;
         self.sent(sent_at, request);

@@ -21,8 +21,8 @@ impl Transport {
     ) -> Result<Connection, Failure> {
         loop {
             let (mut connection, is_new) = self.some_connection(request, target).await?;
-            // A new one that is not ready has failed, and says how when it is used.
-            if connection.is_ready().await || is_new {
+            // A new one takes a request before it is driven. Where it failed, it says so then.
+            if is_new || connection.is_ready().await {
                 return Ok(connection);
             }
         }

@@ -10,7 +10,7 @@ use super::{Lease, Recorded, Transport, head::request_target};
 use crate::{
     body::{Attached, Given, RequestBody, ResponseBody, SendBody},
     clock::Moment,
-    connection::{Connection, Sender},
+    connection::{Connection, Driving, Sender},
     headers,
     incoming::Incoming,
     observed::Marks,
@@ -73,6 +73,7 @@ impl Transport {
         if let Some(streams) = &connection.shared.streams {
             streams.expect(id);
         }
+        let mut driving = connection.driving.take();
         let sending = async {
             let hyper = |response: Response<_>| response.map(Incoming::Hyper);
             match &mut connection.sender {
@@ -82,8 +83,11 @@ impl Transport {
                 Sender::Http3(sender) => Box::pin(sender.send(request, id)).await,
             }
         };
+        let sending = Driving::during(&mut driving, sending);
         let result = self.wait_for_headers(sending, consent, &sent).await;
         let headers_at = self.recorder.now();
+        connection.driving = driving;
+        connection.let_go();
         drop(passing.take());
         match result {
             Some(Ok(response)) => Ok(self.respond(
