@@ -9,6 +9,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response};
 
+use self::cause::StreamEnd;
 pub(crate) use self::cause::cause;
 use crate::{
     body::{RequestBody, ResponseBody, SendBody},
@@ -102,8 +103,8 @@ impl Drop for Ending<'_> {
 pub(crate) struct Unanswered {
     pub(crate) kind: FailureKind,
     pub(crate) why: String,
-    /// Nothing of the request has left.
-    pub(crate) not_sent: bool,
+    /// The server did nothing of the request: nothing has left, or it says so.
+    pub(crate) not_processed: bool,
     /// It is the connection that failed, and not the request alone.
     pub(crate) connection_ended: bool,
     /// It was sent before the handshake had ended, and the server did not look at it.
@@ -112,10 +113,13 @@ pub(crate) struct Unanswered {
 
 impl From<TrySendError> for Unanswered {
     fn from(mut error: TrySendError) -> Self {
-        let not_sent = error.take_message().is_some();
+        let unsent = error.take_message().is_some();
         let (kind, why) = cause(error.error());
-        let connection_ended = matches!(kind, FailureKind::Closed | FailureKind::Reset);
-        Self { kind, why, not_sent, connection_ended, is_early_data_rejected: false }
+        let stream = cause::stream_end(error.error());
+        let not_processed = unsent || stream == Some(StreamEnd::Refused);
+        let connection_ended =
+            stream.is_none() && matches!(kind, FailureKind::Closed | FailureKind::Reset);
+        Self { kind, why, not_processed, connection_ended, is_early_data_rejected: false }
     }
 }
 
@@ -218,7 +222,7 @@ impl Transport {
             match self.send(head, content, &target, connection, shown, recorded).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => {
-                    let repeatable = failed.not_sent
+                    let repeatable = failed.not_processed
                         || (failed.connection_ended && again && (is_idempotent(&head.method)));
                     // What the server did not look at, it has not done.
                     let repeatable = (used_before && repeatable) || failed.is_early_data_rejected;

@@ -8,6 +8,8 @@ mod batches;
 mod dns;
 #[path = "client/hostile.rs"]
 mod hostile;
+#[path = "client/http2.rs"]
+mod http2;
 #[cfg(feature = "http3")]
 #[path = "client/http3.rs"]
 mod http3;

@@ -54,27 +54,30 @@ impl Sender {
             Ok(response) => return Ok(response),
             Err(gone) => gone,
         };
-        let (error, not_sent) = match gone {
+        let (error, unsent) = match gone {
             Gone::Stream(error) => (error, false),
             Gone::Unsent(error) => (error, true),
             Gone::Other(kind, why) => {
                 return Err(Unanswered {
                     kind,
                     why,
-                    not_sent: false,
+                    not_processed: false,
                     connection_ended: false,
                     is_early_data_rejected: false,
                 });
             }
         };
+        let mut not_processed = unsent;
         if let StreamError::RemoteTerminate { code, .. } = &error {
             self.note_reset(id, ResetBy::Server, *code);
+            // RFC 9114, section 4.1.1.
+            not_processed |= *code == Code::H3_REQUEST_REJECTED;
         }
         let is_early_data_rejected =
             cause::is_early_data_rejected(&error) && self.early_data().await == EarlyData::Rejected;
         let (kind, why) = cause::of_stream(&error, &self.shared.connection);
         let connection_ended = self.is_closed();
-        Err(Unanswered { kind, why, not_sent, connection_ended, is_early_data_rejected })
+        Err(Unanswered { kind, why, not_processed, connection_ended, is_early_data_rejected })
     }
 
     pub(super) fn note_reset(&self, id: Option<Id>, by: ResetBy, code: Code) {

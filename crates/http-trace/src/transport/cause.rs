@@ -4,6 +4,24 @@ use std::{error::Error as StdError, io};
 
 use crate::record::FailureKind;
 
+/// What ended the stream of one request, and not its connection (RFC 9113, section 5.4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StreamEnd {
+    /// The server says that it did nothing of the request (section 8.7).
+    Refused,
+    Reset,
+}
+
+/// Whether it was a stream of HTTP/2 alone that ended.
+pub(super) fn stream_end(error: &hyper::Error) -> Option<StreamEnd> {
+    let first = error.source();
+    let http2 = std::iter::successors(first, |&error| error.source())
+        .find_map(|error| error.downcast_ref::<h2::Error>())
+        .filter(|error| error.is_reset())?;
+    let refused = http2.is_remote() && http2.reason() == Some(h2::Reason::REFUSED_STREAM);
+    Some(if refused { StreamEnd::Refused } else { StreamEnd::Reset })
+}
+
 /// What kind of failure an error of HTTP is, and in words.
 pub(crate) fn cause(error: &hyper::Error) -> (FailureKind, String) {
     if let Some(alert) = crate::tls::alert_of(error) {

@@ -105,7 +105,7 @@ impl Transport {
                 let message = format!("no response of {shown}: {}", unanswered.why);
                 Err(SendFailure {
                     failure: Failure::new(Layer::Request, unanswered.kind, message),
-                    not_sent: unanswered.not_sent,
+                    not_processed: unanswered.not_processed,
                     connection_ended: unanswered.connection_ended && nothing,
                     is_early_data_rejected: unanswered.is_early_data_rejected,
                 })
@@ -117,7 +117,7 @@ impl Transport {
                 );
                 Err(SendFailure {
                     failure: Failure::new(Layer::Request, FailureKind::Timeout, message),
-                    not_sent: false,
+                    not_processed: false,
                     connection_ended: false,
                     is_early_data_rejected: false,
                 })
@@ -273,8 +273,8 @@ impl Drop for Passing<'_> {
 /// Why a request was not answered, and what may be done about it.
 pub(super) struct SendFailure {
     pub(super) failure: Failure,
-    /// Nothing of it has left.
-    pub(super) not_sent: bool,
+    /// The server did nothing of it: nothing has left, or it says so.
+    pub(super) not_processed: bool,
     /// The connection ended before anything came back.
     pub(super) connection_ended: bool,
     /// The server did not look at it.

@@ -1,6 +1,13 @@
 //! How HTTP/3 fails: in which layer, of what kind, and what is known of it then.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http_trace::{
     HttpTrace, ProxyChoice, TracedClient,
@@ -41,6 +48,21 @@ async fn an_address_at_which_nobody_listens_is_told_at_once_and_by_whom() {
     let cause = quic.error.as_ref().unwrap().cause.as_ref().unwrap();
     assert_eq!((cause.icmp_type, cause.icmp_code), (Some(3), Some(3)));
     assert!(udp.closed_at.is_some() && trace.tls[0].error.is_some());
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_rejects_is_sent_again() {
+    let count = AtomicUsize::new(0);
+    let answer = move |_: &Http3Request| match count.fetch_add(1, Relaxed) {
+        1 => Http3Answer::default().ends(Http3End::Reset(REJECTED)),
+        number => Http3Answer::with_body(number.to_string()),
+    };
+    let pair = Pair::new(answer, |_| {});
+    assert_eq!(fetch(&pair.client, &pair.url("/")).await.unwrap(), "0");
+    assert_eq!(fetch(&pair.client, &pair.url("/")).await.unwrap(), "2");
+    let trace = pair.client.close("rejected");
+    assert_eq!((quic(&trace).len(), trace.requests[1].uses.len()), (1, 2));
+    assert!(trace.requests[1].uses[0].error.is_some());
 }
 
 #[tokio::test]
