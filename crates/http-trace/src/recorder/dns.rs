@@ -47,6 +47,10 @@ impl DnsMessages {
     pub(crate) fn received(&self, received_at: Moment, bytes: &[u8], accepted: bool) {
         let mut kept = self.kept();
         if kept.replies.len() < MAXIMUM_REPLIES || accepted {
+            if kept.replies.is_empty() {
+                // Mostly there is one.
+                kept.replies.reserve_exact(1);
+            }
             kept.replies.push(KeptReply { received_at, accepted, bytes: bytes.into() });
         } else {
             kept.dropped_replies += 1;

@@ -212,7 +212,8 @@ impl Reply {
 
 /// In whatever case, with or without the final dot.
 fn same_name(one: &Name, other: &Name) -> bool {
-    one.iter().map(<[u8]>::to_ascii_lowercase).eq(other.iter().map(<[u8]>::to_ascii_lowercase))
+    let (one, other) = (one.iter(), other.iter());
+    one.len() == other.len() && one.zip(other).all(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
 fn answer(section: DnsSection, record: &Record) -> DnsAnswer {
