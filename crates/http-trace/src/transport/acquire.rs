@@ -91,6 +91,8 @@ async fn make(
         _ = closed_by_client.wait_for(|closed| *closed) => return Err(closed()),
     };
     if connection.sender.is_shared() {
+        // Whether requests of the same moment dial too should not depend on how soon the server answered.
+        tokio::task::yield_now().await;
         return pool.put_shared(&target, connection).ok_or_else(closed);
     }
     Ok(connection)

@@ -71,3 +71,16 @@ async fn a_request_that_the_server_refuses_is_sent_again() {
     assert_eq!((trace.tcp.len(), uses(&trace)), (1, vec![1, 2]));
     assert!(trace.requests[1].uses[0].error.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_the_same_moment_each_dial_and_share_the_first_connection() {
+    let (client, url, count) = resetting(|_| None).await;
+    let one = || fetch(&client, &url);
+    let (first, second, third) = tokio::join!(one(), one(), one());
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    assert_eq!(count.load(Relaxed), 3);
+    let trace = client.close("at once");
+    assert_eq!((trace.dials.len(), uses(&trace)), (3, vec![1, 1, 1]));
+    let used: Vec<_> = trace.requests.iter().map(|request| request.connection).collect();
+    assert!(used[0].is_some() && used.iter().all(|connection| *connection == used[0]));
+}
