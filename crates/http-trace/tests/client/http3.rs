@@ -7,13 +7,13 @@ use http_body_util::StreamBody;
 use http_trace::{
     HttpTrace, RequestBody, TracedClient,
     record::{
-        AttemptOutcome, AttemptTransport, EarlyData, FailureKind, QuicCloseLayer, QuicClosedBy,
-        QuicConnection, UdpConnection,
+        AttemptOutcome, AttemptTransport, EarlyData, FailureKind, Layer, QuicCloseLayer,
+        QuicClosedBy, QuicConnection, UdpConnection,
     },
     settings::{HeaderRecording, HttpVersions, RequestRecording, Settings},
 };
 use hyper::body::{Bytes, Frame};
-use netglass_testing::{Http3, Http3Answer, Http3End, Http3Options, Http3Request};
+use netglass_testing::{Http3, Http3Answer, Http3End, Http3Options, Http3Request, require};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
@@ -318,6 +318,31 @@ async fn names_and_the_source_address_are_as_for_tcp() {
     assert_eq!(trace.tls[0].server_name.as_deref(), Some("web.test"));
     assert_eq!(server.requests()[0].head.uri().host(), Some("web.test"));
     assert!(trace.dials[0].lookup.is_some());
+}
+
+#[tokio::test]
+async fn a_server_of_ipv6_is_reached_through_the_device_that_is_named() {
+    require!(root);
+    let authority = Authority::new("Test Root");
+    let tls = authority.server(false, &[b"h3"]);
+    let socket = UdpSocket::bind("[::1]:0").unwrap();
+    let server = Http3::start(socket, tls, &Http3Options::default(), hello);
+    let through = |device: &str| {
+        client(&authority, |settings| {
+            settings.interface = Some(device.to_owned());
+            settings.tls.accept_invalid_certificates = true;
+        })
+    };
+    let url = format!("https://{}/", server.address());
+    let client = through("lo");
+    assert_eq!(fetch(&client, &url).await.unwrap(), "hello\n");
+    let trace = client.close("IPv6");
+    let [(udp, _)] = quic(&trace)[..] else { panic!("one connection") };
+    assert_eq!(udp.addresses.destination, server.address());
+    assert_eq!(udp.addresses.source.unwrap().ip(), server.address().ip());
+
+    let nowhere = fetch(&through("none0"), &url).await.unwrap_err();
+    assert_eq!((nowhere.layer(), server.connections()), (Layer::Connect, 1));
 }
 
 /// A server's settings that take early data, if they are to.
