@@ -1,17 +1,19 @@
 //! HTTP Archive 1.2, which the developer tools of browsers open. What the format has no place for
 //! is in fields whose names begin with an underscore, as it asks for.
 
+use std::time::Duration;
+
 use http_trace::{
     HttpTrace,
     record::{Header, HttpRequest, Message, TlsTunnel},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{
     detail,
     failure::{failure, layer_name, sentence},
-    timeline::{Phase, spans},
+    timeline::{Phase, Span, spans},
 };
 
 /// What stands before the first entry.
@@ -28,64 +30,74 @@ pub(crate) fn entries(trace: &HttpTrace) -> impl Iterator<Item = Value> + '_ {
     trace.requests.iter().map(move |request| entry(trace, request))
 }
 
-/// Durations of the phases of a request, in milliseconds; -1 is of one that did not apply.
+/// Durations of the phases of a request; in JSON in milliseconds, with -1 for one that did not apply.
 #[derive(Debug, Serialize)]
 struct Timings {
-    blocked: f64,
-    dns: f64,
-    connect: f64,
+    blocked: Timing,
+    dns: Timing,
+    connect: Timing,
     /// Part of `connect`, too.
-    ssl: f64,
-    send: f64,
-    wait: f64,
-    receive: f64,
+    ssl: Timing,
+    send: Timing,
+    wait: Timing,
+    receive: Timing,
+}
+
+/// In nanoseconds, so that sums and their parts agree; nothing where it did not apply.
+#[derive(Debug, Clone, Copy)]
+struct Timing(Option<u64>);
+
+impl Serialize for Timing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.map_or(-1.0, |nanoseconds| nanoseconds as f64 / 1e6))
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Timings {
     fn of(trace: &HttpTrace, request: &HttpRequest) -> Self {
         let spans = spans(request, trace.ended_at);
-        let of = |phase| {
-            let span = spans.iter().find(|span| span.phase == phase);
-            span.map(|span| span.nanoseconds() as f64 / 1e6)
-        };
+        let of = |phase| spans.iter().find(|span| span.phase == phase).map(Span::nanoseconds);
         // The handshake of QUIC is that of TLS, too.
         let quic = spans.iter().find(|span| span.phase == Phase::Quic);
         let tls = of(Phase::Tls);
         let ssl = tls.or(of(Phase::Quic));
         let opened = spans.iter().find(|span| span.phase == Phase::Connect);
         // Both may have been tried at once.
-        let connect = quic.or(opened).zip(opened.or(quic)).map(|(first, last)| {
-            last.ended.max(first.ended).since(first.began).as_secs_f64() * 1e3
-        });
-        let connect = connect.or(tls.map(|_| 0.0));
+        let connect = quic
+            .or(opened)
+            .zip(opened.or(quic))
+            .map(|(first, last)| nanoseconds(last.ended.max(first.ended).since(first.began)));
+        let connect = connect.or(tls.map(|_| 0));
         let connect = connect.map(|connect| connect + tls.unwrap_or_default());
         // Time that no phase accounts for, as between a connection and its first use, was waited.
         let until_sent = request.phases.request_began_at.or(request.phases.connection_at);
-        let until_sent =
-            until_sent.map(|at| at.since(request.phases.queued_at).as_secs_f64() * 1e3);
+        let until_sent = until_sent.map(|at| nanoseconds(at.since(request.phases.queued_at)));
         let dns = of(Phase::Lookup);
         let accounted = dns.unwrap_or_default() + connect.unwrap_or_default();
         let blocked = match until_sent {
-            Some(until_sent) => (until_sent - accounted).max(0.0),
+            Some(until_sent) => until_sent.saturating_sub(accounted),
             None => of(Phase::Queued).unwrap_or_default(),
         };
+        let always = |phase| Timing(Some(of(phase).unwrap_or_default()));
         Self {
-            blocked,
-            dns: dns.unwrap_or(-1.0),
-            connect: connect.unwrap_or(-1.0),
-            ssl: ssl.unwrap_or(-1.0),
-            send: of(Phase::Request).unwrap_or_default(),
-            wait: of(Phase::Wait).unwrap_or_default(),
-            receive: of(Phase::Response).unwrap_or_default(),
+            blocked: Timing(Some(blocked)),
+            dns: Timing(dns),
+            connect: Timing(connect),
+            ssl: Timing(ssl),
+            send: always(Phase::Request),
+            wait: always(Phase::Wait),
+            receive: always(Phase::Response),
         }
     }
 
     /// The sum; `ssl` is in `connect`.
-    fn total(&self) -> f64 {
-        [self.blocked, self.dns, self.connect, self.send, self.wait, self.receive]
-            .into_iter()
-            .filter(|duration| *duration > 0.0)
-            .sum()
+    fn total(&self) -> Timing {
+        let parts = [self.blocked, self.dns, self.connect, self.send, self.wait, self.receive];
+        Timing(Some(parts.into_iter().filter_map(|part| part.0).sum()))
     }
 }
 
