@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -39,12 +39,11 @@ impl Driving {
     }
 
     /// What comes of a request that is sent over it. Nothing is left of it where it ends meanwhile.
-    pub(crate) async fn during<T>(
+    pub(crate) fn during<T>(
         driving: &mut Option<Self>,
-        request: impl Future<Output = T>,
-    ) -> T {
-        let mut request = pin!(request);
-        std::future::poll_fn(|context| {
+        mut request: Pin<&mut impl Future<Output = T>>,
+    ) -> impl Future<Output = T> {
+        std::future::poll_fn(move |context| {
             if let Poll::Ready(answer) = request.as_mut().poll(context) {
                 return Poll::Ready(answer);
             }
@@ -55,7 +54,6 @@ impl Driving {
             // It may have brought the answer.
             request.as_mut().poll(context)
         })
-        .await
     }
 }
 

@@ -74,17 +74,19 @@ impl Transport {
             streams.expect(id);
         }
         let mut driving = connection.driving.take();
-        let sending = async {
-            let hyper = |response: Response<_>| response.map(Incoming::Hyper);
-            match &mut connection.sender {
-                Sender::Http1(sender) => Ok(hyper(sender.try_send_request(request).await?)),
-                Sender::Http2(sender) => Ok(hyper(sender.try_send_request(request).await?)),
-                // What it takes is a lot, and not to be carried by the others.
-                Sender::Http3(sender) => Box::pin(sender.send(request, id)).await,
-            }
+        let result = {
+            let sending = pin!(async {
+                let hyper = |response: Response<_>| response.map(Incoming::Hyper);
+                match &mut connection.sender {
+                    Sender::Http1(sender) => Ok(hyper(sender.try_send_request(request).await?)),
+                    Sender::Http2(sender) => Ok(hyper(sender.try_send_request(request).await?)),
+                    // What it takes is a lot, and not to be carried by the others.
+                    Sender::Http3(sender) => Box::pin(sender.send(request, id)).await,
+                }
+            });
+            let sending = Driving::during(&mut driving, sending);
+            self.wait_for_headers(sending, consent, &sent).await
         };
-        let sending = Driving::during(&mut driving, sending);
-        let result = self.wait_for_headers(sending, consent, &sent).await;
         let headers_at = self.recorder.now();
         connection.driving = driving;
         connection.let_go();
