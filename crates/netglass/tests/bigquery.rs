@@ -6,71 +6,45 @@ use std::{
     fs,
     net::UdpSocket,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use netglass_testing::{BigQuery, BigQueryCall, BigQueryFault, Running, Signal, require};
+use netglass_testing::{BigQuery, BigQueryCall, BigQueryFault, Ended, Running, Signal, require};
 use serde_json::{Map, Value};
-use tempfile::TempDir;
 
 const TABLE: &str = "flow_logs";
 
-/// A capture file, and a place where no configuration of this machine reaches.
-struct Place {
-    directory: TempDir,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-struct Ended {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
+/// Where the program runs, with capture files.
+struct Place(netglass_testing::Place);
 
 impl Place {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("empty.toml"), "").unwrap();
-        fs::write(directory.path().join("none.pcap"), pcap(0)).unwrap();
-        fs::write(directory.path().join("three.pcap"), pcap(3)).unwrap();
-        Self { directory }
+        let place = netglass_testing::Place::new();
+        place.file("none.pcap", pcap(0));
+        place.file("three.pcap", pcap(3));
+        Self(place)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.0.path(name)
     }
 
     /// Captures to the server, with the words of `line` as further arguments.
     fn capture(&self, server: &BigQuery, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
+        command.arg("capture");
+        let mut command = self.0.prepare(command, line.split_whitespace());
         command
-            .arg("capture")
-            .args(line.split_whitespace())
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("HOME", self.directory.path())
-            .env("NETGLASS_CONFIG", self.path("empty.toml"))
             .env("NETGLASS_BQ_PROJECT_ID", BigQuery::PROJECT)
             .env("NETGLASS_BQ_DATASET", BigQuery::DATASET)
             .env("NETGLASS_BQ_SA_KEY_DATA", server.key())
-            .env("NETGLASS_BQ_ENDPOINT", server.endpoint())
-            .stdin(Stdio::null());
+            .env("NETGLASS_BQ_ENDPOINT", server.endpoint());
         command
     }
 
     fn run(&self, server: &BigQuery, line: &str) -> Ended {
-        end(&mut self.capture(server, line))
-    }
-}
-
-fn end(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    Ended {
-        status: output.status.code().expect("the program ends by itself"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        Ended::by(&mut self.capture(server, line))
     }
 }
 
@@ -289,8 +263,9 @@ fn what_is_wrong_with_the_key_is_said_at_once_and_without_it() {
         (server.key().replace('"', ""), "is not as in a JSON key of Google"),
     ] {
         let mut command = place.capture(&server, "-r three.pcap --output stdout,bigquery");
-        let ended =
-            end(command.env_remove("NETGLASS_BQ_SA_KEY_DATA").args(["--bq-sa-key-data", &key]));
+        let ended = Ended::by(
+            command.env_remove("NETGLASS_BQ_SA_KEY_DATA").args(["--bq-sa-key-data", &key]),
+        );
         assert_eq!((ended.status, &*ended.stdout), (1, ""), "{ended:?}");
         assert!(ended.stderr.contains(told), "{ended:?}");
         assert!(!ended.stderr.contains(&secret), "{ended:?}");
@@ -315,7 +290,7 @@ fn what_is_missing_is_said_at_once() {
         assert!(ended.stderr.contains(told), "{told}: {ended:?}");
     }
     let mut command = place.capture(&server, "-r three.pcap --output bigquery");
-    let ended = end(command.env_remove("NETGLASS_BQ_PROJECT_ID"));
+    let ended = Ended::by(command.env_remove("NETGLASS_BQ_PROJECT_ID"));
     assert_eq!(ended.status, 2, "{ended:?}");
     assert!(ended.stderr.contains("--output bigquery needs --bq-project-id"), "{ended:?}");
 }

@@ -6,13 +6,13 @@ use std::{
     fs::{self, File},
     io::pipe,
     net::TcpListener,
+    ops::Deref,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
+    process::Command,
 };
 
-use netglass_testing::{PostgreSql, Running, require};
-use tempfile::TempDir;
+use netglass_testing::{Ended, PostgreSql, Running, require};
 
 const VERBS: [&str; 15] = [
     "probe",
@@ -32,66 +32,32 @@ const VERBS: [&str; 15] = [
     "completions",
 ];
 
-/// A place of its own for each test, where no configuration of this machine reaches.
-struct Place {
-    directory: TempDir,
-}
+/// Where the program runs.
+struct Place(netglass_testing::Place);
 
-/// How a run ended.
-#[derive(Debug)]
-struct Ended {
-    status: i32,
-    stdout: String,
-    stderr: String,
+impl Deref for Place {
+    type Target = netglass_testing::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Place {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        Self(netglass_testing::Place::new())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
-        command
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("HOME", self.directory.path())
-            .env("NETGLASS_CONFIG", self.path("empty.toml"))
-            .env("NETGLASS_DB", format!("sqlite:{}", self.path("default.db").display()))
-            .stdin(Stdio::null());
+        let command = Command::new(env!("CARGO_BIN_EXE_netglass"));
+        let mut command = self.prepare(command, arguments);
+        command.env("NETGLASS_DB", format!("sqlite:{}", self.path("default.db").display()));
         command
     }
 
     fn run(&self, arguments: &[&str]) -> Ended {
-        end(&mut self.command(arguments))
+        Ended::by(&mut self.command(arguments))
     }
-}
-
-fn end(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    Ended {
-        status: output.status.code().expect("the program ends by itself"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Asserts that a run failed with this status, saying all of `parts` on standard error alone.
-#[track_caller]
-fn assert_fails(ended: &Ended, status: i32, parts: &[&str]) {
-    assert_eq!(ended.status, status, "{ended:?}");
-    assert_eq!(ended.stdout, "", "{ended:?}");
-    for part in parts {
-        assert!(ended.stderr.contains(part), "{part:?} is missing in {ended:?}");
-    }
-    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
 }
 
 #[test]
@@ -160,65 +126,59 @@ fn assert_documented(verb: &str, documents: &[&str]) {
 #[test]
 fn wrong_usage_is_status_2() {
     let place = Place::new();
-    assert_fails(&place.run(&[]), 2, &["Usage: netglass"]);
-    assert_fails(&place.run(&["lok"]), 2, &["unrecognized subcommand 'lok'", "look"]);
-    assert_fails(&place.run(&["look", "10.0.0.300"]), 2, &["10.0.0.300", "neither an IPv4 nor"]);
-    assert_fails(&place.run(&["look", "10.0.0.1:80"]), 2, &["10.0.0.1 --port 80"]);
-    assert_fails(&place.run(&["look", "--ipv4", "::1"]), 2, &["--ipv4", "IPv4 address"]);
-    assert_fails(&place.run(&["look", "--ipv6", "10.0.0.1"]), 2, &["--ipv6", "IPv6 address"]);
-    assert_fails(&place.run(&["look", "--port", "0"]), 2, &["--port", "not in 1..=65535"]);
-    assert_fails(&place.run(&["look", "--depth", "0"]), 2, &["--depth", "not in 1..=100"]);
-    assert_fails(&place.run(&["look", "--depth", "deep"]), 2, &["--depth", "'deep'"]);
-    assert_fails(&place.run(&["look", "--since", "a while"]), 2, &["--since", "not a duration"]);
-    assert_fails(&place.run(&["look", "--since=-1h"]), 2, &["--since", "negative"]);
-    assert_fails(&place.run(&["look", "--since", "1mo"]), 2, &["--since", "give days"]);
-    assert_fails(&place.run(&["look", "--format", "xml"]), 2, &["'xml'", "tree, json, dot"]);
-    assert_fails(
-        &place.run(&["look", "--since", "1h", "--until", "2h"]),
-        2,
-        &["netglass: --since (", "is later than --until ("],
-    );
-    assert_fails(&place.run(&["diff"]), 2, &["--from <WHEN>"]);
-    assert_fails(
-        &place.run(&["diff", "--from", "1h", "--to", "2h"]),
-        2,
-        &["netglass: --from (", "is not earlier than --to ("],
-    );
-    assert_fails(&place.run(&["status", "--silent-after", "5"]), 2, &["--silent-after", "30s"]);
-    assert_fails(&place.run(&["status", "--format", "tree"]), 2, &["'tree'", "text, json"]);
-    assert_fails(&place.run(&["doctor", "--format", "xml"]), 2, &["'xml'", "text, json"]);
-    assert_fails(&place.run(&["completions", "cmd.exe"]), 2, &["'cmd.exe'", "bash"]);
+    place.run(&[]).assert_refused(2, &["Usage: netglass"]);
+    place.run(&["lok"]).assert_refused(2, &["unrecognized subcommand 'lok'", "look"]);
+    place.run(&["look", "10.0.0.300"]).assert_refused(2, &["10.0.0.300", "neither an IPv4 nor"]);
+    place.run(&["look", "10.0.0.1:80"]).assert_refused(2, &["10.0.0.1 --port 80"]);
+    place.run(&["look", "--ipv4", "::1"]).assert_refused(2, &["--ipv4", "IPv4 address"]);
+    place.run(&["look", "--ipv6", "10.0.0.1"]).assert_refused(2, &["--ipv6", "IPv6 address"]);
+    place.run(&["look", "--port", "0"]).assert_refused(2, &["--port", "not in 1..=65535"]);
+    place.run(&["look", "--depth", "0"]).assert_refused(2, &["--depth", "not in 1..=100"]);
+    place.run(&["look", "--depth", "deep"]).assert_refused(2, &["--depth", "'deep'"]);
+    place.run(&["look", "--since", "a while"]).assert_refused(2, &["--since", "not a duration"]);
+    place.run(&["look", "--since=-1h"]).assert_refused(2, &["--since", "negative"]);
+    place.run(&["look", "--since", "1mo"]).assert_refused(2, &["--since", "give days"]);
+    place.run(&["look", "--format", "xml"]).assert_refused(2, &["'xml'", "tree, json, dot"]);
+    place
+        .run(&["look", "--since", "1h", "--until", "2h"])
+        .assert_refused(2, &["netglass: --since (", "is later than --until ("]);
+    place.run(&["diff"]).assert_refused(2, &["--from <WHEN>"]);
+    place
+        .run(&["diff", "--from", "1h", "--to", "2h"])
+        .assert_refused(2, &["netglass: --from (", "is not earlier than --to ("]);
+    place.run(&["status", "--silent-after", "5"]).assert_refused(2, &["--silent-after", "30s"]);
+    place.run(&["status", "--format", "tree"]).assert_refused(2, &["'tree'", "text, json"]);
+    place.run(&["doctor", "--format", "xml"]).assert_refused(2, &["'xml'", "text, json"]);
+    place.run(&["completions", "cmd.exe"]).assert_refused(2, &["'cmd.exe'", "bash"]);
 }
 
 #[test]
 fn a_wrong_environment_variable_is_wrong_usage() {
     let place = Place::new();
-    let ended = end(place.command(&["look"]).env("NETGLASS_DEPTH", "0"));
-    assert_fails(&ended, 2, &["'0'", "--depth"]);
+    let ended = Ended::by(place.command(&["look"]).env("NETGLASS_DEPTH", "0"));
+    ended.assert_refused(2, &["'0'", "--depth"]);
 }
 
 #[test]
 fn a_database_that_is_none_is_an_error() {
     let place = Place::new();
-    assert_fails(
-        &place.run(&["look", "--db", "oracle://db"]),
-        2,
-        &["netglass: ", "oracle", "sqlite:PATH"],
-    );
+    place
+        .run(&["look", "--db", "oracle://db"])
+        .assert_refused(2, &["netglass: ", "oracle", "sqlite:PATH"]);
     let secret = place.run(&["look", "--db", "mysql://root:secret@db/x"]);
-    assert_fails(&secret, 2, &["mysql"]);
+    secret.assert_refused(2, &["mysql"]);
     assert!(!secret.stderr.contains("secret"), "{secret:?}");
-    assert_fails(&place.run(&["look"]), 1, &["default.db", "no such file", "netglass probe"]);
+    place.run(&["look"]).assert_refused(1, &["default.db", "no such file", "netglass probe"]);
 
-    let directory = format!("sqlite:{}", place.directory.path().display());
+    let directory = format!("sqlite:{}", place.directory().display());
     for verb in ["look", "create-scheme"] {
-        assert_fails(&place.run(&[verb, "--db", &directory]), 1, &["netglass: ", "director"]);
+        place.run(&[verb, "--db", &directory]).assert_refused(1, &["netglass: ", "director"]);
     }
     fs::write(place.path("text.db"), "this is no database, whatever its name is".repeat(99))
         .unwrap();
     let text = format!("sqlite:{}", place.path("text.db").display());
     for verb in ["look", "create-scheme"] {
-        assert_fails(&place.run(&[verb, "--db", &text]), 1, &["netglass: ", "text.db"]);
+        place.run(&[verb, "--db", &text]).assert_refused(1, &["netglass: ", "text.db"]);
     }
 }
 
@@ -229,7 +189,7 @@ fn a_flag_is_over_the_environment_is_over_the_file_is_over_the_default() {
     let db = |name: &str| format!("sqlite:{}", place.path(name).display());
     fs::write(&file, format!("db = '{}'", db("file.db"))).unwrap();
     let says = |command: &mut Command, name: &str| {
-        assert_fails(&end(command), 1, &[name, "no such file"]);
+        Ended::by(command).assert_refused(1, &[name, "no such file"]);
     };
     let flag = db("flag.db");
 
@@ -248,8 +208,8 @@ fn a_flag_is_over_the_environment_is_over_the_file_is_over_the_default() {
 
     // The default database may be there or not, so another option has to show its default.
     fs::write(&file, "[look]\ndepth = 0").unwrap();
-    let with_file = end(place.command(&["look"]).env("NETGLASS_CONFIG", &file));
-    assert_fails(&with_file, 2, &["look.depth", "0"]);
+    let with_file = Ended::by(place.command(&["look"]).env("NETGLASS_CONFIG", &file));
+    with_file.assert_refused(2, &["look.depth", "0"]);
     says(&mut place.command(&["look"]), "default.db");
 }
 
@@ -260,7 +220,7 @@ fn a_password_in_a_file_is_not_shown() {
     for arguments in [["look", "--help"], ["look", "-h"], ["look", "nginx"]] {
         let mut command = place.command(&arguments);
         let command = command.env("NETGLASS_CONFIG", place.path("secret.toml"));
-        let ended = end(command.env_remove("NETGLASS_DB"));
+        let ended = Ended::by(command.env_remove("NETGLASS_DB"));
         assert!(!(ended.stdout + &ended.stderr).contains("secret"), "{arguments:?}");
     }
 }
@@ -272,20 +232,18 @@ fn the_users_file_is_found_where_none_is_named() {
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("netglass.toml"), "[look]\ndepth = 0").unwrap();
     let mut command = place.command(&["look"]);
-    let ended = end(command.env_remove("NETGLASS_CONFIG"));
-    assert_fails(&ended, 2, &["netglass: ", ".config/netglass/netglass.toml: look.depth"]);
+    let ended = Ended::by(command.env_remove("NETGLASS_CONFIG"));
+    ended.assert_refused(2, &["netglass: ", ".config/netglass/netglass.toml: look.depth"]);
 }
 
 #[test]
 fn a_configuration_file_that_is_named_must_be_there() {
     let place = Place::new();
-    assert_fails(&place.run(&["look", "--config", "none.toml"]), 1, &["none.toml", "No such file"]);
+    place.run(&["look", "--config", "none.toml"]).assert_refused(1, &["none.toml", "No such file"]);
     fs::write(place.path("bad.toml"), "[look]\ndeep = 3").unwrap();
-    assert_fails(
-        &place.run(&["look", "--config=bad.toml"]),
-        2,
-        &["bad.toml", "look.deep", "depth"],
-    );
+    place
+        .run(&["look", "--config=bad.toml"])
+        .assert_refused(2, &["bad.toml", "look.deep", "depth"]);
     let help = place.run(&["look", "--help", "--config", "bad.toml"]);
     assert_eq!(help.status, 0, "help does not need the file: {help:?}");
 }
@@ -329,7 +287,7 @@ fn every_verb_has_a_man_page() {
     assert_eq!(place.run(&["man"]).stdout, page("netglass.1"));
 
     fs::write(place.path("file"), "").unwrap();
-    assert_fails(&place.run(&["man", "file"]), 1, &["creating the directory file"]);
+    place.run(&["man", "file"]).assert_refused(1, &["creating the directory file"]);
 }
 
 #[test]
@@ -376,7 +334,7 @@ fn a_scheme_is_created_once() {
         assert!(ended.stdout.contains(says), "{ended:?}");
     }
     assert!(Path::exists(&place.path("default.db")));
-    assert_fails(&place.run(&["look"]), 1, &["no host has reported", "netglass probe"]);
+    place.run(&["look"]).assert_refused(1, &["no host has reported", "netglass probe"]);
 }
 
 #[test]
@@ -405,7 +363,7 @@ fn the_password_for_a_server_is_found_where_it_was_put() {
     let make = |change: &dyn Fn(&mut Command)| {
         let mut command = place.command(&["create-scheme", "--db", &url]);
         change(&mut command);
-        end(&mut command)
+        Ended::by(&mut command)
     };
     let ended = make(&|_| {});
     assert_eq!(ended.status, 1);
@@ -432,6 +390,7 @@ fn the_password_for_a_server_is_found_where_it_was_put() {
     fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).unwrap();
     let ended = make(&|_| {});
     assert_eq!(ended.stdout, made, "{}", ended.stderr);
-    let ended = end(place.command(&["look", "--db", &server.url("postgres")]).arg("10.0.0.1"));
+    let ended =
+        Ended::by(place.command(&["look", "--db", &server.url("postgres")]).arg("10.0.0.1"));
     assert!(!ended.stderr.contains(PostgreSql::PASSWORD), "{}", ended.stderr);
 }

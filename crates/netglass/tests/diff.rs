@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
-    process::{Command, Stdio},
+    process::Command,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,8 +13,7 @@ use netglass_model::{
     NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Timestamp,
 };
 use netglass_store::{Access, DatabaseUrl, Settings};
-use netglass_testing::flush;
-use tempfile::TempDir;
+use netglass_testing::{Ended, Place, flush};
 
 const NAMESPACE: NamespaceInode = NamespaceInode(4_026_531_840);
 
@@ -85,15 +84,15 @@ fn back(minutes_ago: u64, flows: Vec<HostFlow>) -> Sight {
     Sight { host: "back", address: "10.0.0.2", ago: minutes(minutes_ago), flows }
 }
 
-/// A database in a directory of its own.
+/// A database in a place of its own.
 struct Filled {
-    directory: TempDir,
+    place: Place,
 }
 
 impl Filled {
     fn with(sights: Vec<Sight>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(directory.path().join("netglass.db"));
+        let place = Place::new();
+        let url = DatabaseUrl::Sqlite(place.path("netglass.db"));
         let mut database = netglass_store::open(&url, Access::Write, Settings::default()).unwrap();
         for Sight { host, address, ago: long_ago, mut flows } in sights {
             let at = ago(long_ago);
@@ -112,26 +111,17 @@ impl Filled {
             flush.at = at;
             database.write(&flush).unwrap();
         }
-        std::fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { directory }
+        Self { place }
     }
 
     /// Status, standard output and standard error.
     fn diff(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_netglass"))
-            .arg("diff")
-            .args(arguments)
-            .env_clear()
-            .env("NETGLASS_CONFIG", self.directory.path().join("empty.toml"))
-            .env("NETGLASS_DB", self.directory.path().join("netglass.db"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        (
-            output.status.code().expect("the program ends by itself"),
-            String::from_utf8(output.stdout).unwrap(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
+        command.arg("diff");
+        let mut command = self.place.prepare(command, arguments);
+        command.env("NETGLASS_DB", self.place.path("netglass.db"));
+        let Ended { status, stdout, stderr } = Ended::by(&mut command);
+        (status, stdout, stderr)
     }
 
     /// The edge of each line after the heading.

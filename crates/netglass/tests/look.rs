@@ -4,7 +4,7 @@
 
 use std::{
     net::IpAddr,
-    process::{Command, Stdio},
+    process::Command,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,50 +14,40 @@ use netglass_model::{
     NamespaceInode, NetworkNamespace, Observations, Port, Process, Protocol, Timestamp,
 };
 use netglass_store::{Access, DatabaseUrl, Settings};
-use netglass_testing::flush;
-use tempfile::TempDir;
+use netglass_testing::{Ended, Place, flush};
 
 const NAMESPACE: NamespaceInode = NamespaceInode(4_026_531_840);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A database in a directory of its own.
+/// A database in a place of its own.
 struct Filled {
-    directory: TempDir,
+    place: Place,
     now: Timestamp,
 }
 
 impl Filled {
     fn with(observations: &[Observations]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(directory.path().join("netglass.db"));
+        let place = Place::new();
+        let url = DatabaseUrl::Sqlite(place.path("netglass.db"));
         let mut database = netglass_store::open(&url, Access::Write, Settings::default()).unwrap();
         for observation in observations {
             database.write(&flush(observation)).unwrap();
         }
-        std::fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { directory, now: now() }
+        Self { place, now: now() }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
-        command
-            .arg("look")
-            .args(arguments)
-            .env_clear()
-            .env("NETGLASS_CONFIG", self.directory.path().join("empty.toml"))
-            .env("NETGLASS_DB", self.directory.path().join("netglass.db"))
-            .stdin(Stdio::null());
+        command.arg("look");
+        let mut command = self.place.prepare(command, arguments);
+        command.env("NETGLASS_DB", self.place.path("netglass.db"));
         command
     }
 
     /// Status, standard output and standard error.
     fn look(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = self.command(arguments).output().unwrap();
-        (
-            output.status.code().expect("the program ends by itself"),
-            String::from_utf8(output.stdout).unwrap(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
+        let Ended { status, stdout, stderr } = Ended::by(&mut self.command(arguments));
+        (status, stdout, stderr)
     }
 
     /// The node's text of each line after the heading.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, SystemTime},
 };
 
@@ -11,8 +11,7 @@ use netglass_model::{
     Flush, Host, HostId, Ledger, NamespaceInode, Observations, Probe, Skip, Timestamp,
 };
 use netglass_store::{Access, DatabaseUrl, Settings};
-use netglass_testing::flush;
-use tempfile::TempDir;
+use netglass_testing::{Ended, Place, flush};
 
 /// A flush of a probe that was started so many seconds ago, made so many seconds ago.
 fn flushed(host: &str, started: u64, at: u64) -> Flush {
@@ -33,29 +32,18 @@ fn flushed(host: &str, started: u64, at: u64) -> Flush {
 }
 
 fn status(flushes: &[Flush], arguments: &[&str]) -> (i32, String, String) {
-    let directory: TempDir = tempfile::tempdir().unwrap();
-    let file = directory.path().join("netglass.db");
+    let place = Place::new();
+    let file = place.path("netglass.db");
     let url = DatabaseUrl::Sqlite(file.clone());
     let mut database = netglass_store::open(&url, Access::Write, Settings::default()).unwrap();
     for flush in flushes {
         database.write(flush).unwrap();
     }
-    let config = directory.path().join("empty.toml");
-    std::fs::write(&config, "").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_netglass"))
-        .arg("status")
-        .args(arguments)
-        .env_clear()
-        .env("NETGLASS_CONFIG", config)
-        .env("NETGLASS_DB", file)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    (
-        output.status.code().expect("the program ends by itself"),
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
+    command.arg("status");
+    let mut command = place.prepare(command, arguments);
+    let Ended { status, stdout, stderr } = Ended::by(command.env("NETGLASS_DB", file));
+    (status, stdout, stderr)
 }
 
 /// The host and the state in each line after the heading.

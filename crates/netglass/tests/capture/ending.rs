@@ -88,7 +88,7 @@ fn reports_come_at_their_interval_and_are_json_line_by_line() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let place = Place::new();
-    place.file("in.pcap", &many(100_000, 50_000));
+    place.file("in.pcap", many(100_000, 50_000));
     let mut command = place.netglass(&["-r", "in.pcap", "--stats-format", "json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -115,14 +115,14 @@ fn on_a_small_disk(place: &Place, size: &str, arguments: &[&str]) -> Captured {
     command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
     command.arg(env!("CARGO_BIN_EXE_netglass"));
     let arguments = [arguments, &["--stats-format", "json"]].concat();
-    Captured::of(Running::spawn(place.prepare(command, arguments)).wait())
+    Captured::of(Running::spawn(place.capturing(command, arguments)).wait())
 }
 
 #[test]
 fn a_full_disk_loses_what_the_ledger_names_and_nothing_of_other_outputs() {
     require!(root, command("unshare"), command("mount"));
     let place = Place::new();
-    place.file("in.pcap", &many(4000, 4000));
+    place.file("in.pcap", many(4000, 4000));
     let outputs = ["-r", "in.pcap", "-o", "file:small/flows.json", "-o", "file:all.json"];
     let captured = on_a_small_disk(&place, "512k", &outputs);
     assert_eq!(captured.status, 1, "{captured:?}");
@@ -141,7 +141,7 @@ fn a_full_disk_loses_what_the_ledger_names_and_nothing_of_other_outputs() {
 fn packets_that_a_full_disk_does_not_take_are_counted() {
     require!(root, command("unshare"), command("mount"));
     let place = Place::new();
-    place.file("in.pcap", &many(20_000, 10));
+    place.file("in.pcap", many(20_000, 10));
     let options = ["-r", "in.pcap", "-w", "small/out.pcapng", "-o", "file:all.json"];
     let captured = on_a_small_disk(&place, "512k", &options);
     assert_eq!(captured.status, 1, "{captured:?}");
@@ -194,7 +194,7 @@ fn a_file_that_is_moved_is_followed_by_another_one() {
     command.args(["--wait"]).arg(program);
     let output = ["-o", "file:flows.json", "--batch-interval", "10ms", "--timeout", "1s"];
     let input = ["-r", "-", "--stats-format", "json"];
-    let mut running = Running::spawn(place.prepare(command, [&input[..], &output].concat()));
+    let mut running = Running::spawn(place.capturing(command, [&input[..], &output].concat()));
     let stored = |count: u64| {
         wait_for(|| {
             let text = std::fs::read_to_string(place.path("flows.json")).unwrap_or_default();

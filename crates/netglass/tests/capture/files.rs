@@ -199,7 +199,7 @@ fn a_file_that_ends_too_early_is_told_and_what_came_before_is_logged() {
 #[test]
 fn a_file_that_is_none_does_not_stop_the_others() {
     let place = Place::new();
-    place.file("good.pcap", &pcap(&answered(1000.0)));
+    place.file("good.pcap", pcap(&answered(1000.0)));
     place.file("garbage", b"there are no packets in here, whatever its name is, and never were");
     place.file("empty", b"");
     for bad in ["garbage", "empty", "missing"] {
@@ -216,8 +216,8 @@ fn a_file_that_is_none_does_not_stop_the_others() {
 #[test]
 fn several_files_are_read_one_after_the_other() {
     let place = Place::new();
-    place.file("one.pcap", &pcap(&answered(1000.0)));
-    place.file("two.pcap", &pcap(&answered(1010.0)));
+    place.file("one.pcap", pcap(&answered(1000.0)));
+    place.file("two.pcap", pcap(&answered(1010.0)));
     let captured = place.capture(&["-r", "one.pcap", "-r", "two.pcap"]);
     assert_eq!(captured.flow(QUESTION).counts(), [2, bytes(2, 30), 2, bytes(2, 100)]);
 }
@@ -226,7 +226,7 @@ fn several_files_are_read_one_after_the_other() {
 fn packed_files_and_standard_input_are_read_alike() {
     require!(command("gzip"), command("zstd"));
     let place = Place::new();
-    let path = place.file("plain.pcap", &many(500, 7));
+    let path = place.file("plain.pcap", many(500, 7));
     let counts = |captured: &Captured| {
         assert_eq!(captured.status, 0, "{captured:?}");
         captured.flows.iter().map(|flow| (flow.ends(), flow.counts())).collect::<Vec<_>>()

@@ -246,7 +246,7 @@ fn both_engines_tell_the_same_of_the_same_traffic() {
 #[test]
 fn what_takes_a_look_at_packets_is_refused() {
     let place = Place::new();
-    place.file("in.pcap", &many(10, 1));
+    place.file("in.pcap", many(10, 1));
     let fails = |arguments: &[&str], part: &str| {
         let captured = place.capture(&[&ENGINE[..], arguments].concat());
         assert_eq!(captured.status, 2, "{captured:?}");
@@ -266,7 +266,7 @@ fn without_rights_it_says_which_are_missing() {
     let mut command = host.command("setpriv");
     command.args(["--bounding-set", "-all,+net_raw", "--inh-caps", "-all"]);
     command.arg(env!("CARGO_BIN_EXE_netglass"));
-    let command = place.prepare(command, [&ENGINE[..], &["-i", "lo"]].concat());
+    let command = place.capturing(command, [&ENGINE[..], &["-i", "lo"]].concat());
     let captured = Captured::of(Running::spawn(command).wait());
     assert_eq!(captured.status, 1, "{captured:?}");
     for part in ["CAP_BPF", "CAP_NET_ADMIN", "netglass doctor"] {

@@ -16,7 +16,7 @@ fn formats_are_one_schema() {
         (1000.0, udp("10.0.0.1:4000", "10.0.0.2:53", 30)),
         (1000.25, udp("10.0.0.2:53", "10.0.0.1:4000", 100)),
     ];
-    place.file("in.pcap", &pcap(&packets));
+    place.file("in.pcap", pcap(&packets));
     let written = |format: &str| {
         let finished =
             Running::spawn(place.netglass(&["-r", "in.pcap", "--format", format])).wait();
@@ -45,7 +45,7 @@ fn formats_are_one_schema() {
 #[test]
 fn a_file_is_appended_to_and_its_name_says_the_format() {
     let place = Place::new();
-    place.file("in.pcap", &many(100, 10));
+    place.file("in.pcap", many(100, 10));
     let outputs = ["-r", "in.pcap", "-o", "file:flows.csv,file:flows.jsonl", "--format", "table"];
     for round in 1..=2 {
         assert_eq!(place.capture(&outputs).status, 0);
@@ -59,7 +59,7 @@ fn a_file_is_appended_to_and_its_name_says_the_format() {
 #[test]
 fn parquet_files_have_their_name_once_they_are_whole() {
     let place = Place::new();
-    place.file("in.pcap", &many(500, 100));
+    place.file("in.pcap", many(500, 100));
     for round in 1..=2 {
         let captured = place.capture(&["-r", "in.pcap", "-o", "parquet:flows"]);
         assert_eq!(captured.status, 0, "{captured:?}");
@@ -77,7 +77,7 @@ fn parquet_files_have_their_name_once_they_are_whole() {
 #[test]
 fn an_output_that_fails_does_not_stop_the_others() {
     let place = Place::new();
-    place.file("in.pcap", &many(5000, 5000));
+    place.file("in.pcap", many(5000, 5000));
     let captured = place.capture(&[
         "-r",
         "in.pcap",
@@ -101,7 +101,7 @@ fn an_output_that_fails_does_not_stop_the_others() {
 #[test]
 fn an_output_that_cannot_be_opened_is_named_before_anything_is_read() {
     let place = Place::new();
-    place.file("in.pcap", &many(10, 1));
+    place.file("in.pcap", many(10, 1));
     place.file("file", b"");
     for output in ["file:missing/flows.json", "parquet:file"] {
         let captured = place.capture(&["-r", "in.pcap", "-o", output]);

@@ -45,7 +45,7 @@ fn cut_packets_keep_their_length_on_the_wire() {
     require!(command("tshark"));
     let place = Place::new();
     let packet = (1000.0, udp("10.0.0.1:1", "10.0.0.2:2", 500));
-    place.file("in.pcap", &crate::frames::pcap_cut(100, std::slice::from_ref(&packet)));
+    place.file("in.pcap", crate::frames::pcap_cut(100, std::slice::from_ref(&packet)));
     assert_eq!(place.capture(&["-r", "in.pcap", "-w", "out.pcapng"]).status, 0);
     let lengths = fields(&place, "out.pcapng", &["frame.len", "frame.cap_len"]);
     assert_eq!(lengths, ["542\t100"]);
@@ -127,7 +127,7 @@ fn files_are_rotated_by_time() {
 fn packets_go_to_standard_output_when_flows_go_elsewhere() {
     require!(command("tshark"));
     let place = Place::new();
-    place.file("in.pcap", &many(50, 5));
+    place.file("in.pcap", many(50, 5));
     let command = place.netglass(&["-r", "in.pcap", "-w", "-", "-o", "file:flows.json"]);
     let finished = Running::spawn(command).wait();
     assert!(finished.status.success(), "{finished:?}");

@@ -1,42 +1,25 @@
 //! The program in a place of its own, and what it tells.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{ffi::OsStr, fs, ops::Deref, process::Command};
 
 pub(crate) use netglass_testing::wait_for;
-use netglass_testing::{Finished, Namespace, Running, Signal, directory_in_memory};
+use netglass_testing::{Ended, Finished, Namespace, Running, Signal};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A directory in which nothing of this machine is known.
-pub(crate) struct Place {
-    directory: TempDir,
+/// Where `netglass capture` runs.
+pub(crate) struct Place(netglass_testing::Place);
+
+impl Deref for Place {
+    type Target = netglass_testing::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let directory = directory_in_memory();
-        fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { directory }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Makes a file; its path is returned.
-    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.path(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    pub(crate) fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
+        Self(netglass_testing::Place::new())
     }
 
     /// The names of the files in a directory, in order.
@@ -49,32 +32,23 @@ impl Place {
     }
 
     /// `netglass capture …`, which begins with what `command` runs.
-    pub(crate) fn prepare(
+    pub(crate) fn capturing(
         &self,
         mut command: Command,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Command {
-        command
-            .arg("capture")
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.directory.path())
-            .env("TZ", "UTC")
-            .env("NETGLASS_CONFIG", self.path("empty.toml"))
-            .stdin(Stdio::null());
-        command
+        command.arg("capture");
+        self.prepare(command, arguments)
     }
 
     /// `netglass capture …` here.
     pub(crate) fn netglass(&self, arguments: &[&str]) -> Command {
-        self.prepare(Command::new(env!("CARGO_BIN_EXE_netglass")), arguments)
+        self.capturing(Command::new(env!("CARGO_BIN_EXE_netglass")), arguments)
     }
 
     /// `netglass capture …` in a namespace.
     pub(crate) fn netglass_in(&self, namespace: &Namespace, arguments: &[&str]) -> Command {
-        self.prepare(namespace.command(env!("CARGO_BIN_EXE_netglass")), arguments)
+        self.capturing(namespace.command(env!("CARGO_BIN_EXE_netglass")), arguments)
     }
 
     /// Runs it to its end.
@@ -153,26 +127,29 @@ pub(crate) fn lines_of(bytes: &[u8], kind: &str) -> Vec<Value> {
 /// How it ended, and what it told as JSON.
 #[derive(Debug)]
 pub(crate) struct Captured {
-    pub(crate) status: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+    ended: Ended,
     /// What it logged on standard output, if that was JSON.
     pub(crate) flows: Vec<Flow>,
     pub(crate) ledger: Option<Ledger>,
 }
 
+impl Deref for Captured {
+    type Target = Ended;
+
+    fn deref(&self) -> &Ended {
+        &self.ended
+    }
+}
+
 impl Captured {
     #[track_caller]
     pub(crate) fn of(finished: Finished) -> Self {
-        let Finished { status, stdout, stderr } = finished;
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        let flows =
-            if stdout.starts_with('{') { read_flows(stdout.as_bytes()) } else { Vec::new() };
-        let ledger = stderr.lines().rfind(|line| line.contains("\"capture_ledger\""));
+        let ended = Ended::of(finished);
+        let is_json = ended.stdout.starts_with('{');
+        let flows = if is_json { read_flows(ended.stdout.as_bytes()) } else { Vec::new() };
+        let ledger = ended.stderr.lines().rfind(|line| line.contains("\"capture_ledger\""));
         let ledger = ledger.map(Ledger::read);
-        Self { status: status.code().unwrap(), stdout, stderr, flows, ledger }
+        Self { ended, flows, ledger }
     }
 
     #[track_caller]

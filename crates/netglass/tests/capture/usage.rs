@@ -9,20 +9,11 @@ use crate::{
     support::{Captured, Place},
 };
 
-#[track_caller]
-fn assert_fails(captured: &Captured, status: i32, parts: &[&str]) {
-    assert_eq!(captured.status, status, "{captured:?}");
-    assert!(captured.stdout.is_empty(), "{captured:?}");
-    for part in parts {
-        assert!(captured.stderr.contains(part), "{part:?} is missing in {captured:?}");
-    }
-}
-
 #[test]
 fn wrong_usage_is_status_2() {
     let place = Place::new();
     let fails = |arguments: &[&str], parts: &[&str]| {
-        assert_fails(&place.capture(arguments), 2, parts);
+        place.capture(arguments).assert_refused(2, parts);
     };
     fails(&[], &["nothing says where packets come from", "-i", "-r"]);
     fails(&["-i", "lo", "-r", "in.pcap"], &["not from both"]);
@@ -40,7 +31,7 @@ fn wrong_usage_is_status_2() {
 #[test]
 fn options_come_from_the_environment_and_the_file_too() {
     let place = Place::new();
-    place.file("in.pcap", &many(100, 10));
+    place.file("in.pcap", many(100, 10));
     let mut command = place.netglass(&[]);
     command.env("NETGLASS_READ", "in.pcap").env("NETGLASS_CAPTURE_FILTER", "host 10.1.0.1");
     let captured = Captured::of(Running::spawn(command).wait());
@@ -57,7 +48,7 @@ fn an_interface_that_is_missing_is_named() {
     require!(root);
     let (place, host) = (Place::new(), Namespace::new("host"));
     let command = place.netglass_in(&host, &["-i", "eth77"]);
-    assert_fails(&Captured::of(Running::spawn(command).wait()), 1, &["eth77"]);
+    Captured::of(Running::spawn(command).wait()).assert_refused(1, &["eth77"]);
 }
 
 #[test]
@@ -71,11 +62,11 @@ fn who_may_not_capture_is_told_what_it_takes() {
     copy_program(env!("CARGO_BIN_EXE_netglass"), &program);
     let mut command = host.command("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&program);
-    let mut command = place.prepare(command, ["-i", "lo"]);
+    let mut command = place.capturing(command, ["-i", "lo"]);
     command.current_dir(directory.path()).env_remove("NETGLASS_CONFIG");
     command.env("HOME", directory.path());
     let captured = Captured::of(Running::spawn(command).wait());
-    assert_fails(&captured, 1, &["cannot capture packets", "CAP_NET_RAW"]);
+    captured.assert_refused(1, &["cannot capture packets", "CAP_NET_RAW"]);
 }
 
 #[test]
@@ -86,7 +77,7 @@ fn the_file_that_is_read_is_not_written_over() {
     std::os::unix::fs::symlink("in.pcap", place.path("link.pcap")).unwrap();
     for to in ["in.pcap", "./in.pcap", "link.pcap"] {
         let captured = place.capture(&["-r", "in.pcap", "-w", to]);
-        assert_fails(&captured, 1, &["is read: writing to it would destroy it"]);
+        captured.assert_refused(1, &["is read: writing to it would destroy it"]);
         assert_eq!(fs::read(place.path("in.pcap")).unwrap(), packets);
     }
 }

@@ -8,16 +8,14 @@
 )]
 
 use std::{
-    fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use netglass_testing::{Link, Namespace, Running, Signal, directory_in_memory, link, require};
+use netglass_testing::{Link, Namespace, Place, Running, Signal, link, require};
 use serde_json::Value;
-use tempfile::TempDir;
 
 /// A client, a server, and a router that translates both of their addresses: 10.N.0.2 is the client, which
 /// knows the server 10.N.1.2:8080 as 10.N.0.1:80.
@@ -28,7 +26,7 @@ struct Network {
     server: Namespace,
     near: Link,
     far: Link,
-    directory: TempDir,
+    place: Place,
 }
 
 impl Network {
@@ -53,9 +51,8 @@ impl Network {
             address("1.2:8080"),
             address("1.0/24"),
         ));
-        let directory = directory_in_memory();
-        fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { number, client, router, server, near, far, directory }
+        let place = Place::new();
+        Self { number, client, router, server, near, far, place }
     }
 
     fn address(&self, rest: &str) -> String {
@@ -69,15 +66,8 @@ impl Network {
 
     fn netglass(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
-        command
-            .arg("explain")
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("TZ", "UTC")
-            .env("NETGLASS_CONFIG", self.directory.path().join("empty.toml"))
-            .stdin(Stdio::null());
-        command
+        command.arg("explain");
+        self.place.prepare(command, arguments)
     }
 
     /// `netglass explain`, as soon as it sees packets, until it is told to end.

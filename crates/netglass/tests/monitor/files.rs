@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use netglass_testing::Running;
 
-use crate::support::{Monitored, Place, drop, lines, shown_drop, three, trace};
+use crate::support::{Ended, Place, drop, lines, shown_drop, three, trace};
 
 #[test]
 fn events_are_shown_and_accounted_for() {
@@ -33,7 +33,7 @@ fn events_come_from_standard_input_too() {
     running.write_stdin(&lines(&[trace()]));
     running.wait_for_line("<- endpoint 1022");
     running.close_stdin();
-    let monitored = Monitored::of(running.wait());
+    let monitored = Ended::of(running.wait());
     assert_eq!(monitored.status, 0, "{monitored:?}");
     assert_eq!(monitored.stdout.lines().count(), 2);
 }
@@ -60,14 +60,14 @@ fn filters_leave_what_is_wanted() {
 #[test]
 fn options_come_from_the_environment_too() {
     let place = Place::new();
-    place.file("in", &three());
+    place.file("in", three());
     let mut command = place.netglass(&[]);
     command
         .env("NETGLASS_READ", "in")
         .env("NETGLASS_COMPAT", "1.5")
         .env("NETGLASS_DROP_REASON", "133")
         .env("NETGLASS_MONITOR_FROM", "1022,7");
-    let monitored = Monitored::of(Running::spawn(command).wait());
+    let monitored = Ended::of(Running::spawn(command).wait());
     assert_eq!(monitored.stdout, shown_drop("Policy denied (L3)"), "{monitored:?}");
 }
 

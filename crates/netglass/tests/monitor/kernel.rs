@@ -9,7 +9,7 @@ use netglass_testing::{Link, Namespace, Running, Signal, link, require, wait_for
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket, sockopt};
 use serde_json::Value;
 
-use crate::support::{Monitored, Place};
+use crate::support::{Ended, Place};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 81, 0, 2);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 82, 0, 2);
@@ -63,9 +63,9 @@ fn is_drop_of(object: &Value, connection: &str) -> bool {
 }
 
 #[track_caller]
-fn end(running: Running) -> Monitored {
+fn end(running: Running) -> Ended {
     running.signal(Signal::INT);
-    let ended = Monitored::of(running.wait());
+    let ended = Ended::of(running.wait());
     assert_eq!(ended.status, 0, "{ended:?}");
     assert_balance(&ended);
     ended
@@ -73,7 +73,7 @@ fn end(running: Running) -> Monitored {
 
 /// What the kernel saw is what was told, filtered out, or lost, and what it told has come.
 #[track_caller]
-fn assert_balance(ended: &Monitored) {
+fn assert_balance(ended: &Ended) {
     let ledger = ended.stderr.lines().last().unwrap();
     let number = |text: &str, what: &str| -> u64 {
         let before = text.split_once(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}")).0;

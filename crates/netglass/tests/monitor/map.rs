@@ -6,7 +6,7 @@ use libbpf_rs::{MapCore as _, Object, ObjectBuilder, ProgramInput};
 use netglass_testing::{BpfFileSystem, Running, Signal, require};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::support::{Monitored, Place, drop, shown_drop, trace};
+use crate::support::{Ended, Place, drop, shown_drop, trace};
 
 /// Where the kernel programs are; one writes the first 96 bytes of each packet that it is given.
 const PROGRAM: &str = concat!(env!("NETGLASS_KERNEL_PROGRAMS"), "/perf_event_test.bpf.o");
@@ -60,9 +60,9 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn end(running: Running) -> Monitored {
+fn end(running: Running) -> Ended {
     running.signal(Signal::INT);
-    let ended = Monitored::of(running.wait());
+    let ended = Ended::of(running.wait());
     assert_eq!(ended.status, 0, "{ended:?}");
     ended
 }

@@ -7,7 +7,7 @@ use std::{
 
 use netglass_testing::{Running, Signal, require, shared_folder};
 
-use crate::support::{Monitored, Place, drop, lines, trace};
+use crate::support::{Ended, Place, drop, lines, trace};
 
 /// A program that reads a socket, and the socket's other end.
 struct Served {
@@ -29,9 +29,9 @@ impl Served {
     }
 }
 
-fn end(running: Running, signal: Signal) -> Monitored {
+fn end(running: Running, signal: Signal) -> Ended {
     running.signal(signal);
-    Monitored::of(running.wait())
+    Ended::of(running.wait())
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_agent_that_is_not_understood_ends_it() {
     // The answer of some other server.
     let answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\nServer: other\r\n\r\n";
     agent.write_all(answer.as_bytes()).unwrap();
-    Monitored::of(running.wait()).assert_fails(1, &["reading socket"]);
+    Ended::of(running.wait()).assert_fails(1, &["reading socket"]);
 }
 
 #[test]

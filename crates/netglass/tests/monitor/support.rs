@@ -1,15 +1,9 @@
 //! The program in a place of its own, and events to show it.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{fmt::Write as _, ops::Deref, process::Command};
 
-use netglass_testing::{Finished, Running, directory_in_memory};
-use serde_json::Value;
-use tempfile::TempDir;
+pub(crate) use netglass_testing::Ended;
+use netglass_testing::Running;
 
 /// From 10.15.28.238:45678 to 10.15.116.202:80, TCP, the first of a connection.
 const PACKET: &str = "5e6f1a2b3c4d0a580a0f1cee0800450000281c4640003f0679b40a0f1cee0a0f74cab26e0050\
@@ -47,92 +41,41 @@ pub(crate) fn three() -> Vec<u8> {
     lines(&[drop(133), trace(), drop(181)])
 }
 
-/// A directory in which nothing of this machine is known.
-pub(crate) struct Place {
-    directory: TempDir,
+/// Where `netglass monitor` runs.
+pub(crate) struct Place(netglass_testing::Place);
+
+impl Deref for Place {
+    type Target = netglass_testing::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let directory = directory_in_memory();
-        fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { directory }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    pub(crate) fn file(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
+        Self(netglass_testing::Place::new())
     }
 
     /// `netglass monitor …` here.
     pub(crate) fn netglass(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
-        command
-            .arg("monitor")
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("HOME", self.directory.path())
-            .env("TZ", "UTC")
-            .env("NETGLASS_CONFIG", self.path("empty.toml"))
-            .stdin(Stdio::null());
-        command
+        command.arg("monitor");
+        self.prepare(command, arguments)
     }
 
     /// Runs it to its end.
     #[track_caller]
-    pub(crate) fn monitor(&self, arguments: &[&str]) -> Monitored {
-        Monitored::of(Running::spawn(self.netglass(arguments)).wait())
+    pub(crate) fn monitor(&self, arguments: &[&str]) -> Ended {
+        Ended::of(Running::spawn(self.netglass(arguments)).wait())
     }
 
     /// Runs it to its end on events of a file.
     #[track_caller]
-    pub(crate) fn monitor_file(&self, file: &[u8], arguments: &[&str]) -> Monitored {
+    pub(crate) fn monitor_file(&self, file: &[u8], arguments: &[&str]) -> Ended {
         self.file("in", file);
         let monitored = self.monitor(&[&["-r", "in"], arguments].concat());
         assert_eq!(monitored.status, 0, "{monitored:?}");
         monitored
-    }
-}
-
-/// How it ended, and what it told.
-#[derive(Debug)]
-pub(crate) struct Monitored {
-    pub(crate) status: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Monitored {
-    #[track_caller]
-    pub(crate) fn of(finished: Finished) -> Self {
-        let Finished { status, stdout, stderr } = finished;
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        Self { status: status.code().unwrap(), stdout, stderr }
-    }
-
-    /// What it wrote, as lines of JSON.
-    #[track_caller]
-    pub(crate) fn objects(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    #[track_caller]
-    pub(crate) fn assert_fails(&self, status: i32, parts: &[&str]) {
-        assert_eq!(self.status, status, "{self:?}");
-        for part in parts {
-            assert!(self.stderr.contains(part), "{part:?} is missing in {self:?}");
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn assert_ledger(&self, text: &str) {
-        let ledger = self.stderr.lines().last().unwrap_or_default();
-        assert_eq!(ledger, format!("netglass: {text}"));
     }
 }

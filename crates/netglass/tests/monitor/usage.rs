@@ -30,7 +30,7 @@ fn wrong_usage_is_status_2() {
 #[test]
 fn what_cannot_be_opened_is_named() {
     let place = Place::new();
-    place.file("in", &three());
+    place.file("in", three());
     let fails =
         |arguments: &[&str], parts: &[&str]| place.monitor(arguments).assert_fails(1, parts);
     fails(&["-r", "missing"], &["opening missing", "No such file"]);

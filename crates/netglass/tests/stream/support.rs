@@ -3,43 +3,35 @@
 use std::{
     ffi::OsStr,
     fs,
+    ops::Deref,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use netglass_testing::{Finished, Running, Signal, directory_in_memory, run};
+use netglass_testing::{Finished, Running, Signal, run};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A directory in which nothing of this machine is known.
-pub(crate) struct Place {
-    directory: TempDir,
+/// Where `netglass stream` runs.
+pub(crate) struct Place(netglass_testing::Place);
+
+impl Deref for Place {
+    type Target = netglass_testing::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let directory = directory_in_memory();
-        fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { directory }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        Self(netglass_testing::Place::new())
     }
 
     /// `netglass stream …`.
     pub(crate) fn stream(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
-        command
-            .arg("stream")
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.directory.path())
-            .env("NETGLASS_CONFIG", self.path("empty.toml"))
-            .stdin(Stdio::null());
-        command
+        command.arg("stream");
+        self.prepare(command, arguments)
     }
 
     /// Runs `netglass stream --format json OPTIONS -- PROGRAM` to its end.

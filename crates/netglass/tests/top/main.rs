@@ -12,30 +12,17 @@ mod once;
 mod screens;
 mod terminal;
 
-use std::{ffi::OsStr, fs, process::Command};
+use std::{ffi::OsStr, process::Command};
 
-use netglass_testing::{Namespace, Running, directory_in_memory};
-use tempfile::TempDir;
+use netglass_testing::{Namespace, Place, Running};
 
 /// `netglass top …`, where nothing of this machine is known.
-fn top(directory: &TempDir, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-    let empty = directory.path().join("empty.toml");
-    fs::write(&empty, "").unwrap();
+fn top(place: &Place, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
+    command.arg("top");
+    let mut command = place.prepare(command, arguments);
+    command.env("TERM", "xterm-256color");
     command
-        .arg("top")
-        .args(arguments)
-        .current_dir(directory.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", directory.path())
-        .env("NETGLASS_CONFIG", empty)
-        .env("TERM", "xterm-256color");
-    command
-}
-
-fn directory() -> TempDir {
-    directory_in_memory()
 }
 
 /// One that echoes what it is sent, and one that asks it again and again, and reads once in vain each

@@ -2,18 +2,18 @@
 
 use std::process::Stdio;
 
-use netglass_testing::{Running, require};
+use netglass_testing::{Place, Running, require};
 use serde_json::Value;
 
-use crate::{Talk, directory, top};
+use crate::{Talk, top};
 
 #[test]
 fn programs_get_json() {
     require!(root, ebpf, command("python3"));
-    let directory = directory();
+    let place = Place::new();
     let talk = Talk::start("once");
     let options = ["--once", "--format", "json", "--interval", "500ms", "-p", &talk.pids()];
-    let finished = Running::spawn(top(&directory, options)).wait();
+    let finished = Running::spawn(top(&place, options)).wait();
     let stderr = String::from_utf8(finished.stderr).unwrap();
     assert!(finished.status.success(), "{stderr}");
     let text = String::from_utf8(finished.stdout).unwrap();
@@ -47,10 +47,10 @@ fn programs_get_json() {
 #[test]
 fn people_get_a_table() {
     require!(root, ebpf, command("python3"));
-    let directory = directory();
+    let place = Place::new();
     let talk = Talk::start("table");
     let options = ["--once", "--sort", "errors", "-p", &talk.pids()];
-    let finished = Running::spawn(top(&directory, options)).wait();
+    let finished = Running::spawn(top(&place, options)).wait();
     let text = String::from_utf8(finished.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].contains("PID") && lines[0].contains("ERRORS/s"), "{text}");
@@ -59,8 +59,8 @@ fn people_get_a_table() {
 
 #[test]
 fn without_a_terminal_it_says_what_to_do() {
-    let directory = directory();
-    let mut command = top(&directory, [""; 0]);
+    let place = Place::new();
+    let mut command = top(&place, [""; 0]);
     command.stdin(Stdio::null());
     let finished = Running::spawn(command).wait();
     let stderr = String::from_utf8(finished.stderr).unwrap();

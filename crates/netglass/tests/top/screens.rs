@@ -2,14 +2,13 @@
 
 use std::process::Command;
 
-use netglass_testing::require;
+use netglass_testing::{Place, require};
 use rustix::process::Signal;
-use tempfile::TempDir;
 
-use crate::{Talk, directory, terminal::Terminal, top};
+use crate::{Talk, terminal::Terminal, top};
 
-fn command(directory: &TempDir, talk: &Talk) -> Command {
-    top(directory, ["--interval", "200ms", "-p", &talk.pids()])
+fn command(place: &Place, talk: &Talk) -> Command {
+    top(place, ["--interval", "200ms", "-p", &talk.pids()])
 }
 
 /// The line of a process in the upper half.
@@ -20,9 +19,9 @@ fn line<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 #[test]
 fn what_processes_do_is_shown_while_they_do_it() {
     require!(root, ebpf, command("python3"));
-    let directory = directory();
+    let place = Place::new();
     let talk = Talk::start("screen");
-    let mut terminal = Terminal::run(command(&directory, &talk), 120, 24);
+    let mut terminal = Terminal::run(command(&place, &talk), 120, 24);
     let text = terminal.wait_for(|text| {
         text.contains("netglass top")
             && line(text, "asker").is_some_and(|line| line.contains("iB"))
@@ -61,9 +60,9 @@ fn what_processes_do_is_shown_while_they_do_it() {
 #[test]
 fn a_terminal_may_change_its_size() {
     require!(root, ebpf, command("python3"));
-    let directory = directory();
+    let place = Place::new();
     let talk = Talk::start("size");
-    let terminal = Terminal::run(command(&directory, &talk), 40, 10);
+    let terminal = Terminal::run(command(&place, &talk), 40, 10);
     terminal.wait_for(|text| text.contains("too small: 40x10"));
     terminal.resize(100, 30);
     let text = terminal.wait_for(|text| line(text, "asker").is_some() && text.contains("P99"));
@@ -78,9 +77,9 @@ fn a_terminal_may_change_its_size() {
 #[test]
 fn colours_are_for_who_wants_them() {
     require!(root, ebpf, command("python3"));
-    let directory = directory();
+    let place = Place::new();
     let talk = Talk::start("colors");
-    let mut colored = Terminal::run(command(&directory, &talk), 100, 24);
+    let mut colored = Terminal::run(command(&place, &talk), 100, 24);
     colored.press("/asker\r");
     colored.wait_for(|text| text.contains("EAGAIN") && text.contains("(colours)"));
     // Ctrl-C is a key here.
@@ -88,7 +87,7 @@ fn colours_are_for_who_wants_them() {
     let (status, text, is_restored) = colored.end();
     assert!(status.success() && is_restored, "{text}");
 
-    let mut plain = command(&directory, &talk);
+    let mut plain = command(&place, &talk);
     plain.env("NO_COLOR", "1");
     let mut terminal = Terminal::run(plain, 100, 24);
     terminal.press("/asker\r");

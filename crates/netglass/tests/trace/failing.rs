@@ -4,10 +4,10 @@ use std::net::TcpListener;
 
 use netglass_testing::{Refusing, Running, Signal, require};
 
-use crate::support::{Net, Place, Server, Traced};
+use crate::support::{Ended, Net, Place, Server};
 
 #[track_caller]
-fn assert_fails(traced: &Traced, status: i32, parts: &[&str]) {
+fn assert_fails(traced: &Ended, status: i32, parts: &[&str]) {
     traced.assert_says(status, &[]);
     let last = traced.stdout.lines().last().unwrap_or_default();
     for part in parts {
@@ -131,6 +131,6 @@ fn what_is_waited_for_is_told_when_it_is_interrupted() {
     let (_stream, _) = silent.accept().unwrap();
     running.wait_until_it_catches(Signal::INT);
     running.signal(Signal::INT);
-    let traced = Traced::of(running.wait());
+    let traced = Ended::of(running.wait());
     traced.assert_says(9, &[&url]);
 }

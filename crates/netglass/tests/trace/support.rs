@@ -3,112 +3,61 @@
 #[cfg(feature = "http3")]
 use std::net::UdpSocket;
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Command, Stdio},
+    ops::Deref,
+    process::Command,
     thread::{self, JoinHandle},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use netglass_testing::{Dnsmasq, Finished, Namespace, Nginx, Running, directory_in_memory, link};
+pub(crate) use netglass_testing::Ended;
+use netglass_testing::{Dnsmasq, Namespace, Nginx, Running, link};
 #[cfg(feature = "http3")]
 use netglass_testing::{Http3, Http3Answer, Http3Options, Http3Request};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use serde_json::Value;
-use tempfile::TempDir;
 
-/// A directory in which nothing of this machine is known.
-pub(crate) struct Place {
-    directory: TempDir,
+/// Where `netglass trace` runs.
+pub(crate) struct Place(netglass_testing::Place);
+
+impl Deref for Place {
+    type Target = netglass_testing::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let directory = directory_in_memory();
-        fs::write(directory.path().join("empty.toml"), "").unwrap();
-        Self { directory }
+        Self(netglass_testing::Place::new())
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    fn set_up(&self, command: &mut Command, arguments: &[&str]) {
-        command
-            .arg("trace")
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.directory.path())
-            .env("NETGLASS_CONFIG", self.path("empty.toml"))
-            .stdin(Stdio::null());
+    fn set_up(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.arg("trace");
+        self.prepare(command, arguments)
     }
 
     /// `netglass trace …` here.
     pub(crate) fn netglass(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
-        self.set_up(&mut command, arguments);
-        command
+        self.set_up(Command::new(env!("CARGO_BIN_EXE_netglass")), arguments)
     }
 
     /// The same in a namespace.
     pub(crate) fn netglass_in(&self, namespace: &Namespace, arguments: &[&str]) -> Command {
-        let mut command = namespace.command(env!("CARGO_BIN_EXE_netglass"));
-        self.set_up(&mut command, arguments);
-        command
+        self.set_up(namespace.command(env!("CARGO_BIN_EXE_netglass")), arguments)
     }
 
     /// Runs it to its end.
     #[track_caller]
-    pub(crate) fn trace(&self, arguments: &[&str]) -> Traced {
-        Traced::of(Running::spawn(self.netglass(arguments)).wait())
+    pub(crate) fn trace(&self, arguments: &[&str]) -> Ended {
+        Ended::of(Running::spawn(self.netglass(arguments)).wait())
     }
 
     /// Runs it to its end in a namespace.
     #[track_caller]
-    pub(crate) fn trace_in(&self, namespace: &Namespace, arguments: &[&str]) -> Traced {
-        Traced::of(Running::spawn(self.netglass_in(namespace, arguments)).wait())
-    }
-}
-
-/// How it ended, and what it told.
-#[derive(Debug)]
-pub(crate) struct Traced {
-    pub(crate) status: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Traced {
-    #[track_caller]
-    pub(crate) fn of(finished: Finished) -> Self {
-        let Finished { status, stdout, stderr } = finished;
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        Self { status: status.code().unwrap(), stdout, stderr }
-    }
-
-    /// Asserts that it ended with this status, and that its standard output has all of `parts`.
-    #[track_caller]
-    pub(crate) fn assert_says(&self, status: i32, parts: &[&str]) {
-        assert_eq!(self.status, status, "{self:?}");
-        for part in parts {
-            assert!(self.stdout.contains(part), "{part:?} is missing in {self:?}");
-        }
-    }
-
-    /// The one JSON object that it wrote.
-    #[track_caller]
-    pub(crate) fn object(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    pub(crate) fn trace_in(&self, namespace: &Namespace, arguments: &[&str]) -> Ended {
+        Ended::of(Running::spawn(self.netglass_in(namespace, arguments)).wait())
     }
 }
 

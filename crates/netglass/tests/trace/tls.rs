@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use netglass_testing::{Running, require, run};
 
-use crate::support::{Net, Place, Server, Traced, answer};
+use crate::support::{Ended, Net, Place, Server, answer};
 
 #[test]
 fn a_server_that_wants_our_certificate_gets_it() {
@@ -53,7 +53,7 @@ fn a_collector_is_spoken_to_over_tls() {
     let trace = |authorities: &str| {
         let mut command = place.netglass_in(&net.client, &arguments);
         command.env("SSL_CERT_FILE", place.path(authorities));
-        Traced::of(Running::spawn(command).wait())
+        Ended::of(Running::spawn(command).wait())
     };
     let sent = trace("ca.pem");
     sent.assert_says(0, &["200 OK"]);
@@ -75,7 +75,7 @@ fn secrets_go_where_the_environment_says() {
     let arguments = ["--pcap", "out.pcapng", "--cacert", "ca.pem", "https://10.7.0.2/page"];
     let mut command = place.netglass_in(&net.client, &arguments);
     command.env("SSLKEYLOGFILE", place.path("secrets"));
-    Traced::of(Running::spawn(command).wait()).assert_says(0, &["200 OK"]);
+    Ended::of(Running::spawn(command).wait()).assert_says(0, &["200 OK"]);
     let mode = fs::metadata(place.path("secrets")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let file = |name: &str| place.path(name).display().to_string();
@@ -95,7 +95,7 @@ fn a_file_for_secrets_that_cannot_be_is_told() {
     let asked = |path: &str| {
         let mut command = place.netglass(&[&server.url("/")]);
         command.env("SSLKEYLOGFILE", path);
-        Traced::of(Running::spawn(command).wait())
+        Ended::of(Running::spawn(command).wait())
     };
     let traced = asked("/nowhere/secrets");
     assert_eq!((traced.status, traced.stdout.as_str()), (2, ""), "{traced:?}");
