@@ -273,7 +273,8 @@ pub(crate) struct Attached {
 /// left of it is not read.
 pub struct ResponseBody {
     incoming: Incoming,
-    decoder: Option<Decoder>,
+    /// On the heap, as most responses need none.
+    decoder: Option<Box<Decoder>>,
     attached: Option<Attached>,
     deadline: Option<Instant>,
     /// Ends at the deadline. It is made once there is something to wait for.
@@ -322,7 +323,7 @@ impl ResponseBody {
         limit: Option<u64>,
         url: Arc<str>,
     ) -> Self {
-        let decoder = decode.then(Decoder::new);
+        let decoder = decode.then(|| Box::new(Decoder::new()));
         let mut body = Self {
             incoming,
             decoder,
@@ -527,7 +528,7 @@ impl Body for ResponseBody {
                     return Poll::Ready(Some(Err(this.fail(kind, &why))));
                 }
                 None => {
-                    match this.decoder.as_mut().map(Decoder::finish) {
+                    match this.decoder.as_mut().map(|decoder| decoder.finish()) {
                         Some(Ok(Some(data))) => return Poll::Ready(Some(this.give(data))),
                         Some(Err(_)) => {
                             let why = "its compression ends before its time";
