@@ -7,11 +7,15 @@ use netglass_fuzz::{prefixes, splice};
 use netglass_kernel::calls::{parse_call, parse_sum};
 use netglass_model::{Call, CallPhase, SocketPath};
 
-const RECORD: usize = 184;
-const PAYLOAD_LENGTH: usize = 40;
-const PATH_LENGTHS: usize = 44;
-const KIND: usize = 46;
-const CALL: usize = 47;
+const RECORD: usize = 128;
+const EXTRA: usize = 64;
+/// Of which any says that what few calls have stands behind the record.
+const EXTRA_FLAGS: u8 = 1 << 0 | 1 << 3 | 1 << 5;
+const FLAGS: usize = 36;
+const PAYLOAD_LENGTH: usize = 38;
+const PATH_LENGTHS: usize = 40;
+const KIND: usize = 42;
+const CALL: usize = 43;
 const KEY: usize = 72;
 const SUM: usize = 528;
 const LATENCIES: usize = 72;
@@ -39,9 +43,10 @@ fn call(bytes: &[u8]) {
     if let Some((call, payload)) = &read {
         let paths: usize =
             bytes[PATH_LENGTHS..KIND].iter().map(|&length| usize::from(length)).sum();
-        assert_eq!(bytes.len(), RECORD + paths + payload.len());
+        let extra = if bytes[FLAGS] & EXTRA_FLAGS == 0 { 0 } else { EXTRA };
+        assert_eq!(bytes.len(), RECORD + extra + paths + payload.len());
         assert!(call.error().is_none() || call.phase == CallPhase::Returned);
-        let mut without = bytes[..RECORD].to_vec();
+        let mut without = bytes[..RECORD + extra].to_vec();
         without[PAYLOAD_LENGTH..KIND].fill(0);
         let alone = Call { paths: [SocketPath::NONE; 2], ..*call };
         assert_eq!(parse_call(&without), Some((alone, &[][..])));
@@ -54,7 +59,7 @@ fn call(bytes: &[u8]) {
 
 fn sum(bytes: &[u8]) {
     let (key, value) = bytes.split_at(KEY.min(bytes.len()));
-    match parse_sum(key, value) {
+    match parse_sum(bytes) {
         Some(sum) => {
             assert_eq!((key.len(), value.len()), (KEY, SUM));
             let counts = value[LATENCIES..].chunks_exact(4);

@@ -9,25 +9,24 @@ mod descendants;
 mod order;
 mod programs;
 mod record;
+mod ring;
 mod settings;
 mod sum;
 mod sums;
+mod told;
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use netglass_model::{Call, CallSum, Degradation};
+use netglass_model::{CallSum, Degradation};
 
 pub use self::{
     callers::Callers,
     programs::CallCounts,
-    record::parse as parse_call,
+    record::{Subject, parse as parse_call},
     settings::{CallSelection, CgroupIdentity, Children, SumsBy},
     sum::parse as parse_sum,
     sums::{CallSums, SumCounts, SumOptions},
+    told::ToldCall,
 };
 
 pub(crate) use self::programs::try_programs;
@@ -71,7 +70,7 @@ pub struct CallOptions {
 pub struct CallWatcher {
     programs: Programs,
     /// What was read and is not passed on yet.
-    order: Rc<RefCell<Order>>,
+    order: Order,
     clock: Clock,
     tells_pending: bool,
     looked_at_pending: Instant,
@@ -84,7 +83,6 @@ pub struct CallWatcher {
 impl CallWatcher {
     /// Starts to watch: whatever is called once this returns is told of.
     pub fn new(options: &CallOptions) -> Result<Self, Error> {
-        let order = Rc::default();
         let telling = Telling {
             entries: options.entries,
             payload: options.payload.min(MOST_PAYLOAD),
@@ -99,9 +97,10 @@ impl CallWatcher {
             buffer_size: options.buffer_size,
             sums: options.sums.unwrap_or_default(),
         };
+        let programs = Programs::start(&plan)?;
         Ok(Self {
-            programs: Programs::start(&plan, &order)?,
-            order,
+            order: Order::of(programs.rings(&plan)?),
+            programs,
             clock: Clock::read(),
             tells_pending: options.pending,
             looked_at_pending: Instant::now(),
@@ -127,20 +126,19 @@ impl CallWatcher {
     }
 
     /// Waits for calls for so long at most, and visits those that are old enough for their order to
-    /// be known, with the beginning of what they sent or received. Many calls end the wait.
+    /// be known. Many calls end the wait.
     pub fn read(
         &mut self,
         wait: Duration,
-        visit: &mut dyn FnMut(&Call, &[u8]),
+        visit: &mut dyn FnMut(&ToldCall<'_>),
     ) -> Result<(), Error> {
-        let until = self.programs.read(wait)?.saturating_sub(WINDOW_NS);
+        let until = self.programs.wait(wait)?.saturating_sub(WINDOW_NS);
         if self.tells_pending && self.looked_at_pending.elapsed() >= PENDING_INTERVAL {
             self.looked_at_pending = Instant::now();
-            let mut order = self.order.borrow_mut();
-            self.programs.list_pending(&mut |bytes| order.push(bytes))?;
+            let Self { programs, order, .. } = self;
+            programs.list_pending(&mut |bytes| order.push_listed(bytes))?;
         }
-        self.pass_on(until, visit);
-        Ok(())
+        self.pass_on(until, visit)
     }
 
     /// Whether there was no room to tell of a call, so that calls are added up now.
@@ -166,34 +164,33 @@ impl CallWatcher {
     }
 
     /// Stops to watch, and visits all calls that were told of until then.
-    pub fn finish(&mut self, visit: &mut dyn FnMut(&Call, &[u8])) -> Result<(), Error> {
+    pub fn finish(&mut self, visit: &mut dyn FnMut(&ToldCall<'_>)) -> Result<(), Error> {
         self.programs.detach();
-        self.programs.read(Duration::ZERO)?;
-        self.pass_on(u64::MAX, visit);
-        Ok(())
+        self.pass_on(u64::MAX, visit)
     }
 
     /// What was counted so far.
     pub fn counts(&self) -> Result<CallCounts, Error> {
         let counts = self.programs.counts()?;
-        let order = self.order.borrow();
+        let order = &self.order;
         Ok(CallCounts {
             malformed: self.unknown + order.malformed(),
-            waiting: u64::try_from(order.len()).unwrap_or(u64::MAX),
+            waiting: counts.waiting.saturating_sub(order.taken()),
             late: order.late(),
             added_up: self.added_up,
             ..counts
         })
     }
 
-    fn pass_on(&mut self, until_ns: u64, visit: &mut dyn FnMut(&Call, &[u8])) {
+    fn pass_on(
+        &mut self,
+        until_ns: u64,
+        visit: &mut dyn FnMut(&ToldCall<'_>),
+    ) -> Result<(), Error> {
         let Self { order, clock, unknown, .. } = self;
-        order.borrow_mut().take_until(
-            until_ns,
-            &mut |record: Record<'_>| match record.call(*clock) {
-                Some(call) => visit(&call, record.payload()),
-                None => *unknown += 1,
-            },
-        );
+        order.take_until(until_ns, &mut |record: Record<'_>| match ToldCall::new(record, *clock) {
+            Some(call) => visit(&call),
+            None => *unknown += 1,
+        })
     }
 }

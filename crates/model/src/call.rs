@@ -285,6 +285,15 @@ pub enum CallPhase {
     Returned,
 }
 
+impl CallPhase {
+    /// The number of the error that a call in this phase ended with, if that is what it returned.
+    #[must_use]
+    pub fn error(self, result: i64) -> Option<u32> {
+        let has_failed = self == Self::Returned && result < 0;
+        has_failed.then(|| u32::try_from(result.unsigned_abs()).ok()).flatten()
+    }
+}
+
 /// Who made a call. Ids are those of the pid and user namespaces in which Netglass runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Caller {
@@ -365,8 +374,7 @@ impl Call {
     /// The number of the error that it ended with.
     #[must_use]
     pub fn error(&self) -> Option<u32> {
-        let has_failed = self.phase == CallPhase::Returned && self.result < 0;
-        has_failed.then(|| u32::try_from(self.result.unsigned_abs()).ok()).flatten()
+        self.phase.error(self.result)
     }
 
     /// The family of what it was about, as far as it is known.

@@ -141,7 +141,7 @@ impl Streaming {
             // Looked at first, so that all that it has called is read then.
             let has_ended = self.traced.as_mut().is_some_and(Traced::has_ended);
             let Self { watcher, sink, overload, .. } = self;
-            watcher.read(WAIT, &mut |call, payload| sink.write(call, payload))?;
+            watcher.read(WAIT, &mut |call| sink.write(call))?;
             if let Some(overload) = overload {
                 overload.look(watcher, sink)?;
             }
@@ -232,7 +232,7 @@ impl Streaming {
     /// Writes what was called until now, and the ledger.
     fn finish(&mut self) -> anyhow::Result<()> {
         let Self { watcher, sink, overload, .. } = self;
-        watcher.finish(&mut |call, payload| sink.write(call, payload))?;
+        watcher.finish(&mut |call| sink.write(call))?;
         if let Some(overload) = overload {
             overload.finish(watcher, sink)?;
         }

@@ -33,6 +33,13 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+struct hlist_node;
+
+/* include/linux/types.h */
+struct hlist_head {
+	struct hlist_node *first;
+};
+
 /* include/net/net_namespace.h */
 typedef struct {
 	struct net *net;

@@ -1,6 +1,6 @@
 //! A connection as the kernel programs write it (`struct call_connection`), taken apart.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use netglass_model::{CallConnection, Direction, NamespaceInode, unmapped_address};
 
@@ -23,23 +23,36 @@ pub(super) fn direction(bytes: &[u8; LENGTH]) -> Direction {
 
 pub(super) fn parse(bytes: &[u8; LENGTH]) -> CallConnection {
     let family = family(bytes);
-    let is_ip = matches!(family, AF_INET | AF_INET6);
     let port = |offset| u16_at(bytes, offset).unwrap_or_default();
-    let remote = endpoint(bytes, 16, port(46));
-    let is_connected = remote.port() != 0 || !remote.ip().is_unspecified();
+    let [local, remote] =
+        endpoints(family, [address(bytes, 0), address(bytes, 16)], [port(44), port(46)]);
     CallConnection {
         family,
         protocol: u16_at(bytes, 50).unwrap_or_default(),
         socket_type: u16_at(bytes, 52).unwrap_or_default(),
         state: bytes[54],
-        local: is_ip.then(|| endpoint(bytes, 0, port(44))),
-        remote: (is_ip && is_connected).then_some(remote),
+        local,
+        remote,
         namespace: NamespaceInode(u32_at(bytes, 40).unwrap_or_default().into()),
         cookie: u64_at(bytes, 32).filter(|&cookie| cookie != 0),
     }
 }
 
-fn endpoint(bytes: &[u8; LENGTH], offset: usize, port: u16) -> SocketAddr {
+/// The local and the remote end of a socket of that family, as far as it has them.
+pub(super) fn endpoints(
+    family: u16,
+    [local, remote]: [IpAddr; 2],
+    [local_port, remote_port]: [u16; 2],
+) -> [Option<SocketAddr>; 2] {
+    let is_ip = matches!(family, AF_INET | AF_INET6);
+    let is_connected = remote_port != 0 || !remote.is_unspecified();
+    [
+        is_ip.then(|| SocketAddr::new(local, local_port)),
+        (is_ip && is_connected).then(|| SocketAddr::new(remote, remote_port)),
+    ]
+}
+
+fn address(bytes: &[u8; LENGTH], offset: usize) -> IpAddr {
     let address = bytes.get(offset..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-    SocketAddr::new(unmapped_address(address), port)
+    unmapped_address(address)
 }

@@ -2,22 +2,24 @@
 //! them.
 
 use std::{
-    cell::RefCell,
     os::fd::{AsFd as _, AsRawFd as _},
-    rc::Rc,
     time::Duration,
 };
 
 use libbpf_rs::{
-    Iter, Link, Map, MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, OpenMapMut,
-    OpenObject, ProgramMut, RingBuffer, RingBufferBuilder, num_possible_cpus,
+    Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenMapMut, OpenObject,
+    ProgramMut, RingBuffer, RingBufferBuilder, num_possible_cpus,
 };
 use netglass_model::{CallSum, Degradation};
 use rustix::thread::CapabilitySet;
 
 use super::{
-    CallSelection, Children, clock::monotonic_ns, descendants, order::Order, record,
-    settings::Telling, sum,
+    CallSelection, Children,
+    clock::monotonic_ns,
+    descendants, record,
+    ring::{self, BLOCK_RECORDS, Ring},
+    settings::Telling,
+    sum,
 };
 use crate::{
     Error,
@@ -88,7 +90,8 @@ pub(super) struct Programs {
     // Before the object, whose maps they read.
     links: Vec<Link>,
     pending: Link,
-    ring: RingBuffer<'static>,
+    /// Rings when there is much to be read.
+    doorbell: RingBuffer<'static>,
     object: Object,
     /// What is missing.
     degradation: Option<Degradation>,
@@ -109,8 +112,8 @@ impl std::fmt::Debug for Programs {
 }
 
 impl Programs {
-    /// What they tell of goes to `order`.
-    pub(super) fn start(plan: &Plan<'_>, order: &Rc<RefCell<Order>>) -> Result<Self, Error> {
+    /// Has them loaded, attached and at work.
+    pub(super) fn start(plan: &Plan<'_>) -> Result<Self, Error> {
         let (object, degradation) = match load(plan, true) {
             Ok(object) => (object, None),
             // What is wrong with all of them is told by those that are needed.
@@ -120,13 +123,13 @@ impl Programs {
                 (object, Some(without_uring(obstacle.reason)))
             }
         };
-        let ring = ring_buffers(&object, ring_size(plan.buffer_size), order)?;
+        let doorbell = doorbell(&object)?;
         fill_sets(&object, plan.selection)?;
         let pending = attach(&object, PENDING)?;
         let mut programs = Self {
             links: Vec::new(),
             pending,
-            ring,
+            doorbell,
             object,
             degradation,
             control: Control::default(),
@@ -207,7 +210,7 @@ impl Programs {
             .update(&0_u32.to_ne_bytes(), &content.as_fd().as_raw_fd().to_ne_bytes(), MapFlags::ANY)
             .map_err(|error| failure("wait for", reason(&error)))?;
         let map = find_map(&self.object, if ended & 1 == 1 { "sums_odd" } else { "sums_even" })?;
-        program::take_entries(&map, &mut |key, value| visit(sum::parse(key, value)))
+        program::take_entries(&map, &mut |_, sum| visit(sum::parse(sum)))
             .map_err(|error| failure("read the sums of", reason(&error)))
     }
 
@@ -221,23 +224,23 @@ impl Programs {
         }
     }
 
-    /// Waits until much is there to be read, for so long at most, and reads what there is. Returns the
-    /// time until which that is all there was.
-    pub(super) fn read(&self, wait: Duration) -> Result<u64, Error> {
-        let polled = self.ring.poll_raw(wait);
+    /// The rings of the processors, of which each is to be read once.
+    pub(super) fn rings(&self, plan: &Plan<'_>) -> Result<Vec<Ring>, Error> {
+        Ring::all(&self.object, ring_blocks(plan.buffer_size))
+    }
+
+    /// Waits until much is there to be read, for so long at most. Returns the time then.
+    pub(super) fn wait(&self, wait: Duration) -> Result<u64, Error> {
+        let polled = self.doorbell.poll_raw(wait);
         let is_interrupted = polled == -rustix::io::Errno::INTR.raw_os_error();
         if polled < 0 && !is_interrupted {
             let error = std::io::Error::from_raw_os_error(-polled);
             return Err(failure("read", error.to_string()));
         }
-        // While one buffer is read, the others fill again.
-        let until = monotonic_ns();
-        // Nobody is woken for a few, which are there all the same.
-        self.ring.consume().map_err(|error| failure("read", reason(&error)))?;
-        Ok(until)
+        Ok(monotonic_ns())
     }
 
-    /// Visits a record of each call that does not return.
+    /// Visits a record of each call that does not return, in the order of their times.
     pub(super) fn list_pending(&self, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         use std::io::Read as _;
 
@@ -259,11 +262,13 @@ impl Programs {
                 }
                 Err(error) => return Err(failure("read", error.to_string())),
             };
-            let records = buffer.get(..length).unwrap_or_default().chunks_exact(record::LENGTH);
-            let left = records.remainder().len();
-            records.for_each(&mut *visit);
-            buffer.copy_within(length - left..length, 0);
-            kept = left;
+            let mut taken = 0;
+            while let Some(record) = record::first(buffer.get(taken..length).unwrap_or_default()) {
+                taken += record.len();
+                visit(record);
+            }
+            buffer.copy_within(taken..length, 0);
+            kept = length - taken;
         }
     }
 
@@ -277,13 +282,16 @@ impl Programs {
             let number = |bytes: &Vec<u8>| bytes.first_chunk().map(|it| u64::from_ne_bytes(*it));
             Ok(processors.iter().filter_map(number).sum())
         };
+        let written = ring::written_by_all(&find_map(&self.object, "rings_written")?)?;
         Ok(CallCounts {
-            seen: read(0)?,
-            filtered: read(1)?,
-            ring_full: read(2)?,
-            not_followed: read(3)?,
-            not_remembered: read(4)?,
-            sums_full: read(5)?,
+            seen: written.seen,
+            // Until it is taken.
+            waiting: written.records,
+            filtered: read(0)?,
+            ring_full: read(1)?,
+            not_followed: read(2)?,
+            not_remembered: read(3)?,
+            sums_full: read(4)?,
             ..CallCounts::default()
         })
     }
@@ -309,10 +317,9 @@ fn without_uring(reason: String) -> Degradation {
 }
 
 fn load(plan: &Plan<'_>, uring: bool) -> Result<Object, Obstacle> {
-    let ring_size = ring_size(plan.buffer_size);
     let settings = plan
         .selection
-        .settings(plan.telling, ring_size)
+        .settings(plan.telling, ring_blocks(plan.buffer_size))
         .map_err(|error| Obstacle::of_kernel(error.to_string()))?;
     program::attempt(NEEDED, || {
         let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
@@ -344,7 +351,11 @@ fn configure(
     };
     for mut map in object.maps_mut() {
         match map.name().to_str() {
-            Some("rings") => set_size(&mut map, num_possible_cpus()?)?,
+            Some("rings_written" | "rings_read") => set_size(&mut map, num_possible_cpus()?)?,
+            Some("record_blocks") => {
+                let blocks = usize::try_from(ring_blocks(plan.buffer_size)).unwrap_or_default();
+                set_size(&mut map, num_possible_cpus()?.saturating_mul(blocks))?;
+            }
             Some("sums_even" | "sums_odd") => map.set_max_entries(plan.sums.max(1))?,
             Some("selected_pids") => set_size(&mut map, selection.pids.len())?,
             Some("other_pids") => set_size(&mut map, selection.not_pids.len())?,
@@ -400,53 +411,19 @@ fn fill_sets(object: &Object, selection: &CallSelection) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the kernel takes for the buffer of one processor, of `bytes` for all of them: a power of two
-/// of at least a page.
-fn ring_size(bytes: u32) -> u32 {
-    const PAGE: u32 = 4096;
-    const MOST: u32 = 1 << 30;
-    let page = u32::try_from(rustix::param::page_size()).unwrap_or(PAGE);
+/// How many blocks the ring of one processor has, of `bytes` for all of them: a power of two.
+fn ring_blocks(bytes: u32) -> u32 {
+    /// What can be addressed by the blocks' numbers, on the largest of machines.
+    const MOST: u32 = 1 << 16;
+    let block = u32::try_from(BLOCK_RECORDS * record::LENGTH).unwrap_or(u32::MAX);
     let processors = num_possible_cpus().ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(1);
-    (bytes / processors.max(1)).clamp(page, MOST).next_power_of_two()
+    (bytes / processors.max(1) / block).clamp(1, MOST).next_power_of_two()
 }
 
-/// Makes a ring buffer for each processor; what is read of any of them goes to `order`.
-fn ring_buffers(
-    object: &Object,
-    size: u32,
-    order: &Rc<RefCell<Order>>,
-) -> Result<RingBuffer<'static>, Error> {
-    let rings = find_map(object, "rings")?;
-    let options = libbpf_rs::libbpf_sys::bpf_map_create_opts {
-        sz: size_of::<libbpf_rs::libbpf_sys::bpf_map_create_opts>() as u64,
-        ..Default::default()
-    };
+fn doorbell(object: &Object) -> Result<RingBuffer<'static>, Error> {
+    let map = find_map(object, "doorbell")?;
     let mut builder = RingBufferBuilder::new();
-    let mut made = Vec::new();
-    for processor in 0..rings.max_entries() {
-        let ring = MapHandle::create(MapType::RingBuf, Some("call_records"), 0, 0, size, &options)
-            .map_err(|error| failure("make the buffers of", reason(&error)))?;
-        rings
-            .update(
-                &processor.to_ne_bytes(),
-                &ring.as_fd().as_raw_fd().to_ne_bytes(),
-                MapFlags::ANY,
-            )
-            .map_err(|error| failure("make the buffers of", reason(&error)))?;
-        made.push(ring);
-    }
-    for ring in &made {
-        let order = Rc::clone(order);
-        builder
-            .add(ring, move |bytes| {
-                // Nobody else is there while records are read.
-                if let Ok(mut order) = order.try_borrow_mut() {
-                    order.push(bytes);
-                }
-                0
-            })
-            .map_err(|error| failure("read", reason(&error)))?;
-    }
+    builder.add(&map, |_| 0).map_err(|error| failure("read", reason(&error)))?;
     builder.build().map_err(|error| failure("read", reason(&error)))
 }
 
@@ -468,15 +445,20 @@ fn find_program<'a>(object: &'a Object, name: &str) -> Option<ProgramMut<'a>> {
     object.progs_mut().find(|program| program.name() == name)
 }
 
+/// A map of an object, for itself.
+pub(super) fn map_handle(object: &Object, name: &'static str) -> Result<MapHandle, Error> {
+    MapHandle::try_from(&find_map(object, name)?).map_err(|error| failure("read", reason(&error)))
+}
+
 fn find_map<'a>(object: &'a Object, name: &'static str) -> Result<Map<'a>, Error> {
     let found = object.maps().find(|map| map.name() == name);
     found.ok_or_else(|| failure("find", format!("the object holds no map {name}")))
 }
 
-fn failure(doing: &'static str, reason: String) -> Error {
+pub(super) fn failure(doing: &'static str, reason: String) -> Error {
     Error::Program { doing, program: PROGRAM, reason }
 }
 
-fn reason(error: &libbpf_rs::Error) -> String {
+pub(super) fn reason(error: &libbpf_rs::Error) -> String {
     format!("{error:#}")
 }

@@ -177,7 +177,11 @@ pub struct CallSelection {
 
 impl CallSelection {
     /// `struct call_settings`.
-    pub(super) fn settings(&self, telling: Telling, ring_size: u32) -> Result<[u8; LENGTH], Error> {
+    pub(super) fn settings(
+        &self,
+        telling: Telling,
+        ring_blocks: u32,
+    ) -> Result<[u8; LENGTH], Error> {
         for (what, count, most) in [
             ("network namespaces", self.namespaces.len(), MOST_NAMESPACES),
             ("control groups", self.cgroups.len(), MOST_CGROUPS),
@@ -190,7 +194,7 @@ impl CallSelection {
         let mut writer = Writer { bytes: [0; LENGTH], at: 0 };
         writer.put(&self.call_mask().to_ne_bytes());
         writer.put(&self.family_mask().to_ne_bytes());
-        writer.put(&u64::from(ring_size).to_ne_bytes());
+        writer.put(&u64::from(ring_blocks).to_ne_bytes());
         writer.put(&(self.flags() | telling.flags()).to_ne_bytes());
         writer.put(&std::process::id().to_ne_bytes());
         writer.put(&telling.payload.to_ne_bytes());

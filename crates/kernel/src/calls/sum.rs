@@ -8,20 +8,19 @@ use super::connection;
 use crate::program::{u16_at, u32_at, u64_at};
 
 /// `struct sum_key`.
-pub(super) const KEY_LENGTH: usize = 72;
-/// `struct call_sum`.
-pub(super) const SUM_LENGTH: usize = 528;
+const KEY_LENGTH: usize = 72;
+/// The rest of `struct call_sum`, which begins with its key.
+const SUM_LENGTH: usize = 528;
 
 const HAS_CONNECTION: u8 = 1 << 0;
 const IS_TAKEN_FROM: u8 = 1 << 1;
 
 const LATENCIES_AT: usize = 72;
 
-/// Reads what the kernel programs add up, as the key and the value of their table; `None` where it is
-/// not that.
+/// Reads what the kernel programs add up, a value of their table; `None` where it is not that.
 #[must_use]
-pub fn parse(key: &[u8], sum: &[u8]) -> Option<CallSum> {
-    let key: &[u8; KEY_LENGTH] = key.try_into().ok()?;
+pub fn parse(bytes: &[u8]) -> Option<CallSum> {
+    let (key, sum) = bytes.split_first_chunk::<KEY_LENGTH>()?;
     let sum: &[u8; SUM_LENGTH] = sum.try_into().ok()?;
     let ends = key.first_chunk()?;
     let name = *CallName::ALL.get(usize::from(key[66]).checked_sub(1)?)?;
@@ -95,7 +94,9 @@ mod tests {
             assert!(HEADER.contains(&format!("#define {name} {number}\n")), "{name}");
         }
         assert!(HEADER.contains(&format!("sizeof(struct sum_key) == {KEY_LENGTH}, ")));
-        assert!(HEADER.contains(&format!("sizeof(struct call_sum) == {SUM_LENGTH}, ")));
+        assert!(
+            HEADER.contains(&format!("sizeof(struct call_sum) == {}, ", KEY_LENGTH + SUM_LENGTH))
+        );
         assert_eq!(SUM_LENGTH, LATENCIES_AT + 4 * (1 + Latencies::BUCKETS));
         for (name, flag) in [
             ("SUM_CONNECTION = 1 << 0", HAS_CONNECTION),
@@ -124,7 +125,7 @@ mod tests {
         put(&mut sum, 40, b"nginx\0");
         put(&mut sum, LATENCIES_AT, &1_u32.to_ne_bytes());
         put(&mut sum, LATENCIES_AT + 8, &2_u32.to_ne_bytes());
-        let sum = parse(&key, &sum).unwrap();
+        let sum = parse(&[&key[..], &sum[..]].concat()).unwrap();
         assert_eq!((sum.name, sum.process.pid, sum.bytes), (CallName::Write, 77, 1_000));
         assert_eq!((sum.fd, sum.error, sum.calls()), (None, None, 3));
         assert_eq!((sum.direction, sum.transfer), (Direction::Passive, Some(Transfer::Send)));
@@ -136,11 +137,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_entry_is_taken_or_refused(
-            key in vec(any::<u8>(), 0..2 * KEY_LENGTH),
-            sum in vec(any::<u8>(), 0..2 * SUM_LENGTH),
+            bytes in vec(any::<u8>(), 0..2 * (KEY_LENGTH + SUM_LENGTH)),
         ) {
-            let is_whole = key.len() == KEY_LENGTH && sum.len() == SUM_LENGTH;
-            prop_assert!(parse(&key, &sum).is_none() || is_whole);
+            let is_whole = bytes.len() == KEY_LENGTH + SUM_LENGTH;
+            prop_assert!(parse(&bytes).is_none() || is_whole);
         }
 
         #[test]
@@ -152,7 +152,7 @@ mod tests {
             key[66] = u8::try_from(call).unwrap();
             let counts = sum[LATENCIES_AT..].as_chunks().0;
             let calls: u64 = counts.iter().map(|&it| u64::from(u32::from_ne_bytes(it))).sum();
-            prop_assert_eq!(parse(&key, &sum).unwrap().calls(), calls);
+            prop_assert_eq!(parse(&[key, sum].concat()).unwrap().calls(), calls);
         }
     }
 }

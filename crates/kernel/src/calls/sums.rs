@@ -1,7 +1,5 @@
 //! Calls that are added up in the kernel: nothing is told of a call by itself.
 
-use std::rc::Rc;
-
 use netglass_model::{CallSum, Degradation};
 
 use super::{
@@ -58,7 +56,7 @@ impl CallSums {
         let telling = Telling { adding_up: AddingUp::Always(options.by), ..Telling::default() };
         let plan =
             Plan { selection: &options.selection, telling, buffer_size: 0, sums: options.most };
-        let programs = Programs::start(&plan, &Rc::default())?;
+        let programs = Programs::start(&plan)?;
         Ok(Self { programs, collected: 0, malformed: 0 })
     }
 

@@ -3,7 +3,10 @@
 
 use std::net::SocketAddr;
 
-use netglass_model::{Call, CallConnection, CallPhase, Caller, CommandName, SocketPath};
+use netglass_kernel::calls::{Subject, ToldCall};
+use netglass_model::{
+    Call, CallConnection, CallName, CallPhase, Caller, CommandName, SocketPath, Timestamp,
+};
 
 use super::{
     errno,
@@ -12,15 +15,17 @@ use super::{
     words::{family_of, protocol_name},
 };
 
-/// The version of the objects' schema (docs/stream.md).
-const VERSION: &[u8] = b"{\"version\":1,\"call\":\"";
-
 /// How many callers and connections are remembered as they were written.
 const REMEMBERED: usize = 256;
 
 /// Writes calls.
 #[derive(Debug)]
 pub(super) struct Json {
+    /// How a call's object begins, by its name, with the version of the objects' schema
+    /// (docs/stream.md).
+    beginnings: Vec<String>,
+    /// Who called on what, where there is no more to it.
+    subjects: Box<[Remembered<Subject>]>,
     callers: Box<[Remembered<Caller>]>,
     connections: Box<[Remembered<CallConnection>]>,
 }
@@ -48,42 +53,59 @@ impl<T: Copy + Eq> Remembered<T> {
     }
 }
 
+/// What each call has for itself, as it is told.
+struct Head {
+    name: CallName,
+    phase: CallPhase,
+    result: i64,
+    at: Timestamp,
+    duration_ns: Option<u64>,
+}
+
 impl Json {
     pub(super) fn new() -> Self {
-        Self { callers: Remembered::many(), connections: Remembered::many() }
+        let beginning =
+            |name: &CallName| format!("{{\"version\":1,\"call\":\"{name}\",\"return\":");
+        Self {
+            beginnings: CallName::ALL.iter().map(beginning).collect(),
+            subjects: Remembered::many(),
+            callers: Remembered::many(),
+            connections: Remembered::many(),
+        }
+    }
+
+    /// Writes a call that was told of.
+    pub(super) fn write_told(&mut self, told: &ToldCall<'_>, out: &mut Vec<u8>) {
+        let Some(subject) = told.subject() else {
+            return self.write_call(&told.call(), told.payload(), out);
+        };
+        self.write_head(
+            &Head {
+                name: told.name(),
+                phase: told.phase(),
+                result: told.result(),
+                at: told.at(),
+                duration_ns: told.duration_ns(),
+            },
+            out,
+        );
+        match place(&mut self.subjects, number_of(subject)) {
+            Some(remembered) if remembered.of.as_ref() == Some(subject) => {
+                out.extend_from_slice(&remembered.text);
+            }
+            _ => self.write_subject(&told.call(), Some(subject), out),
+        }
+        out.extend_from_slice(b",\"length\":");
+        integer_or_null(out, told.length());
+        out.extend_from_slice(b"}\n");
     }
 
     /// Writes a call.
     pub(super) fn write_call(&mut self, call: &Call, payload: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(VERSION);
-        out.extend_from_slice(call.name.name().as_bytes());
-        out.extend_from_slice(b"\",\"return\":");
-        match call.phase {
-            CallPhase::Returned => push_integer(out, call.result),
-            CallPhase::Entered => out.extend_from_slice(b"null,\"phase\":\"enter\""),
-            CallPhase::Pending => out.extend_from_slice(b"null,\"phase\":\"pending\""),
-        }
-        match call.error().map(|number| errno::name(number).ok_or(number)) {
-            None => {}
-            Some(Ok(name)) => {
-                out.extend_from_slice(b",\"error\":");
-                quoted(out, name);
-            }
-            Some(Err(number)) => push_display(out, format_args!(",\"error\":\"errno {number}\"")),
-        }
-        out.extend_from_slice(b",\"time_ns\":");
-        push_integer(out, call.at.as_nanoseconds());
-        out.extend_from_slice(b",\"duration_ns\":");
-        let duration = call.duration.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
-        integer_or_null(out, duration);
-        let caller = &call.caller;
-        match place(&mut self.callers, caller.tid) {
-            Some(remembered) => remembered.write(caller, out, |out| write_caller(caller, out)),
-            None => write_caller(caller, out),
-        }
-        out.extend_from_slice(b",\"fd\":");
-        integer_or_null(out, call.fd);
-        self.write_connection(call, out);
+        let duration_ns = call.duration.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX));
+        let Call { name, phase, result, at, .. } = *call;
+        self.write_head(&Head { name, phase, result, at, duration_ns }, out);
+        self.write_subject(call, None, out);
         out.extend_from_slice(b",\"length\":");
         integer_or_null(out, call.length);
         if let Some(address) = call.address {
@@ -103,6 +125,47 @@ impl Json {
             out.push(b'"');
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    fn write_head(&self, head: &Head, out: &mut Vec<u8>) {
+        let beginning = self.beginnings.get(head.name as usize);
+        out.extend_from_slice(beginning.map_or(&[], |it| it.as_bytes()));
+        match head.phase {
+            CallPhase::Returned => push_integer(out, head.result),
+            CallPhase::Entered => out.extend_from_slice(b"null,\"phase\":\"enter\""),
+            CallPhase::Pending => out.extend_from_slice(b"null,\"phase\":\"pending\""),
+        }
+        match head.phase.error(head.result).map(|number| errno::name(number).ok_or(number)) {
+            None => {}
+            Some(Ok(name)) => {
+                out.extend_from_slice(b",\"error\":");
+                quoted(out, name);
+            }
+            Some(Err(number)) => push_display(out, format_args!(",\"error\":\"errno {number}\"")),
+        }
+        out.extend_from_slice(b",\"time_ns\":");
+        push_integer(out, head.at.as_nanoseconds());
+        out.extend_from_slice(b",\"duration_ns\":");
+        integer_or_null(out, head.duration_ns);
+    }
+
+    /// Writes who called on what, and remembers it where that is all there is.
+    fn write_subject(&mut self, call: &Call, subject: Option<&Subject>, out: &mut Vec<u8>) {
+        let begin = out.len();
+        let caller = &call.caller;
+        match place(&mut self.callers, caller.tid) {
+            Some(remembered) => remembered.write(caller, out, |out| write_caller(caller, out)),
+            None => write_caller(caller, out),
+        }
+        out.extend_from_slice(b",\"fd\":");
+        integer_or_null(out, call.fd);
+        self.write_connection(call, out);
+        let Some(subject) = subject else { return };
+        if let Some(remembered) = place(&mut self.subjects, number_of(subject)) {
+            remembered.of = Some(*subject);
+            remembered.text.clear();
+            remembered.text.extend_from_slice(out.get(begin..).unwrap_or_default());
+        }
     }
 
     fn write_connection(&mut self, call: &Call, out: &mut Vec<u8>) {
@@ -128,6 +191,16 @@ impl Json {
 
 fn place<T>(places: &mut [Remembered<T>], number: u32) -> Option<&mut Remembered<T>> {
     places.get_mut(usize::try_from(number).unwrap_or_default() % REMEMBERED)
+}
+
+/// A number for a subject, of what differs most: thread, descriptor, ports.
+fn number_of(subject: &Subject) -> u32 {
+    let word = |at: usize| {
+        subject.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |it| u32::from_ne_bytes(*it))
+    };
+    let [thread, descriptor, ports] = [6, 18, 34].map(word);
+    let mixed = (thread ^ ports.rotate_left(13)).wrapping_add(descriptor.rotate_left(7));
+    mixed.wrapping_mul(0x9e37_79b1) >> 16
 }
 
 fn write_caller(caller: &Caller, out: &mut Vec<u8>) {

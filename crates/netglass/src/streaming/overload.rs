@@ -23,7 +23,7 @@ use crate::{output::json::write_line, probing::tell};
 /// How often sums are written, and looked at whether the load is gone.
 const LOOK: Duration = Duration::from_secs(1);
 /// About how much a call takes of the buffer.
-const RECORD: u64 = 192;
+const RECORD: u64 = 128;
 
 /// Whether calls are added up, and since when.
 #[derive(Debug)]

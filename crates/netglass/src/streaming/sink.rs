@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netglass_model::{Call, CallSum};
+use netglass_kernel::calls::ToldCall;
+use netglass_model::CallSum;
 
 use super::{
     arguments::{Format, WritingArguments},
@@ -69,14 +70,17 @@ impl Sink {
     }
 
     /// Writes a call, and the beginning of what it sent or received, soon.
-    pub(super) fn write(&mut self, call: &Call, payload: &[u8]) {
-        match &mut self.printer {
-            Printer::Table(table) => table.write_call(call, payload, &mut self.buffer),
-            Printer::Json(json) => json.write_call(call, payload, &mut self.buffer),
-            Printer::Separated(separator) => separator.write_call(call, payload, &mut self.buffer),
+    pub(super) fn write(&mut self, told: &ToldCall<'_>) {
+        let Self { printer, buffer, .. } = self;
+        match printer {
+            Printer::Table(table) => table.write_call(&told.call(), told.payload(), buffer),
+            Printer::Json(json) => json.write_told(told, buffer),
+            Printer::Separated(separator) => {
+                separator.write_call(&told.call(), told.payload(), buffer);
+            }
         }
         self.written += 1;
-        self.deliver(call.caller.pid, 1);
+        self.deliver(told.pid(), 1);
         if self.buffer.len() >= CHUNK {
             self.write_out();
         }

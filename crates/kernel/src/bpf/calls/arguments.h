@@ -43,31 +43,32 @@ static __always_inline bool is_own_memory(const struct call_record *record)
 	return record->kind != RECORD_PENDING;
 }
 
-static __always_inline void read_address(struct call_record *record, __u64 pointer)
+static __always_inline void read_address(const struct telling *it, __u64 pointer)
 {
+	struct call_extra *extra = &it->work->extra;
 	const __u32 length_v4 = 16;
 	struct user_address address = {};
 
-	if (!pointer || !is_own_memory(record))
+	if (!pointer || !is_own_memory(it->record))
 		return;
 	/* An address of IPv4 may be the last thing on its page. */
 	if (bpf_probe_read_user(&address, sizeof(address), (void *)pointer) &&
 	    bpf_probe_read_user(&address, length_v4, (void *)pointer))
 		return;
 	if (address.family == AF_INET)
-		map_address(record->address, address.address_v4);
+		map_address(extra->address, address.address_v4);
 	else if (address.family == AF_INET6)
-		__builtin_memcpy(record->address, address.address_v6, ADDRESS_LENGTH);
+		__builtin_memcpy(extra->address, address.address_v6, ADDRESS_LENGTH);
 	else
 		return;
-	record->address_port = bpf_ntohs(address.port);
-	record->flags |= RECORD_ADDRESS;
+	extra->address_port = bpf_ntohs(address.port);
+	it->record->flags |= RECORD_ADDRESS;
 }
 
-static __always_inline void read_vectors(struct work *work, __u64 pointer, __u64 number)
+static __always_inline void read_vectors(const struct telling *it, __u64 pointer, __u64 number)
 {
-	struct call_record *record = &work->record;
-	struct user_vector *vectors = work->vectors;
+	struct call_record *record = it->record;
+	struct user_vector *vectors = it->work->vectors;
 	__u64 sum = 0;
 
 	record->details[0] = number;
@@ -83,22 +84,23 @@ static __always_inline void read_vectors(struct work *work, __u64 pointer, __u64
 	record->flags |= RECORD_LENGTH;
 }
 
-static __always_inline void read_message(struct work *work, __u64 pointer, bool address)
+static __always_inline void read_message(const struct telling *it, __u64 pointer, bool address)
 {
 	struct user_message message;
 
-	if (!is_own_memory(&work->record) ||
+	if (!is_own_memory(it->record) ||
 	    bpf_probe_read_user(&message, sizeof(message), (void *)pointer))
 		return;
-	read_vectors(work, message.vectors, message.vector_count);
+	read_vectors(it, message.vectors, message.vector_count);
 	if (address)
-		read_address(&work->record, message.name);
+		read_address(it, message.name);
 }
 
 /* Messages that were sent or received by one call. */
-static __always_inline void read_messages(struct call_record *record, __u64 pointer, __u64 asked,
+static __always_inline void read_messages(const struct telling *it, __u64 pointer, __u64 asked,
 					  bool address)
 {
+	struct call_record *record = it->record;
 	struct user_message_of_many *messages = (void *)pointer;
 	__u64 sum = 0;
 
@@ -107,7 +109,7 @@ static __always_inline void read_messages(struct call_record *record, __u64 poin
 		struct user_message message;
 
 		if (!bpf_probe_read_user(&message, sizeof(message), messages))
-			read_address(record, message.name);
+			read_address(it, message.name);
 	}
 	if (record->result < 0 || record->result > MAX_MESSAGES)
 		return;
@@ -120,7 +122,7 @@ static __always_inline void read_messages(struct call_record *record, __u64 poin
 			return;
 		sum += length;
 	}
-	record->transferred = sum;
+	it->work->extra.transferred = sum;
 	record->flags |= RECORD_TRANSFERRED;
 }
 
@@ -131,12 +133,12 @@ static __always_inline void asks_for(struct call_record *record, __u64 length)
 }
 
 /* Reads what a call was given, and what it wrote. */
-static __always_inline void read_arguments(struct work *work, struct pt_regs *regs)
+static __always_inline void read_arguments(const struct telling *it, struct pt_regs *regs)
 {
-	struct call_record *record = &work->record;
+	struct call_record *record = it->record;
 	bool returned = record->kind == RECORD_RETURN;
 	/* The peer of a connected socket is known by its connection. */
-	bool unconnected = !record->connection.remote_port;
+	bool unconnected = !it->connection->remote_port;
 
 	switch (record->call) {
 	case CALL_SOCKET:
@@ -146,7 +148,7 @@ static __always_inline void read_arguments(struct work *work, struct pt_regs *re
 		break;
 	case CALL_BIND:
 	case CALL_CONNECT:
-		read_address(record, SECOND_ARGUMENT(regs));
+		read_address(it, SECOND_ARGUMENT(regs));
 		break;
 	case CALL_LISTEN:
 	case CALL_SHUTDOWN:
@@ -168,7 +170,7 @@ static __always_inline void read_arguments(struct work *work, struct pt_regs *re
 		asks_for(record, THIRD_ARGUMENT(regs));
 		record->details[0] = FOURTH_ARGUMENT(regs);
 		if (unconnected && (record->call == CALL_SENDTO || (returned && record->result >= 0)))
-			read_address(record, FIFTH_ARGUMENT(regs));
+			read_address(it, FIFTH_ARGUMENT(regs));
 		break;
 	case CALL_READV:
 	case CALL_PREADV:
@@ -176,19 +178,19 @@ static __always_inline void read_arguments(struct work *work, struct pt_regs *re
 	case CALL_WRITEV:
 	case CALL_PWRITEV:
 	case CALL_PWRITEV2:
-		read_vectors(work, SECOND_ARGUMENT(regs), THIRD_ARGUMENT(regs));
+		read_vectors(it, SECOND_ARGUMENT(regs), THIRD_ARGUMENT(regs));
 		break;
 	case CALL_SENDMSG:
-		read_message(work, SECOND_ARGUMENT(regs), unconnected);
+		read_message(it, SECOND_ARGUMENT(regs), unconnected);
 		break;
 	case CALL_RECVMSG:
-		read_message(work, SECOND_ARGUMENT(regs),
+		read_message(it, SECOND_ARGUMENT(regs),
 			     unconnected && returned && record->result >= 0);
 		break;
 	case CALL_SENDMMSG:
 	case CALL_RECVMMSG:
 		if (returned)
-			read_messages(record, SECOND_ARGUMENT(regs), THIRD_ARGUMENT(regs),
+			read_messages(it, SECOND_ARGUMENT(regs), THIRD_ARGUMENT(regs),
 				      unconnected);
 		else
 			record->details[0] = THIRD_ARGUMENT(regs);
@@ -211,9 +213,9 @@ static __always_inline void read_arguments(struct work *work, struct pt_regs *re
 }
 
 /* Where the buffers of a call are: one, or several. */
-static __always_inline __u32 find_buffers(struct work *work, struct pt_regs *regs)
+static __always_inline __u32 find_buffers(const struct telling *it, struct pt_regs *regs)
 {
-	struct call_record *record = &work->record;
+	struct user_vector *buffers = it->work->vectors;
 	__u64 second = SECOND_ARGUMENT(regs), third = THIRD_ARGUMENT(regs);
 	struct user_message message;
 	__u64 vectors, number;
@@ -221,15 +223,15 @@ static __always_inline __u32 find_buffers(struct work *work, struct pt_regs *reg
 	/* Registers are read by offsets that the verifier has to know. */
 	barrier_var(second);
 	barrier_var(third);
-	switch (record->call) {
+	switch (it->record->call) {
 	case CALL_READ:
 	case CALL_PREAD64:
 	case CALL_WRITE:
 	case CALL_PWRITE64:
 	case CALL_SENDTO:
 	case CALL_RECVFROM:
-		work->vectors[0].base = second;
-		work->vectors[0].length = third;
+		buffers[0].base = second;
+		buffers[0].length = third;
 		return 1;
 	case CALL_READV:
 	case CALL_PREADV:
@@ -255,16 +257,18 @@ static __always_inline __u32 find_buffers(struct work *work, struct pt_regs *reg
 	}
 	if (number > MAX_VECTORS)
 		number = MAX_VECTORS;
-	if (bpf_probe_read_user(work->vectors, number * sizeof(work->vectors[0]), (void *)vectors))
+	if (bpf_probe_read_user(buffers, number * sizeof(buffers[0]), (void *)vectors))
 		return 0;
 	return number;
 }
 
 /* Copies the beginning of what a call that has returned sent or received; returns its length. */
-static __always_inline __u32 read_payload(struct work *work, struct pt_regs *regs, __u32 paths)
+static __always_inline __u32 read_payload(const struct telling *it, struct pt_regs *regs,
+					  __u32 paths)
 {
-	struct call_record *record = &work->record;
-	__u8 *payload = work->rest + paths;
+	const struct call_record *record = it->record;
+	struct user_vector *buffers = it->work->vectors;
+	__u8 *payload = it->work->rest + paths;
 	__u64 left = settings.payload;
 	__u32 number, length = 0;
 
@@ -272,19 +276,18 @@ static __always_inline __u32 read_payload(struct work *work, struct pt_regs *reg
 		return 0;
 	if (!(record->flags & RECORD_TRANSFERRED) && left > (__u64)record->result)
 		left = record->result;
-	number = find_buffers(work, regs);
+	number = find_buffers(it, regs);
 	for (__u32 i = 0; i < MAX_VECTORS; i++) {
 		__u64 piece;
 
 		if (i >= number || !left || length >= MAX_PAYLOAD)
 			break;
-		piece = work->vectors[i].length;
+		piece = buffers[i].length;
 		if (piece > left)
 			piece = left;
 		if (piece > MAX_PAYLOAD)
 			piece = MAX_PAYLOAD;
-		if (bpf_probe_read_user(payload + length, piece,
-					(void *)work->vectors[i].base))
+		if (bpf_probe_read_user(payload + length, piece, (void *)buffers[i].base))
 			break;
 		length += piece;
 		left -= piece;

@@ -14,22 +14,6 @@ __u32 adds_up_since_full SEC(".data.overload");
 /* The level of the pid namespace of who reads. */
 __u32 level_of_reader;
 
-struct ring {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-};
-
-/*
- * One for each processor: they neither wait for each other nor take each other's memory. The reader
- * makes them.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct ring);
-} rings SEC(".maps");
-
 /*
  * Calls are added to one table while the other one is read: a program that found its sum just before
  * the reader takes it out would add to what nobody reads any more.
@@ -37,7 +21,8 @@ struct {
 struct sum_table {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__type(key, struct sum_key);
+	/* A number for its key, which stands in the sum. */
+	__type(key, __u64);
 	__type(value, struct call_sum);
 };
 
@@ -112,14 +97,14 @@ struct user_vector {
 
 /* What a program has no room for on its stack. Programs do not interrupt each other here. */
 struct work {
-	struct call_record record;
+	struct call_extra extra;
 	/*
 	 * Paths and payload, behind the record. The payload has twice its room, so that no piece that
 	 * begins in it leads beyond it.
 	 */
 	__u8 rest[2 * MAX_PATH + 2 * MAX_PAYLOAD];
 	struct user_vector vectors[MAX_VECTORS];
-	struct sum_key sum_key;
+	/* Its key has the connection that a call is about. */
 	struct call_sum sum;
 };
 
@@ -129,16 +114,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct work);
 } work SEC(".maps");
-
-static __always_inline struct work *begin_work(void)
-{
-	__u32 first = 0;
-	struct work *it = bpf_map_lookup_elem(&work, &first);
-
-	if (it)
-		__builtin_memset(&it->record, 0, sizeof(it->record));
-	return it;
-}
 
 static __always_inline void count(__u32 what)
 {

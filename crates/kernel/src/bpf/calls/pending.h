@@ -7,13 +7,18 @@
 
 #define PENDING_NS 1000000000ULL
 
+struct pending {
+	struct call_record record;
+	struct work work;
+};
+
 /* A tracepoint may interrupt the iterator, so it works in a place of its own. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct work);
-} pending_work SEC(".maps");
+	__type(value, struct pending);
+} pending SEC(".maps");
 
 SEC("iter/task")
 int list_pending(struct bpf_iter__task *ctx)
@@ -21,9 +26,10 @@ int list_pending(struct bpf_iter__task *ctx)
 	struct task_struct *task = ctx->task;
 	struct call_in_progress *progress;
 	struct call_record *record;
-	struct pt_regs *regs;
 	struct file *file = NULL;
-	struct work *work;
+	struct telling telling;
+	struct pending *it;
+	struct pt_regs *regs;
 	__u32 first = 0, call;
 	__u64 now;
 
@@ -39,11 +45,17 @@ int list_pending(struct bpf_iter__task *ctx)
 	now = bpf_ktime_get_ns();
 	if (!call || now < progress->entered_ns + PENDING_NS)
 		return 0;
-	work = bpf_map_lookup_elem(&pending_work, &first);
+	it = bpf_map_lookup_elem(&pending, &first);
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	if (!work)
+	if (!it)
 		return 0;
-	record = &work->record;
+	record = &it->record;
+	telling = (struct telling){
+		.record = record,
+		.connection = &it->work.sum.key.connection,
+		.work = &it->work,
+	};
+	__builtin_memset(telling.connection, 0, sizeof(*telling.connection));
 	__builtin_memset(record, 0, sizeof(*record));
 	record->kind = RECORD_PENDING;
 	record->call = call;
@@ -57,13 +69,23 @@ int list_pending(struct bpf_iter__task *ctx)
 		record->fd = socket_descriptor(task, call, regs, &file);
 	}
 	if (file) {
-		read_connection(file, &record->connection);
+		read_connection(file, telling.connection);
 		record->flags |= RECORD_CONNECTION;
 	}
-	read_arguments(work, regs);
+	read_arguments(&telling, regs);
 	describe_process(record, task);
-	if (!is_record_selected(record) || !bpf_seq_write(ctx->meta->seq, record, sizeof(*record)))
+	if (!is_record_selected(&telling)) {
 		progress->is_told = 1;
+		return 0;
+	}
+	put_connection(&telling);
+	/* Where there is no room, all of it is written the next time. */
+	if (bpf_seq_write(ctx->meta->seq, record, sizeof(*record)))
+		return 0;
+	if (record->flags & RECORD_EXTRA &&
+	    bpf_seq_write(ctx->meta->seq, &it->work.extra, sizeof(it->work.extra)))
+		return 0;
+	progress->is_told = 1;
 	return 0;
 }
 

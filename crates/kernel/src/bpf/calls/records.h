@@ -97,7 +97,12 @@ enum record_flags {
 	RECORD_TRANSFERRED = 1 << 3,
 	/* The connection is that of a socket; without, only its family is known, or nothing. */
 	RECORD_CONNECTION = 1 << 4,
+	/* The addresses of the connection are behind the record. */
+	RECORD_ADDRESSES = 1 << 5,
 };
+
+/* Where these say so, there is something behind the record. */
+#define RECORD_EXTRA (RECORD_ADDRESS | RECORD_TRANSFERRED | RECORD_ADDRESSES)
 
 /* A connection as its socket has it. Addresses of IPv4 are mapped into IPv6, in network order. */
 struct call_connection {
@@ -114,43 +119,93 @@ struct call_connection {
 	/* Where calls may be added up: it is the end that listened, as far as the socket tells. */
 	__u8 is_passive;
 };
-_Static_assert(sizeof(struct call_connection) == 56, "src/calls/record.rs reads 56 bytes");
+_Static_assert(sizeof(struct call_connection) == 56, "src/calls/connection.rs reads 56 bytes");
 
 struct call_record {
 	/* CLOCK_MONOTONIC, of the return or, where there is none, of now. */
 	__u64 time_ns;
 	__u64 duration_ns;
-	__s64 result;
 	__u64 length;
-	__u64 transferred;
+	/* No call on a socket returns more than an int holds (MAX_RW_COUNT). */
+	__s32 result;
+	/* What else the call was given; by call, see src/calls/record.rs. */
+	__u32 details[2];
+	__u16 flags;
 	/* How many bytes of what was sent or received stand behind the record and its paths. */
-	__u32 payload_length;
+	__u16 payload_length;
 	/* Of a Unix socket: how long its path is, which stands behind the record, and its peer's behind it. */
 	__u8 local_path_length;
 	__u8 remote_path_length;
 	__u8 kind;
 	__u8 call;
+	__u8 state;
+	__u8 reserved;
+	/* From here on: who called, with which descriptor, and on which connection. */
+	__u16 type;
 	__u32 pid;
 	__u32 tid;
 	__u32 ppid;
 	__u32 uid;
 	__s32 fd;
-	/* What else the call was given; by call, see src/calls/record.rs. */
-	__u32 details[2];
-	__u16 flags;
-	__u16 address_port;
-	__u8 address[ADDRESS_LENGTH];
-	struct call_connection connection;
+	__u32 network_namespace;
+	__u64 socket_cookie;
+	__u16 local_port;
+	__u16 remote_port;
+	__be32 local_address_v4;
+	__be32 remote_address_v4;
+	__u16 family;
+	__u16 protocol;
 	char comm[COMM_LENGTH];
 	char parent_comm[COMM_LENGTH];
 };
-_Static_assert(sizeof(struct call_record) == 184, "src/calls/record.rs reads 184 bytes");
+_Static_assert(sizeof(struct call_record) == 128, "src/calls/record.rs reads 128 bytes");
+_Static_assert(__builtin_offsetof(struct call_record, type) == 46, "src/calls/record.rs");
+
+/* What few calls have, behind the record where a flag says that some of it is there. */
+struct call_extra {
+	__u8 local_address[ADDRESS_LENGTH];
+	__u8 remote_address[ADDRESS_LENGTH];
+	__u8 address[ADDRESS_LENGTH];
+	__u64 transferred;
+	__u16 address_port;
+	__u16 reserved[3];
+};
+_Static_assert(sizeof(struct call_extra) == 64, "src/calls/record.rs reads 64 bytes");
+
+/* How many records stand together, which the reader takes at once. */
+#define BLOCK_RECORDS 128
+
+struct record_block {
+	struct call_record records[BLOCK_RECORDS];
+};
+
+/*
+ * How far a processor has written its ring. Maps do not begin with a line of the caches, so what is
+ * used of two of these is more than a line apart.
+ */
+struct ring_written {
+	/* In places of one record, since the beginning. */
+	__u64 places;
+	/* Up to where there is room, as far as the processor knows. */
+	__u64 limit;
+	/* Records are longer than a place where something stands behind them. */
+	__u64 records;
+	/* Calls of processes that are selected, on sockets. */
+	__u64 seen;
+	__u64 reserved[12];
+};
+_Static_assert(sizeof(struct ring_written) == 128, "src/calls/ring.rs reads 128 bytes");
+
+/* How far the reader is. */
+struct ring_read {
+	__u64 places;
+	__u64 reserved[15];
+};
+_Static_assert(sizeof(struct ring_read) == 128, "src/calls/ring.rs writes 128 bytes");
 
 /* What is counted, for each processor. */
 enum call_count {
-	/* Calls of processes that are selected, on sockets. */
-	COUNT_SEEN,
-	/* Of those, calls that are not selected by their connection or result. */
+	/* Calls on sockets of processes that are selected, but not by their connection or result. */
 	COUNT_FILTERED,
 	/* There was no room in the ring buffer. */
 	COUNT_RING_FULL,
@@ -208,7 +263,8 @@ struct call_settings {
 	__u64 calls;
 	/* By address family. */
 	__u64 families;
-	__u64 ring_size;
+	/* How many blocks of records each processor has, a power of two. */
+	__u64 ring_blocks;
 	__u32 flags;
 	/* The process that reads, as it calls itself. */
 	__u32 reader;
@@ -263,6 +319,7 @@ _Static_assert(sizeof(struct sum_key) == 72, "src/calls/sum.rs reads 72 bytes");
 #define LATENCIES (2 + LATENCY_POWERS * LATENCY_PARTS)
 
 struct call_sum {
+	struct sum_key key;
 	__u64 bytes;
 	__u64 duration_ns;
 	/* When the process began, by CLOCK_BOOTTIME. */
@@ -276,6 +333,6 @@ struct call_sum {
 	char parent_comm[COMM_LENGTH];
 	__u32 latencies[LATENCIES];
 };
-_Static_assert(sizeof(struct call_sum) == 528, "src/calls/sum.rs reads 528 bytes");
+_Static_assert(sizeof(struct call_sum) == 600, "src/calls/sum.rs reads 600 bytes");
 
 #endif

@@ -5,18 +5,18 @@
 #ifndef NETGLASS_CALLS_SELECT_H
 #define NETGLASS_CALLS_SELECT_H
 
-/* A process as the reader knows it. */
-static __always_inline __u32 number_of(struct task_struct *leader)
+/* The process of a task as the reader knows it. */
+static __always_inline __u32 number_of(struct task_struct *task)
 {
 	__u32 level = level_of_reader;
 
-	return level ? pid_number(leader->thread_pid, level) : (__u32)leader->tgid;
+	return level ? pid_number(task->group_leader->thread_pid, level) : (__u32)task->tgid;
 }
 
 /* Whether it is the process that reads what is told here: its own calls are not told of. */
-static __always_inline bool is_reader(struct task_struct *leader)
+static __always_inline bool is_reader(struct task_struct *task)
 {
-	return number_of(leader) == settings.reader;
+	return number_of(task) == settings.reader;
 }
 
 static __always_inline bool is_in_selected_cgroup(void)
@@ -31,8 +31,8 @@ static __always_inline bool is_in_selected_cgroup(void)
 	return false;
 }
 
-/* Whether the current process is selected, of which the leader is given. */
-static __always_inline bool is_selected(struct task_struct *leader)
+/* Whether the process of the current task is selected. */
+static __always_inline bool is_selected(struct task_struct *task)
 {
 	const __u32 flags = settings.flags;
 	const __u32 by_number = SELECT_PIDS | SELECT_NOT_PIDS | SELECT_FOLLOWED | FOLLOW_CHILDREN;
@@ -42,11 +42,11 @@ static __always_inline bool is_selected(struct task_struct *leader)
 	__u32 number = 0;
 
 	if (flags & by_number)
-		number = number_of(leader);
+		number = number_of(task);
 	if (flags & SELECT_PIDS)
 		selected = bpf_map_lookup_elem(&selected_pids, &number);
 	if (flags & by_comm)
-		bpf_probe_read_kernel(&comm, sizeof(comm), leader->comm);
+		bpf_probe_read_kernel(&comm, sizeof(comm), task->group_leader->comm);
 	if (selected && flags & SELECT_COMMS)
 		selected = bpf_map_lookup_elem(&selected_comms, &comm);
 	if (selected && flags & SELECT_UIDS) {
@@ -92,9 +92,11 @@ static __always_inline bool has_selected_port(__u16 port)
 }
 
 /* Whether a call is told of, by what is in its record. */
-static __always_inline bool is_record_selected(const struct call_record *record)
+static __always_inline bool is_record_selected(const struct telling *it)
 {
-	const struct call_connection *connection = &record->connection;
+	const struct call_connection *connection = it->connection;
+	const struct call_extra *extra = &it->work->extra;
+	const struct call_record *record = it->record;
 	const __u32 flags = settings.flags;
 	bool named = record->flags & RECORD_ADDRESS;
 
@@ -113,10 +115,10 @@ static __always_inline bool is_record_selected(const struct call_record *record)
 	}
 	if (flags & SELECT_PORTS && !has_selected_port(connection->local_port) &&
 	    !has_selected_port(connection->remote_port) &&
-	    !(named && has_selected_port(record->address_port)))
+	    !(named && has_selected_port(extra->address_port)))
 		return false;
 	if (settings.prefix_count && !has_prefix(connection->local_address) &&
-	    !has_prefix(connection->remote_address) && !(named && has_prefix(record->address)))
+	    !has_prefix(connection->remote_address) && !(named && has_prefix(extra->address)))
 		return false;
 	return true;
 }
@@ -133,14 +135,12 @@ static __always_inline void follow(__u32 number)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(follow_child, struct task_struct *parent, struct task_struct *child)
 {
-	struct task_struct *leader = parent->group_leader;
-
 	if (child->pid != child->tgid)
 		return 0;
-	if (is_reader(leader)) {
+	if (is_reader(parent)) {
 		if (control.follow_next_child)
 			follow(number_of(child));
-	} else if (is_selected(leader)) {
+	} else if (is_selected(parent)) {
 		follow(number_of(child));
 	}
 	return 0;
@@ -150,12 +150,11 @@ int BPF_PROG(follow_child, struct task_struct *parent, struct task_struct *child
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(forget_process, struct task_struct *task)
 {
-	struct task_struct *leader = task->group_leader;
 	__u32 number;
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
-	number = number_of(leader);
+	number = number_of(task);
 	bpf_map_delete_elem(&followed, &number);
 	bpf_map_delete_elem(&selected_pids, &number);
 	return 0;

@@ -46,14 +46,16 @@ static __always_inline struct file *open_file(struct task_struct *task, int fd)
 {
 	struct files_struct *files = task->files;
 	struct fdtable *table;
-	struct file *file;
+	struct hlist_head *place;
 
 	if (!files || fd < 0)
 		return NULL;
 	table = files->fdt;
 	if ((__u32)fd >= table->max_fds)
 		return NULL;
-	return bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd) ? NULL : file;
+	/* One instruction reads what is known to be a pointer: this structure is nothing else. */
+	place = (struct hlist_head *)(table->fd + fd);
+	return (struct file *)READ(place, first);
 }
 
 /* The same if it is a socket. */
@@ -155,24 +157,25 @@ static __always_inline __u32 read_path(__u8 *path, struct sock *sk)
 }
 
 /* Reads the paths of a Unix socket and its peer. */
-static __always_inline void read_paths(struct work *work, struct file *file)
+static __always_inline void read_paths(const struct telling *it, struct file *file)
 {
-	struct call_record *record = &work->record;
+	struct call_record *record = it->record;
+	__u8 *paths = it->work->rest;
 	struct socket *socket;
 	struct sock *sk, *peer;
 	__u32 local;
 
-	if (record->connection.family != AF_UNIX || settings.flags & ADD_UP)
+	if (it->connection->family != AF_UNIX || settings.flags & ADD_UP)
 		return;
 	socket = READ(file, private_data);
 	sk = READ(socket, sk);
-	local = read_path(work->rest, sk);
+	local = read_path(paths, sk);
 	if (local > MAX_PATH)
 		return;
 	record->local_path_length = local;
 	peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
 	if (peer)
-		record->remote_path_length = read_path(work->rest + local, peer);
+		record->remote_path_length = read_path(paths + local, peer);
 }
 
 #endif

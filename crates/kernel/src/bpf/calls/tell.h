@@ -5,9 +5,6 @@
 #ifndef NETGLASS_CALLS_TELL_H
 #define NETGLASS_CALLS_TELL_H
 
-/* How often it is looked whether the reader should be woken: once in so many records. */
-#define WAKE_CHECK 64
-
 static __always_inline int socket_descriptor(struct task_struct *task, __u32 call,
 					     struct pt_regs *regs, struct file **file)
 {
@@ -22,68 +19,44 @@ static __always_inline int socket_descriptor(struct task_struct *task, __u32 cal
 	return fd;
 }
 
-static __always_inline __u64 wakeup(void *ring, __u64 seen)
-{
-	if (seen % WAKE_CHECK == 0 &&
-	    bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > settings.ring_size / 4)
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
-}
-
-static __always_inline __u64 count_seen(void)
-{
-	__u32 key = COUNT_SEEN;
-	__u64 *seen = bpf_map_lookup_elem(&counts, &key);
-
-	return seen ? ++*seen : 0;
-}
-
 /*
  * Tells of a call, or adds it up. Of a task that is given, what is not in the record yet is read; of
  * registers what was sent or received.
  */
-static __always_inline void tell(struct work *work, struct task_struct *task, struct pt_regs *regs)
+static __always_inline void tell(const struct telling *it, struct task_struct *task,
+				 struct pt_regs *regs)
 {
-	struct call_record *record = &work->record;
-	__u32 processor = bpf_get_smp_processor_id();
-	__u64 flags, seen = count_seen();
-	long refused = -1;
-	void *ring;
+	struct call_record *record = it->record;
+	__u32 rest;
 
-	if (!is_record_selected(record)) {
+	it->ring->seen++;
+	if (!is_record_selected(it)) {
 		count(COUNT_FILTERED);
 		return;
 	}
 	if (adds_up()) {
-		add_to_sum(work, task, regs);
+		add_to_sum(it, task, regs);
 		return;
 	}
 	if (task)
 		describe_process(record, task);
-	ring = bpf_map_lookup_elem(&rings, &processor);
-	flags = ring ? wakeup(ring, seen) : 0;
-	if (ring && (record->connection.family == AF_UNIX || (settings.payload && regs))) {
-		__u32 length = record->local_path_length + record->remote_path_length;
+	rest = record->local_path_length + record->remote_path_length;
+	if (rest > 2 * MAX_PATH)
+		rest = 2 * MAX_PATH;
+	if (settings.payload && regs) {
+		__u32 payload = read_payload(it, regs, rest);
 
-		if (length > 2 * MAX_PATH)
-			length = 2 * MAX_PATH;
-		if (settings.payload && regs) {
-			__u32 payload = read_payload(work, regs, length);
-
-			if (payload > MAX_PAYLOAD)
-				payload = MAX_PAYLOAD;
-			record->payload_length = payload;
-			length += payload;
-		}
-		refused = bpf_ringbuf_output(ring, record, sizeof(*record) + length, flags);
-	} else if (ring) {
-		refused = bpf_ringbuf_output(ring, record, sizeof(*record), flags);
+		if (payload > MAX_PAYLOAD)
+			payload = MAX_PAYLOAD;
+		record->payload_length = payload;
+		rest += payload;
 	}
-	if (!refused)
+	put_connection(it);
+	if (hand_over(it, rest))
 		return;
 	if (settings.flags & ADD_UP_WHEN_FULL) {
 		adds_up_since_full = 1;
-		add_to_sum(work, task, regs);
+		add_to_sum(it, task, regs);
 	} else {
 		count(COUNT_RING_FULL);
 	}
@@ -110,25 +83,26 @@ static __always_inline struct file *made_socket(struct task_struct *task, struct
 static __always_inline void tell_entry(struct task_struct *task, struct pt_regs *regs, __u32 call,
 				       __u64 now, int fd, struct file *file)
 {
-	struct work *work = begin_work();
 	struct call_record *record;
+	struct telling it;
 
-	if (!work)
+	if (!begin_record(&it))
 		return;
-	record = &work->record;
+	record = it.record;
 	record->kind = RECORD_ENTRY;
+	record->result = 0;
 	record->call = call;
 	record->time_ns = now;
 	record->fd = fd;
 	if (file) {
-		read_connection(file, &record->connection);
-		read_paths(work, file);
+		read_connection(file, it.connection);
+		read_paths(&it, file);
 		record->flags |= RECORD_CONNECTION;
 	} else if (makes_socket(call)) {
-		record->connection.family = FIRST_ARGUMENT(regs);
+		it.connection->family = FIRST_ARGUMENT(regs);
 	}
-	read_arguments(work, regs);
-	tell(work, task, regs);
+	read_arguments(&it, regs);
+	tell(&it, task, regs);
 }
 
 SEC("tp_btf/sys_enter")
@@ -144,8 +118,8 @@ int BPF_PROG(enter_call, struct pt_regs *regs, long number)
 	if (!call)
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (is_reader(task->group_leader) || is_of_other_table(task) ||
-	    !is_selected(task->group_leader) || !is_about_sockets(call, regs))
+	if (is_reader(task) || is_of_other_table(task) ||
+	    !is_selected(task) || !is_about_sockets(call, regs))
 		return 0;
 	if (waits(call)) {
 		if (call >= CALL_EPOLL_WAIT)
@@ -173,10 +147,10 @@ int BPF_PROG(enter_call, struct pt_regs *regs, long number)
 
 /* Fills in which connection a call was about. Returns whether it was about one that is followed. */
 static __always_inline bool describe_connection(struct task_struct *task, struct pt_regs *regs,
-						struct work *work,
+						const struct telling *it,
 						struct call_in_progress *progress)
 {
-	struct call_record *record = &work->record;
+	struct call_record *record = it->record;
 	__u32 call = record->call;
 	struct file *file = NULL;
 
@@ -191,14 +165,14 @@ static __always_inline bool describe_connection(struct task_struct *task, struct
 		if (!progress)
 			return false;
 		record->fd = FIRST_ARGUMENT(regs);
-		record->connection = progress->connection;
+		*it->connection = progress->connection;
 		record->flags |= RECORD_CONNECTION;
 		return true;
 	}
 	if (makes_socket(call)) {
 		file = made_socket(task, record, regs);
 		if (!file)
-			record->connection.family = FIRST_ARGUMENT(regs);
+			it->connection->family = FIRST_ARGUMENT(regs);
 	} else {
 		if (progress) {
 			record->fd = progress->fd;
@@ -215,8 +189,8 @@ static __always_inline bool describe_connection(struct task_struct *task, struct
 			file = made_socket(task, record, regs);
 	}
 	if (file) {
-		read_connection(file, &record->connection);
-		read_paths(work, file);
+		read_connection(file, it->connection);
+		read_paths(it, file);
 		record->flags |= RECORD_CONNECTION;
 	}
 	return true;
@@ -229,7 +203,7 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 	struct call_in_progress *progress;
 	struct call_record *record;
 	struct task_struct *task;
-	struct work *work;
+	struct telling it;
 
 	if (!call)
 		return 0;
@@ -240,28 +214,26 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 		if (progress->call != call)
 			return 0;
 		progress->call = CALL_NONE;
-	} else if (is_reader(task->group_leader) || is_of_other_table(task) ||
-		   !is_selected(task->group_leader) || !is_about_sockets(call, regs)) {
+	} else if (is_reader(task) || is_of_other_table(task) ||
+		   !is_selected(task) || !is_about_sockets(call, regs)) {
 		return 0;
 	}
-	work = begin_work();
-	if (!work)
+	if (!begin_record(&it))
 		return 0;
-	record = &work->record;
+	record = it.record;
 	record->kind = RECORD_RETURN;
 	record->call = call;
 	record->result = result;
 	record->time_ns = bpf_ktime_get_ns();
 	/* It may have begun before it was watched. */
-	if (progress)
-		record->duration_ns = record->time_ns - progress->entered_ns;
-	else
+	record->duration_ns = progress ? record->time_ns - progress->entered_ns : 0;
+	if (!progress)
 		record->flags |= RECORD_BEGAN_BEFORE;
-	if (!describe_connection(task, regs, work, progress))
+	if (!describe_connection(task, regs, &it, progress))
 		return 0;
-	if (!adds_up() || is_sum_of_arguments(record))
-		read_arguments(work, regs);
-	tell(work, task, regs);
+	if (!adds_up() || is_sum_of_arguments(&it))
+		read_arguments(&it, regs);
+	tell(&it, task, regs);
 	return 0;
 }
 

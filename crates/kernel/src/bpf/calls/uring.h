@@ -66,18 +66,17 @@ int BPF_PROG(submit_operation, struct io_kiocb *request)
 	struct operation operation = {};
 	struct call_record *record;
 	__u64 key = (__u64)request;
-	struct work *work;
+	struct telling it;
 
 	if (number >= OPERATIONS)
 		return 0;
 	call = operation_calls[number];
-	if (!call || !(settings.calls >> call & 1) || is_reader(task->group_leader) ||
-	    !is_selected(task->group_leader))
+	if (!call || !(settings.calls >> call & 1) || is_reader(task) ||
+	    !is_selected(task))
 		return 0;
-	work = begin_work();
-	if (!work)
+	if (!begin_record(&it))
 		return 0;
-	record = &work->record;
+	record = it.record;
 	describe_process(record, task);
 	operation.pid = record->pid;
 	operation.tid = record->tid;
@@ -102,15 +101,14 @@ int BPF_PROG(complete_operation, void *ring, void *address, struct io_uring_cqe 
 	struct operation *operation = bpf_map_lookup_elem(&operations, &key);
 	struct call_record *record;
 	struct file *file = NULL;
-	struct work *work;
+	struct telling it;
 	__u32 call;
 
 	if (!operation)
 		return 0;
-	work = begin_work();
-	if (!work)
+	if (!begin_record(&it))
 		return 0;
-	record = &work->record;
+	record = it.record;
 	call = operation->call;
 	record->kind = RECORD_RETURN;
 	record->call = call;
@@ -135,18 +133,18 @@ int BPF_PROG(complete_operation, void *ring, void *address, struct io_uring_cqe 
 		return 0;
 	/* The new socket is found only where it is this process's own table of descriptors. */
 	if ((call == CALL_URING_ACCEPT || call == CALL_URING_SOCKET) && record->result >= 0 &&
-	    number_of(task->group_leader) == record->pid) {
+	    number_of(task) == record->pid) {
 		struct file *made = socket_file(task, record->result);
 
 		if (made)
 			file = made;
 	}
 	if (file) {
-		read_connection(file, &record->connection);
-		read_paths(work, file);
+		read_connection(file, it.connection);
+		read_paths(&it, file);
 		record->flags |= RECORD_CONNECTION;
 	}
-	tell(work, NULL, NULL);
+	tell(&it, NULL, NULL);
 	return 0;
 }
 
