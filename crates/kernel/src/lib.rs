@@ -18,6 +18,7 @@ pub mod doctor;
 mod error;
 mod flow_owners;
 mod inventory;
+mod mapped_file;
 mod namespace;
 pub mod netlink;
 mod owner;
@@ -39,6 +40,7 @@ pub use conntrack::{Happening, Lookups, Tracked, TrackedNews, Translations};
 pub use error::Error;
 pub use flow_owners::{FlowEnds, FlowOwnerOptions, FlowOwners, PacketSocket};
 pub use inventory::{HeldSocket, Inventory, InventoryOptions, SocketHolder};
+pub use mapped_file::MappedFile;
 pub use owner::OwnerSource;
 #[cfg(feature = "ebpf")]
 pub use perf_events::{PerfEvent, PerfEvents};

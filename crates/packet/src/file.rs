@@ -5,8 +5,11 @@
 
 mod buffer;
 mod byte_order;
+mod chains;
 mod error;
+mod heads;
 mod interface;
+mod memory;
 mod pcap;
 mod pcapng;
 mod reader;
@@ -15,7 +18,9 @@ mod source;
 mod writer;
 
 pub use error::{Damage, FileError, Offset};
+pub use heads::TakeHeads;
 pub use interface::{Interface, InterfaceStatistics};
+pub use memory::{FileMemory, WINDOW, WINDOW_ALIGNMENT};
 pub use reader::{Batch, Reader};
 pub use rotation::{Rotation, RotationSettings, Written, parse_file_size};
 pub use writer::{Notes, Section, Writer};
@@ -49,6 +54,18 @@ impl Record {
         interface: 0,
         link_type: crate::LinkType(0),
     };
+
+    /// The packet, with these of its bytes.
+    #[inline]
+    fn packet<'a>(&self, bytes: &'a [u8]) -> crate::Packet<'a> {
+        crate::Packet {
+            at: self.at,
+            link_type: self.link_type,
+            interface: self.interface,
+            wire_length: self.wire_length,
+            bytes,
+        }
+    }
 }
 
 /// What a file has at the place where it is read.

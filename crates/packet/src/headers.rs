@@ -2,6 +2,7 @@
 
 mod common;
 mod ethernet;
+mod head;
 mod ip;
 mod ipv4;
 mod ipv6;
@@ -17,8 +18,8 @@ use std::net::IpAddr;
 
 use netglass_model::IpProtocol;
 
-pub use self::common::decode_common;
 use self::rest::Rest;
+pub use self::{common::decode_common, head::decode_head};
 use crate::Packet;
 
 /// Which addresses those of a tunneled packet are.
@@ -154,7 +155,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use etherparse::{IpNumber, PacketBuilder};
-    use proptest::{collection::vec, prelude::*};
+    use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::samples::packet;
     use super::*;
@@ -363,6 +364,50 @@ mod tests {
             for tunnels in [Tunnels::Outer, Tunnels::Inner] {
                 prop_assert_eq!(decode(&packet, tunnels), decode_any(&packet, tunnels));
             }
+        }
+
+        #[test]
+        fn what_the_first_bytes_tell_all_of_them_tell(
+            (before, addresses, above) in (before(), addresses(), above()),
+            is_ipv6 in any::<bool>(),
+            around in select(vec![0_u8, 1, 4, 41, 43, 44, 47, 51, 58, 60, 132, 137]),
+            is_inside in any::<bool>(),
+            data in vec(any::<u8>(), 0..60),
+            changes in vec((0..120_usize, any::<u8>()), 0..4),
+            shown in 20..140_usize,
+            more_on_wire in prop_oneof![Just(0), 0..100_usize],
+        ) {
+            let (mut link_type, mut bytes, _) = build(before, addresses, above, &data);
+            if is_inside {
+                let (_, inner, _) = build(Before::Nothing, addresses, above, &data);
+                let outer = if is_ipv6 { samples::ipv6 } else { samples::ipv4 };
+                (link_type, bytes) = (LinkType::RAW, outer(around, &inner));
+            }
+            for (place, byte) in changes {
+                if let Some(changed) = bytes.get_mut(place) {
+                    *changed = byte;
+                }
+            }
+            let wire_length = u32::try_from(bytes.len() + more_on_wire).unwrap();
+            let whole = Packet { wire_length, ..packet(link_type, &bytes) };
+            let head = Packet { bytes: &bytes[..shown.min(bytes.len())], ..whole };
+            for tunnels in [Tunnels::Outer, Tunnels::Inner] {
+                if let Some(told) = decode_head(&head, tunnels) {
+                    prop_assert_eq!(Ok(told), decode(&whole, tunnels));
+                }
+            }
+        }
+
+        #[test]
+        fn a_head_tells_of_packets_what_most_have(
+            addresses in addresses(),
+            above in above(),
+            data in vec(any::<u8>(), 40..60),
+        ) {
+            let (link_type, bytes, headers) = build(Before::Tag(5), addresses, above, &data);
+            let head = Packet { bytes: &bytes[..73], ..packet(link_type, &bytes) };
+            let has_port = !matches!(above, Above::Udp(_, 0));
+            prop_assert_eq!(decode_head(&head, Tunnels::Outer), has_port.then_some(headers));
         }
 
         #[test]

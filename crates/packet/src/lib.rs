@@ -8,6 +8,7 @@ mod link_type;
 
 pub use headers::{
     Fragment, Headers, Malformed, TcpSegment, Tunnels, Undecodable, decode, decode_common,
+    decode_head,
 };
 pub use link_type::LinkType;
 

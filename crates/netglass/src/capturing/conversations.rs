@@ -8,7 +8,9 @@ use std::{io, time::Instant};
 use netglass_flow::Sums;
 use netglass_flow::{Settings, Sighting, Usage};
 use netglass_model::{FlowRecord, Timestamp};
-use netglass_packet::{Headers, Packet, Tunnels, decode, decode_common};
+use netglass_packet::{
+    Headers, Packet, Tunnels, decode, decode_common, decode_head, file::TakeHeads,
+};
 use netglass_store::flow_log::FlowLog;
 
 use super::{
@@ -100,6 +102,15 @@ impl Conversations {
         }
     }
 
+    /// Counts a packet of a file, unless there is too little of it to know whose it is.
+    #[inline(never)]
+    fn take_other_head(&mut self, packet: &Packet<'_>) -> bool {
+        let Some(headers) = decode_head(packet, self.tunnels) else { return false };
+        self.ledger.bytes += u64::from(packet.wire_length);
+        self.push(packet, 0, headers, &Nobody);
+        true
+    }
+
     #[expect(clippy::inline_always, reason = "so that the headers stay in registers")]
     #[inline(always)]
     fn push(
@@ -176,5 +187,23 @@ impl Conversations {
     /// The same, to end it.
     pub(super) fn log_mut(&mut self) -> &mut FlowLog {
         &mut self.log
+    }
+}
+
+/// Packets of a file.
+impl TakeHeads for Conversations {
+    #[expect(clippy::inline_always, reason = "so that the headers stay in registers")]
+    #[inline(always)]
+    fn take_head(&mut self, packet: &Packet<'_>) -> bool {
+        let Some(headers) = decode_common(packet, self.tunnels) else {
+            return self.take_other_head(packet);
+        };
+        self.ledger.bytes += u64::from(packet.wire_length);
+        self.push(packet, 0, headers, &Nobody);
+        true
+    }
+
+    fn take_whole(&mut self, packet: &Packet<'_>) {
+        self.take(packet, 0, &Nobody);
     }
 }

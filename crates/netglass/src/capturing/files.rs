@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use netglass_kernel::MappedFile;
 use netglass_model::Timestamp;
 use netglass_packet::{
     Packet,
-    file::{FileError, Reader},
+    file::{Batch, FileError, FileMemory, Reader},
 };
 
 use super::{
@@ -30,6 +31,9 @@ pub(super) struct Files {
     /// How many interfaces the files had that are read.
     interfaces: u32,
 }
+
+/// How many packets are taken by their heads before something else is looked at.
+const HEADS: usize = 1024;
 
 impl Files {
     /// Gets ready to read. A filter that means nothing is an error before anything is read.
@@ -59,11 +63,35 @@ impl Files {
 
     /// Returns whether it should go on after this file.
     fn read(&mut self, path: &Path, work: &mut Work) -> anyhow::Result<bool> {
-        let Some(mut reader) = open(path, work)? else { return Ok(false) };
+        let Some(mut reader) = self.open(path, work)? else { return Ok(false) };
         let progress = Progress::of(path);
         let read = self.read_on(&mut reader, work, &progress);
         progress.end();
         read
+    }
+
+    /// Opens a file, or a stream once something has come of it. None if it is told to end before that.
+    fn open(&self, path: &Path, work: &mut Work) -> anyhow::Result<Option<Reader>> {
+        let Work { conversations, packets, reporter } = work;
+        let name =
+            if path.as_os_str() == "-" { "standard input".into() } else { path.to_string_lossy() };
+        let stream = Stream::open(path).with_context(|| format!("opening {name}"))?;
+        let Some(stream) = stream else {
+            // Filters and packet files ask for whole packets.
+            return Ok(Some(if packets.is_none() && self.filters.want_all() {
+                Reader::open_heads(path, |file| {
+                    MappedFile::new(file).map(|it| Box::new(it) as Box<dyn FileMemory>)
+                })?
+            } else {
+                Reader::open(path)?
+            }));
+        };
+        while !stream.is_ready().with_context(|| format!("waiting for {name}"))? {
+            if !reporter.report(conversations, packets.as_ref()) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Reader::new(&name, stream)?))
     }
 
     /// Reads what comes. Returns whether it should go on after that.
@@ -73,13 +101,18 @@ impl Files {
         work: &mut Work,
         progress: &Progress,
     ) -> anyhow::Result<bool> {
-        let Work { conversations, packets, reporter } = work;
         let before = self.interfaces;
+        while reader.give_heads(HEADS, &mut work.conversations)? {
+            if !go_on(reader, work, progress) {
+                return Ok(false);
+            }
+        }
         loop {
             let batch = match reader.next_batch() {
                 Ok(batch) if batch.is_empty() => return Ok(true),
                 Ok(batch) => batch,
                 Err(FileError::Pending) => {
+                    let Work { conversations, packets, reporter } = work;
                     if settle(conversations, packets.as_mut(), reporter) {
                         continue;
                     }
@@ -87,42 +120,42 @@ impl Files {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let interfaces = batch.interfaces();
-            for packet in batch.packets() {
-                if !self.filters.wants(&packet)? {
-                    conversations.filter_out(&packet);
-                    continue;
-                }
-                conversations.take(&packet, 0, &Nobody);
-                let Some(packets) = packets else { continue };
-                let Some(interface) = interfaces.get(packet.interface as usize) else { continue };
-                let numbered = Packet { interface: before + packet.interface, ..packet };
-                packets.write(&numbered, || interface.clone(), &[None, None], reporter);
-            }
-            self.interfaces = before + u32::try_from(interfaces.len()).unwrap_or(u32::MAX - before);
-            if reporter.is_due() {
-                progress.at(reader.offset().bytes);
-                if !settle(conversations, packets.as_mut(), reporter) {
-                    return Ok(false);
-                }
+            let interfaces = u32::try_from(batch.interfaces().len()).unwrap_or(u32::MAX - before);
+            self.take(&batch, before, work)?;
+            self.interfaces = before + interfaces;
+            if !go_on(reader, work, progress) {
+                return Ok(false);
             }
         }
+    }
+
+    /// Takes packets whose interfaces are numbered from `before` on.
+    fn take(&mut self, batch: &Batch<'_>, before: u32, work: &mut Work) -> anyhow::Result<()> {
+        let Work { conversations, packets, reporter } = work;
+        let interfaces = batch.interfaces();
+        for packet in batch.packets() {
+            if !self.filters.wants(&packet)? {
+                conversations.filter_out(&packet);
+                continue;
+            }
+            conversations.take(&packet, 0, &Nobody);
+            let Some(packets) = packets else { continue };
+            let Some(interface) = interfaces.get(packet.interface as usize) else { continue };
+            let numbered = Packet { interface: before + packet.interface, ..packet };
+            packets.write(&numbered, || interface.clone(), &[None, None], reporter);
+        }
+        Ok(())
     }
 }
 
-/// Opens a file, or a stream once something has come of it. None if it is told to end before that.
-fn open(path: &Path, work: &mut Work) -> anyhow::Result<Option<Reader>> {
+/// Does now and then what is not done for each packet. Returns whether it should go on.
+fn go_on(reader: &Reader, work: &mut Work, progress: &Progress) -> bool {
     let Work { conversations, packets, reporter } = work;
-    let name =
-        if path.as_os_str() == "-" { "standard input".into() } else { path.to_string_lossy() };
-    let stream = Stream::open(path).with_context(|| format!("opening {name}"))?;
-    let Some(stream) = stream else { return Ok(Some(Reader::open(path)?)) };
-    while !stream.is_ready().with_context(|| format!("waiting for {name}"))? {
-        if !reporter.report(conversations, packets.as_ref()) {
-            return Ok(None);
-        }
+    if !reporter.is_due() {
+        return true;
     }
-    Ok(Some(Reader::new(&name, stream)?))
+    progress.at(reader.offset().bytes);
+    settle(conversations, packets.as_mut(), reporter)
 }
 
 /// Has what was read count and be written, and tells how that goes. Returns whether it should go on.

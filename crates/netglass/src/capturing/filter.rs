@@ -31,6 +31,11 @@ mod with_libpcap {
             Ok(filters)
         }
 
+        /// Whether all packets are wanted, without being asked.
+        pub(in super::super) fn want_all(&self) -> bool {
+            self.expression.is_empty()
+        }
+
         /// Whether a packet is wanted. An error if there cannot be such a filter for its link type.
         pub(in super::super) fn wants(&mut self, packet: &Packet<'_>) -> anyhow::Result<bool> {
             if self.expression.is_empty() {
@@ -71,6 +76,11 @@ mod without_libpcap {
                  '{expression}': build it with --features capture"
             ))
             .into())
+        }
+
+        /// They always are.
+        pub(in super::super) fn want_all(&self) -> bool {
+            true
         }
 
         /// All are.

@@ -223,6 +223,50 @@ fn several_files_are_read_one_after_the_other() {
 }
 
 #[test]
+fn a_large_file_is_looked_at_in_memory_as_it_would_be_read() {
+    let place = Place::new();
+    let (client, server) = ("10.0.0.1:40000", "10.0.0.2:80");
+    let packets: Vec<_> = (0..12_000)
+        .map(|number: u32| {
+            let mut frame = match number % 7 {
+                0 => tcp(client, server, ACK, [number, 1], 700),
+                1 => in_gre("192.0.2.1", "192.0.2.2", &udp(CLIENT, SERVER, 300)),
+                it => udp(&format!("10.0.{it}.1:4000"), SERVER, 200 * it as usize - 300),
+            };
+            match number % 500 {
+                // Of ARP, in fragments, of another version.
+                3 => frame[12..14].copy_from_slice(&[0x08, 0x06]),
+                4 => frame[20..22].copy_from_slice(&[0x00, 0x10]),
+                5 => frame[14] = 0x95,
+                _ => {}
+            }
+            (1000.0 + f64::from(number) / 100.0, frame)
+        })
+        .collect();
+    place.file("large.pcap", pcap(&packets));
+    let told = |arguments: &[&str]| {
+        let captured = place.capture(arguments);
+        assert_eq!(captured.status, 0, "{captured:?}");
+        let mut flows: Vec<_> = (captured.flows.iter())
+            .map(|it| (it.ends(), it.counts(), it.text("first_seen_at").to_owned()))
+            .collect();
+        flows.sort();
+        let ledger = captured.ledger();
+        let packets = ["seen", "in_flows", "not_ip"].map(|it| ledger.packets(it));
+        (flows, packets, ledger.malformed())
+    };
+    for tunnels in ["outer", "inner"] {
+        for threads in ["1", "2"] {
+            let options = ["-r", "large.pcap", "--tunnels", tunnels, "--threads", threads];
+            // Who filters asks for whole packets.
+            let read = told(&[&options[..], &["greater 0"]].concat());
+            assert_eq!(read.1[0], 12_000);
+            assert_eq!(told(&options), read, "{options:?}");
+        }
+    }
+}
+
+#[test]
 fn packed_files_and_standard_input_are_read_alike() {
     require!(command("gzip"), command("zstd"));
     let place = Place::new();

@@ -19,8 +19,9 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    pub(super) fn new() -> Self {
-        Self { bytes: vec![0; SIZE], start: 0, end: 0, offset: 0 }
+    /// An empty one, for a file that is read from `offset` on.
+    pub(super) fn new(offset: u64) -> Self {
+        Self { bytes: vec![0; SIZE], start: 0, end: 0, offset }
     }
 
     /// Where in the file the first unread byte is.

@@ -17,6 +17,11 @@ const VERSION: u16 = 2;
 /// Of DG/UX.
 const VERSION_WITH_LENGTHS_SWAPPED: u16 = 543;
 
+/// How many seconds there are at most between packets that are thought to be of one capture.
+const NEAR: u32 = 7 * 24 * 60 * 60;
+/// What tcpdump captures of a packet at most if it is asked for no other length.
+const LONGEST_USUAL: u32 = 262_144;
+
 /// How packets stand in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pcap {
@@ -75,33 +80,81 @@ impl Pcap {
         Ok((Self { order, link_type, unit, header, lengths }, interface))
     }
 
+    /// How long the header of a packet is.
+    pub(super) fn header_length(&self) -> usize {
+        self.header
+    }
+
     /// What `bytes` begin with.
     #[inline]
     pub(super) fn step(&self, bytes: &[u8]) -> Result<Step, Damage> {
-        let Some([seconds, fraction, captured, wire]) = self.order.words(bytes) else {
+        let Some(words) = self.order.words(bytes) else {
             return Ok(Step::Short);
         };
-        let (captured, wire) = match self.lengths {
-            Lengths::WireFirst => (wire, captured),
-            Lengths::SmallerIsCaptured if captured > wire => (wire, captured),
-            _ => (captured, wire),
-        };
-        let length = self.header + captured as usize;
+        let record = self.record(words);
+        let length = self.header + record.captured as usize;
         if length > MAX_RECORD {
-            return Err(Damage::PacketTooLong(captured));
+            return Err(Damage::PacketTooLong(record.captured));
         }
         if bytes.len() < length {
             return Ok(Step::Short);
         }
+        Ok(Step::Packet(record, length))
+    }
+
+    /// The packet whose header has these halves, whatever is behind that.
+    #[inline]
+    pub(super) fn packet(&self, first: [u8; 8], second: [u8; 8]) -> Record {
+        let [seconds, fraction] = self.order.words(&first).unwrap_or_default();
+        let [first, second] = self.order.words(&second).unwrap_or_default();
+        self.record([seconds, fraction, first, second])
+    }
+
+    /// How much of a packet was captured, and how much there was on the wire, by the second half of its
+    /// header.
+    #[inline]
+    pub(super) fn lengths(&self, half: [u8; 8]) -> (u32, u32) {
+        let [first, second] = self.order.words(&half).unwrap_or_default();
+        self.told_apart(first, second)
+    }
+
+    /// Whether these may be the halves of a packet's header, `near` being the seconds of another
+    /// packet's time. A packet like most others is never said to be none.
+    pub(super) fn is_plausible(&self, first: [u8; 8], second: [u8; 8], near: u32) -> bool {
+        let [seconds, fraction] = self.order.words(&first).unwrap_or_default();
+        let (captured, wire) = self.lengths(second);
+        seconds.abs_diff(near) < NEAR
+            && i64::from(fraction) * self.unit < 1_000_000_000
+            && captured <= wire
+            && wire <= LONGEST_USUAL
+    }
+
+    /// The seconds of a packet's time, by the first half of its header.
+    pub(super) fn seconds(&self, half: [u8; 8]) -> u32 {
+        let [seconds, _] = self.order.words(&half).unwrap_or_default();
+        seconds
+    }
+
+    #[inline]
+    fn record(&self, [seconds, fraction, first, second]: [u32; 4]) -> Record {
+        let (captured, wire_length) = self.told_apart(first, second);
         let at = i64::from(seconds) * 1_000_000_000 + i64::from(fraction) * self.unit;
-        let record = Record {
+        Record {
             at: Timestamp::from_nanoseconds(at),
             start: self.header,
             captured,
-            wire_length: wire,
+            wire_length,
             interface: 0,
             link_type: self.link_type,
-        };
-        Ok(Step::Packet(record, length))
+        }
+    }
+
+    #[inline]
+    fn told_apart(&self, first: u32, second: u32) -> (u32, u32) {
+        match self.lengths {
+            Lengths::WireFirst => (second, first),
+            Lengths::SmallerIsCaptured if first > second => (second, first),
+            _ => (first, second),
+        }
     }
 }

@@ -1,19 +1,24 @@
 //! Reading a capture: its packets, one batch of them after another.
 
-use std::{io, io::Read, path::Path};
+use std::{fs::File, io, io::Read, path::Path};
 
 use super::{
     Damage, FileError, Interface, Offset, Record, Step,
     buffer::Buffer,
+    heads::{Given, Heads, TakeHeads},
+    memory::FileMemory,
     pcap::{self, Pcap},
     pcapng::Pcapng,
-    source::{self, Source},
+    source::{self, FileFrom, Source},
 };
 use crate::Packet;
 
 /// How many packets are given at once: so many that their headers can be looked up together, and so
 /// few that they are in the processor's cache when they are.
 const BATCH: usize = 64;
+
+/// How long a file is at least that is shown as memory: a shorter one is read by then.
+const SHORTEST_SHOWN: u64 = 1 << 20;
 
 /// Reads a capture in pcap (of micro- or nanoseconds, either byte order, or as modified by Kuznetsov)
 /// or pcapng format, as it is or compressed with gzip or zstd.
@@ -24,6 +29,8 @@ const BATCH: usize = 64;
 /// What cannot be understood ends the capture with an error, after all packets before it.
 pub struct Reader {
     source: Source,
+    /// What gives heads, as long as it can.
+    heads: Option<Heads>,
     format: Format,
     buffer: Buffer,
     interfaces: Vec<Interface>,
@@ -74,14 +81,9 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn packets(&self) -> impl ExactSizeIterator<Item = Packet<'a>> + use<'a> {
         let bytes = self.bytes;
-        self.records.iter().map(move |record| Packet {
-            at: record.at,
-            link_type: record.link_type,
-            interface: record.interface,
-            wire_length: record.wire_length,
-            bytes: bytes
-                .get(record.start..record.start + record.captured as usize)
-                .unwrap_or_default(),
+        self.records.iter().map(move |record| {
+            let end = record.start + record.captured as usize;
+            record.packet(bytes.get(record.start..end).unwrap_or_default())
         })
     }
 }
@@ -149,6 +151,62 @@ impl Reader {
         Self::begin(Source::open(path)?)
     }
 
+    /// The same for who wants to know whose packets are, and [takes heads](Self::give_heads) of them.
+    /// `memory` is asked twice for what shows the file. Standard input is read.
+    pub fn open_heads(
+        path: &Path,
+        memory: impl Fn(&File) -> io::Result<Box<dyn FileMemory>>,
+    ) -> Result<Self, FileError> {
+        if source::is_standard_input(path) {
+            return Self::open(path);
+        }
+        let file = Source::file(path)?;
+        let name = path.display().to_string();
+        if !file.metadata().is_ok_and(|it| it.is_file() && it.len() >= SHORTEST_SHOWN) {
+            return Self::new(&name, file);
+        }
+        let failure = |reason| FileError::Open { file: name.clone(), reason };
+        let from = FileFrom { file: file.try_clone().map_err(failure)?, offset: 0 };
+        let mut reader = Self::new(&name, from)?;
+        if let (Format::Pcap(pcap), false) = (&reader.format, reader.source.unpacked) {
+            // What cannot be shown is read.
+            reader.heads = Heads::new(file, memory, *pcap, reader.buffer.offset()).ok();
+        }
+        Ok(reader)
+    }
+
+    /// Gives the heads of `limit` packets at most. False, if nothing is known of the next one in this way:
+    /// what comes then is to be taken [in batches](Self::next_batch).
+    #[inline]
+    pub fn give_heads(&mut self, limit: usize, to: &mut impl TakeHeads) -> Result<bool, FileError> {
+        let Some(heads) = &mut self.heads else { return Ok(false) };
+        match heads.give(limit, to) {
+            Ok(Given::Packets) => Ok(true),
+            Ok(Given::End) => self.read_on().map(|()| false),
+            Err(reason) => {
+                let (file, offset) = (self.source.name.clone(), self.offset());
+                self.ended = true;
+                self.heads = None;
+                Err(FileError::Read { file, offset, reason })
+            }
+        }
+    }
+
+    /// Has whole packets be read from now on, behind those that were given.
+    fn read_on(&mut self) -> Result<(), FileError> {
+        let Some(heads) = self.heads.take() else { return Ok(()) };
+        let (offset, file) = (heads.offset(), heads.into_file());
+        self.buffer = Buffer::new(offset);
+        let length = file.metadata().map_or(offset, |it| it.len());
+        self.source.bytes = Box::new(FileFrom { file, offset });
+        if length < offset {
+            self.ended = true;
+            let file = self.source.name.clone();
+            return Err(FileError::Cut { file, begin: offset, end: self.at(length) });
+        }
+        Ok(())
+    }
+
     /// Reads from anything; `name` is what errors call it. It is waited for the beginning, also of what
     /// does not wait itself.
     pub fn new(name: &str, read: impl Read + Send + 'static) -> Result<Self, FileError> {
@@ -158,8 +216,9 @@ impl Reader {
     fn begin(source: Source) -> Result<Self, FileError> {
         let mut reader = Self {
             source,
+            heads: None,
             format: Format::Pcapng(Pcapng::new()),
-            buffer: Buffer::new(),
+            buffer: Buffer::new(0),
             interfaces: Vec::new(),
             records: Box::new([Record::NONE; BATCH]),
             found: 0,
@@ -194,13 +253,14 @@ impl Reader {
     /// How far the file was read.
     #[must_use]
     pub fn offset(&self) -> Offset {
-        self.at(self.buffer.offset())
+        self.at(self.heads.as_ref().map_or(self.buffer.offset(), Heads::offset))
     }
 
     /// The next packets: those that were read already, and at least one, for which it waits. None at
     /// the end, and after an error. Where the source does not wait, its [`FileError::Pending`] is no
     /// end: what comes later is read on.
     pub fn next_batch(&mut self) -> Result<Batch<'_>, FileError> {
+        self.read_on()?;
         self.found = 0;
         while !self.ended {
             match self.look() {

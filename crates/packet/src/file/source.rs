@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Cursor, Read},
+    os::unix::fs::FileExt as _,
     path::Path,
 };
 
@@ -29,14 +30,16 @@ pub(super) struct Source {
 impl Source {
     /// A file, or standard input if the path is `-`.
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
-        if path.as_os_str() == "-" {
+        if is_standard_input(path) {
             return Self::new("standard input", io::stdin());
         }
-        let name = path.display().to_string();
-        match File::open(path) {
-            Ok(file) => Self::new(&name, file),
-            Err(reason) => Err(FileError::Open { file: name, reason }),
-        }
+        Self::new(&path.display().to_string(), Self::file(path)?)
+    }
+
+    /// The file at `path`.
+    pub(super) fn file(path: &Path) -> Result<File, FileError> {
+        let failure = |reason| FileError::Open { file: path.display().to_string(), reason };
+        File::open(path).map_err(failure)
     }
 
     /// Whatever can be read.
@@ -46,6 +49,25 @@ impl Source {
             Ok((bytes, unpacked)) => Ok(Self { name, bytes, unpacked }),
             Err(reason) => Err(FileError::Open { file: name, reason }),
         }
+    }
+}
+
+/// Whether a path stands for standard input.
+pub(super) fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// A file from any place on, whoever else reads it.
+pub(super) struct FileFrom {
+    pub(super) file: File,
+    pub(super) offset: u64,
+}
+
+impl Read for FileFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
     }
 }
 
