@@ -28,6 +28,9 @@ const HEAD: usize = HEAD_WORDS * WORD;
 /// How many packets ahead of the one that is taken others are fetched from memory.
 const AHEAD: usize = 24;
 
+/// If packets have no more bytes than this on average, to have the kernel copy all of them takes less
+/// than to pick out their heads.
+const SHORT: usize = 256;
 /// How many heads are copied before they are given: to read what was written just before takes long.
 const TOGETHER: usize = PIECES;
 /// If the heads of more than one in so many packets do not tell enough, to read all packets takes less
@@ -52,7 +55,7 @@ pub(super) enum Given {
     /// Packets were given.
     Packets,
     /// What follows is to be read in another way: there is nothing more, it is odd, it cannot be shown, it
-    /// was changed, or heads do not tell enough.
+    /// was changed, heads do not tell enough, or packets are short.
     End,
 }
 
@@ -175,7 +178,7 @@ impl Heads {
         }
     }
 
-    /// Goes on to the next window. False if there is none with packets.
+    /// Goes on to the next window. False if there is none with packets that are worth it.
     fn turn(&mut self) -> bool {
         self.begin();
         if self.state == State::None {
@@ -185,7 +188,8 @@ impl Heads {
         let part = self.upcoming.part(&self.pcap);
         self.upcoming.end = self.chains.finish(part, self.upcoming.from, &mut starts);
         self.upcoming.starts = starts;
-        if self.upcoming.starts.is_empty() {
+        let length = self.upcoming.end.saturating_sub(self.upcoming.from);
+        if length <= self.upcoming.starts.len() * SHORT {
             self.state = State::None;
             return false;
         }

@@ -224,8 +224,16 @@ fn where_many_heads_are_not_enough_packets_are_read() {
     let heads = assert_alike(&path, &bytes, u64::MAX, 4, "many");
     assert!((500..2500).contains(&heads), "{heads}");
     // What is there anyway is no reason.
-    let bytes = file(&Pcap::default(), &[60], false, 3_000_000);
-    assert!(assert_alike(&path, &bytes, u64::MAX, 4, "short ones") > 10_000);
+    let bytes = file(&Pcap::default(), &[60, 60, 60, 1514], false, 3_000_000);
+    assert!(assert_alike(&path, &bytes, u64::MAX, 4, "short ones") > 4_000);
+}
+
+#[test]
+fn short_packets_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.pcap");
+    let bytes = file(&Pcap::default(), &[60, 66, 300, 90], false, 3_000_000);
+    assert_eq!(assert_alike(&path, &bytes, u64::MAX, 10, "short ones"), 0);
 }
 
 #[test]
