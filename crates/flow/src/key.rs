@@ -90,7 +90,8 @@ impl Key {
     }
 
     /// The key of a packet, and who sent it. `ports` are none where they are not known.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "so that the headers stay in registers")]
+    #[inline(always)]
     pub(crate) fn of(
         interface: u16,
         headers: &Headers,

@@ -78,7 +78,8 @@ impl Conversations {
 
     /// Counts a packet that was seen on an interface. Its headers are returned if it is one of a
     /// conversation.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "so that the headers stay in registers")]
+    #[inline(always)]
     pub(super) fn take(
         &mut self,
         packet: &Packet<'_>,
@@ -203,6 +204,7 @@ impl TakeHeads for Conversations {
         true
     }
 
+    #[inline(never)]
     fn take_whole(&mut self, packet: &Packet<'_>) {
         self.take(packet, 0, &Nobody);
     }
