@@ -306,12 +306,20 @@ impl Client {
     }
 }
 
+/// What most URLs have room in.
+const ROOM_FOR_A_URL: usize = 128;
+
 /// A URL as it is recorded.
 fn shown(uri: &Uri, secrets: bool) -> String {
     let may_have_password = uri.authority().is_some_and(|it| it.as_str().contains('@'));
     match may_have_password.then(|| parse(uri)) {
         Some(Ok(url)) if url.password().is_some() => without_password(&url, secrets),
-        _ => uri.to_string(),
+        _ => {
+            let mut shown = String::with_capacity(ROOM_FOR_A_URL);
+            // Writing to a String cannot fail.
+            let _ = write!(shown, "{uri}");
+            shown
+        }
     }
 }
 

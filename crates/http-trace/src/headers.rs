@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    record::{Headers, HeadersWriter},
+    record::{Headers, HeadersWriter, conventional},
     settings::{HeaderExclusion, HeaderRecording, Recording, RequestRecording},
 };
 
@@ -33,9 +33,7 @@ pub(crate) fn recorded(headers: &HeaderMap, recording: &Recording) -> Option<Hea
     for (name, value) in headers {
         // Those of one name follow each other.
         let is_repeated = last.replace(name) == Some(name);
-        let excludes = |exclude: &Arc<HeaderExclusion>| {
-            exclude(&conventional(name).map(char::from).collect::<String>())
-        };
+        let excludes = |exclude: &Arc<HeaderExclusion>| exclude(&conventional(name.as_str()));
         if (*mode == HeaderRecording::Names && is_repeated)
             || exclude.as_ref().is_some_and(excludes)
         {
@@ -47,7 +45,8 @@ pub(crate) fn recorded(headers: &HeaderMap, recording: &Recording) -> Option<Hea
         let kept = kept.get(..MAXIMUM_VALUE).unwrap_or(kept);
         let length = (*mode != HeaderRecording::Names)
             .then(|| u32::try_from(value.len()).unwrap_or(u32::MAX));
-        writer.push(conventional(name), (values && !redacted).then_some(kept), length, redacted);
+        let kept = (values && !redacted).then_some(kept);
+        writer.push((name.as_str(), true), kept, length, redacted);
         count += 1;
         if count == MAXIMUM_HEADERS {
             break;
@@ -59,16 +58,6 @@ pub(crate) fn recorded(headers: &HeaderMap, recording: &Recording) -> Option<Hea
 /// The same of a message whose record has a list in any case.
 pub(crate) fn record(headers: &HeaderMap, recording: &Recording) -> Headers {
     recorded(headers, recording).unwrap_or_default()
-}
-
-/// A name as it is written by convention: `Content-Type`.
-fn conventional(name: &HeaderName) -> impl ExactSizeIterator<Item = u8> {
-    let mut first = true;
-    name.as_str().bytes().map(move |letter| {
-        let shown = if first { letter.to_ascii_uppercase() } else { letter };
-        first = letter == b'-';
-        shown
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{clock::Clock, connection::Connection, proxy::Proxy, settings::Limits};
@@ -40,7 +41,7 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    hosts: HashMap<Target, Host>,
+    hosts: HashMap<Target, Host, RandomState>,
     closed: bool,
 }
 

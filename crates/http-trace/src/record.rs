@@ -50,7 +50,7 @@ pub use self::{
     udp::UdpConnection,
 };
 
-pub(crate) use self::headers::HeadersWriter;
+pub(crate) use self::headers::{HeadersWriter, conventional};
 use crate::clock::Moment;
 
 /// The version of the JSON that [`HttpTrace`] is. It grows when a reader of an older one would

@@ -23,7 +23,7 @@ pub struct Header {
 /// The headers of a message in their order: a list of [`Header`]s that are made as they are looked
 /// at. Until then all of them are in one piece of memory, as there are many and most are never
 /// looked at.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, Default)]
 pub struct Headers {
     /// One after the other: [`FIXED`] bytes, the name, and what there is of the value.
     bytes: Box<[u8]>,
@@ -35,6 +35,8 @@ const FIXED: usize = 1 + 2 + 4 + 4;
 const HAS_VALUE: u8 = 1;
 const HAS_LENGTH: u8 = 2;
 const REDACTED: u8 = 4;
+/// The name is in lower case, and to be shown as written by convention.
+const LOWER_CASE: u8 = 8;
 
 impl Headers {
     /// Whether there is none.
@@ -48,6 +50,25 @@ impl Headers {
     pub fn iter(&self) -> HeadersIter<'_> {
         HeadersIter { rest: &self.bytes }
     }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other)
+    }
+}
+
+impl Eq for Headers {}
+
+/// A name as it is written by convention: `Content-Type`.
+pub(crate) fn conventional(name: &str) -> String {
+    let mut first = true;
+    let shown = |letter: char| {
+        let shown = if first { letter.to_ascii_uppercase() } else { letter };
+        first = letter == '-';
+        shown
+    };
+    name.chars().map(shown).collect()
 }
 
 /// Goes through [`Headers`].
@@ -68,8 +89,12 @@ impl Iterator for HeadersIter<'_> {
         let (value, rest) = rest.split_at_checked(kept)?;
         self.rest = rest;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut name = text(name);
+        if flags & LOWER_CASE != 0 {
+            name = conventional(&name);
+        }
         Some(Header {
-            name: text(name),
+            name,
             value: (flags & HAS_VALUE != 0).then(|| text(value)),
             length: (flags & HAS_LENGTH != 0).then(|| u32::from_ne_bytes([l0, l1, l2, l3])),
             redacted: flags & REDACTED != 0,
@@ -98,11 +123,11 @@ impl HeadersWriter {
         Self { bytes: Vec::with_capacity(headers * FIXED + bytes) }
     }
 
-    /// Adds a header by the bytes of its name and its value. One that is longer than any of HTTP
-    /// is left out.
+    /// Adds a header by its name, which may be one in lower case, and its value. One that is longer than any
+    /// of HTTP is left out.
     pub(crate) fn push(
         &mut self,
-        name: impl ExactSizeIterator<Item = u8>,
+        (name, is_lower_case): (&str, bool),
         value: Option<&[u8]>,
         length: Option<u32>,
         redacted: bool,
@@ -116,12 +141,13 @@ impl HeadersWriter {
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let flags = flag(value.is_some(), HAS_VALUE)
             | flag(length.is_some(), HAS_LENGTH)
-            | flag(redacted, REDACTED);
+            | flag(redacted, REDACTED)
+            | flag(is_lower_case, LOWER_CASE);
         let [n0, n1] = name_length.to_ne_bytes();
         let [l0, l1, l2, l3] = length.unwrap_or_default().to_ne_bytes();
         let [k0, k1, k2, k3] = kept_length.to_ne_bytes();
         self.bytes.extend_from_slice(&[flags, n0, n1, l0, l1, l2, l3, k0, k1, k2, k3]);
-        self.bytes.extend(name);
+        self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(kept);
     }
 
@@ -134,7 +160,8 @@ impl FromIterator<Header> for Headers {
     fn from_iter<I: IntoIterator<Item = Header>>(headers: I) -> Self {
         let mut writer = HeadersWriter::default();
         for Header { name, value, length, redacted } in headers {
-            writer.push(name.bytes(), value.as_deref().map(str::as_bytes), length, redacted);
+            let value = value.as_deref().map(str::as_bytes);
+            writer.push((&name, false), value, length, redacted);
         }
         writer.finish()
     }
