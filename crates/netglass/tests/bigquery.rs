@@ -5,7 +5,6 @@
 use std::{
     fs,
     net::UdpSocket,
-    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -15,8 +14,10 @@ use serde_json::{Map, Value};
 
 const TABLE: &str = "flow_logs";
 
-/// Where the program runs, with capture files.
-struct Place(netglass_testing::Place);
+netglass_testing::own_place! {
+    /// Where the program runs, with capture files.
+    struct Place;
+}
 
 impl Place {
     fn new() -> Self {
@@ -26,15 +27,11 @@ impl Place {
         Self(place)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path(name)
-    }
-
     /// Captures to the server, with the words of `line` as further arguments.
     fn capture(&self, server: &BigQuery, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netglass"));
         command.arg("capture");
-        let mut command = self.0.prepare(command, line.split_whitespace());
+        let mut command = self.prepare(command, line.split_whitespace());
         command
             .env("NETGLASS_BQ_PROJECT_ID", BigQuery::PROJECT)
             .env("NETGLASS_BQ_DATASET", BigQuery::DATASET)

@@ -6,7 +6,6 @@ use std::{
     fs::{self, File},
     io::pipe,
     net::TcpListener,
-    ops::Deref,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
@@ -32,15 +31,9 @@ const VERBS: [&str; 15] = [
     "completions",
 ];
 
-/// Where the program runs.
-struct Place(netglass_testing::Place);
-
-impl Deref for Place {
-    type Target = netglass_testing::Place;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
+netglass_testing::own_place! {
+    /// Where the program runs.
+    struct Place;
 }
 
 impl Place {

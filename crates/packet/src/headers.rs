@@ -392,7 +392,8 @@ mod tests {
             let whole = Packet { wire_length, ..packet(link_type, &bytes) };
             let head = Packet { bytes: &bytes[..shown.min(bytes.len())], ..whole };
             for tunnels in [Tunnels::Outer, Tunnels::Inner] {
-                if let Some(told) = decode_head(&head, tunnels) {
+                let told = [decode_head(&head, tunnels), decode_common(&head, tunnels)];
+                for told in told.into_iter().flatten() {
                     prop_assert_eq!(Ok(told), decode(&whole, tunnels));
                 }
             }

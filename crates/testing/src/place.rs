@@ -71,6 +71,23 @@ impl Place {
     }
 }
 
+/// Makes a type of a suite's own that is a [`Place`], for what only that suite does there.
+#[macro_export]
+macro_rules! own_place {
+    ($(#[$about:meta])* $visibility:vis struct $name:ident;) => {
+        $(#[$about])*
+        $visibility struct $name($crate::Place);
+
+        impl ::std::ops::Deref for $name {
+            type Target = $crate::Place;
+
+            fn deref(&self) -> &$crate::Place {
+                &self.0
+            }
+        }
+    };
+}
+
 /// How a program ended by itself, and what it said. It did not panic.
 #[derive(Debug)]
 pub struct Ended {

@@ -6,15 +6,9 @@ pub(crate) use netglass_testing::wait_for;
 use netglass_testing::{Ended, Finished, Namespace, Running, Signal};
 use serde_json::Value;
 
-/// Where `netglass capture` runs.
-pub(crate) struct Place(netglass_testing::Place);
-
-impl Deref for Place {
-    type Target = netglass_testing::Place;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
+netglass_testing::own_place! {
+    /// Where `netglass capture` runs.
+    pub(crate) struct Place;
 }
 
 impl Place {

@@ -1,6 +1,6 @@
 //! The program in a place of its own, and events to show it.
 
-use std::{fmt::Write as _, ops::Deref, process::Command};
+use std::{fmt::Write as _, process::Command};
 
 pub(crate) use netglass_testing::Ended;
 use netglass_testing::Running;
@@ -41,15 +41,9 @@ pub(crate) fn three() -> Vec<u8> {
     lines(&[drop(133), trace(), drop(181)])
 }
 
-/// Where `netglass monitor` runs.
-pub(crate) struct Place(netglass_testing::Place);
-
-impl Deref for Place {
-    type Target = netglass_testing::Place;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
+netglass_testing::own_place! {
+    /// Where `netglass monitor` runs.
+    pub(crate) struct Place;
 }
 
 impl Place {

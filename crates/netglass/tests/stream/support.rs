@@ -3,7 +3,6 @@
 use std::{
     ffi::OsStr,
     fs,
-    ops::Deref,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,15 +10,9 @@ use std::{
 use netglass_testing::{Finished, Running, Signal, run};
 use serde_json::Value;
 
-/// Where `netglass stream` runs.
-pub(crate) struct Place(netglass_testing::Place);
-
-impl Deref for Place {
-    type Target = netglass_testing::Place;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
+netglass_testing::own_place! {
+    /// Where `netglass stream` runs.
+    pub(crate) struct Place;
 }
 
 impl Place {

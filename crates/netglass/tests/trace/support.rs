@@ -5,7 +5,6 @@ use std::net::UdpSocket;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    ops::Deref,
     process::Command,
     thread::{self, JoinHandle},
 };
@@ -17,15 +16,9 @@ use netglass_testing::{Dnsmasq, Namespace, Nginx, Running, link};
 use netglass_testing::{Http3, Http3Answer, Http3Options, Http3Request};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
-/// Where `netglass trace` runs.
-pub(crate) struct Place(netglass_testing::Place);
-
-impl Deref for Place {
-    type Target = netglass_testing::Place;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
+netglass_testing::own_place! {
+    /// Where `netglass trace` runs.
+    pub(crate) struct Place;
 }
 
 impl Place {
