@@ -16,7 +16,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64},
 };
 
-use netglass_packet::file::{FileMemory, WINDOW};
+use netglass_packet::file::{FileMemory, MOST_SHOWN};
 use rustix::{
     io::{Errno, ReadWriteFlags, preadv2},
     mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap},
@@ -35,8 +35,6 @@ const NOWAIT: ReadWriteFlags = ReadWriteFlags::NOWAIT;
 pub struct MappedFile {
     file: File,
     place: Place,
-    /// Where the file's part that is shown ends.
-    end: u64,
     /// How many bytes are shown.
     shown: usize,
     /// For what is read only to be in memory.
@@ -46,9 +44,18 @@ pub struct MappedFile {
 /// Memory for a window, where nothing else is.
 #[derive(Debug)]
 struct Place {
+    /// All of it.
+    memory: *mut c_void,
+    /// Where the window begins in it: where pages that the system has put together can be.
     address: *mut c_void,
     guard: Guard,
 }
+
+/// Most systems put pages together to such of this size, where the file's and the memory's places allow for
+/// it.
+const LARGE_PAGE: usize = 2 << 20;
+/// How much is taken for a window, wherever that is.
+const TAKEN: usize = MOST_SHOWN + LARGE_PAGE;
 
 // SAFETY: the memory is not of a thread. It is read through a shared borrow as atomic words, and
 // changed through an exclusive one.
@@ -59,12 +66,13 @@ impl Place {
     fn new() -> io::Result<Self> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: where it is, is left to the kernel, which chooses a place where nothing is.
-        let address = unsafe { mmap_anonymous(ptr::null_mut(), WINDOW, ProtFlags::READ, flags)? };
-        match Guard::new(address.expose_provenance(), WINDOW) {
-            Ok(guard) => Ok(Self { address, guard }),
+        let memory = unsafe { mmap_anonymous(ptr::null_mut(), TAKEN, ProtFlags::READ, flags)? };
+        let address = memory.map_addr(|address| address.next_multiple_of(LARGE_PAGE));
+        match Guard::new(address.expose_provenance(), MOST_SHOWN) {
+            Ok(guard) => Ok(Self { memory, address, guard }),
             Err(error) => {
                 // SAFETY: it was mapped just now, and nobody knows of it.
-                let _ = unsafe { munmap(address, WINDOW) };
+                let _ = unsafe { munmap(memory, TAKEN) };
                 Err(error)
             }
         }
@@ -75,20 +83,14 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.guard.end();
         // SAFETY: it was mapped with this length, and nobody borrows what is dropped.
-        let _ = unsafe { munmap(self.address, WINDOW) };
+        let _ = unsafe { munmap(self.memory, TAKEN) };
     }
 }
 
 impl MappedFile {
     /// Nothing is shown of the file yet.
     pub fn new(file: &File) -> io::Result<Self> {
-        Ok(Self {
-            file: file.try_clone()?,
-            place: Place::new()?,
-            end: 0,
-            shown: 0,
-            room: Vec::new(),
-        })
+        Ok(Self { file: file.try_clone()?, place: Place::new()?, shown: 0, room: Vec::new() })
     }
 
     /// Whether the system seems to have a part of the file in memory.
@@ -122,7 +124,7 @@ impl MappedFile {
 
 impl FileMemory for MappedFile {
     fn show(&mut self, offset: u64, length: usize) -> io::Result<()> {
-        if length > WINDOW {
+        if length > MOST_SHOWN {
             return Err(Errno::INVAL.into());
         }
         self.shown = 0;
@@ -134,7 +136,7 @@ impl FileMemory for MappedFile {
         // has borrowed it, as this borrows all of it.
         unsafe { mmap(self.place.address, length, ProtFlags::READ, flags, &self.file, offset)? };
         self.place.guard.begin_anew();
-        (self.end, self.shown) = (offset + length as u64, length);
+        self.shown = length;
         Ok(())
     }
 
@@ -152,8 +154,8 @@ impl FileMemory for MappedFile {
         self.place.guard.has_met()
     }
 
-    fn is_as_long(&self) -> bool {
-        self.file.metadata().is_ok_and(|it| it.len() >= self.end)
+    fn is_as_long(&self, length: u64) -> bool {
+        self.file.metadata().is_ok_and(|it| it.len() >= length)
     }
 }
 
@@ -163,7 +165,7 @@ mod tests {
 
     use netglass_packet::{
         Packet,
-        file::{FileError, Reader, TakeHeads},
+        file::{FileError, PIECE, Reader, TakeHeads},
     };
 
     use super::*;
@@ -198,7 +200,7 @@ mod tests {
         assert_eq!(bytes(&mapped, 0), [17; 8]);
         assert_eq!(bytes(&mapped, 24 * PAGE), [41, 41, 41, 0, 0, 0, 0, 0]);
         assert!(!is_lost(&mapped));
-        mapped.show(0, WINDOW + 1).unwrap_err();
+        mapped.show(0, MOST_SHOWN + 1).unwrap_err();
         mapped.show(1, PAGE).unwrap_err();
     }
 
@@ -210,14 +212,14 @@ mod tests {
         mapped.show(0, 32 * PAGE).unwrap();
         other.show(0, PAGE).unwrap();
         file.set_len(2 * PAGE as u64).unwrap();
-        assert!(!mapped.is_as_long() && other.is_as_long());
+        assert!(mapped.is_as_long(2 * PAGE as u64) && !mapped.is_as_long(32 * PAGE as u64));
         // What is still there is not met by it.
         assert_eq!(bytes(&mapped, PAGE), [2; 8]);
         assert!(!is_lost(&mapped));
         assert_eq!(bytes(&mapped, 20 * PAGE), [0; 8]);
         // Nor does it count that it has become longer again.
         file.set_len(40 * PAGE as u64).unwrap();
-        assert!(is_lost(&mapped) && mapped.is_as_long());
+        assert!(is_lost(&mapped) && mapped.is_as_long(32 * PAGE as u64));
         assert!(!is_lost(&other));
         // What is shown next is the file's again.
         mapped.show(0, 32 * PAGE).unwrap();
@@ -320,7 +322,8 @@ mod tests {
         // Before the place where it is read: what was looked at already counts.
         for after in [1, 1_000, 17_000, 39_000] {
             let (seen, told) = cut(after, 100);
-            assert!((after..after + 50).contains(&seen), "{seen} after {after}");
+            let looked_at = after..=after + PIECE / LENGTH;
+            assert!(looked_at.contains(&seen), "{seen} after {after}");
             assert!(told.starts_with("FILE is cut off: it ends at byte 100, inside of"), "{told}");
         }
     }

@@ -15,12 +15,13 @@ mod pcapng;
 mod reader;
 mod rotation;
 mod source;
+mod windows;
 mod writer;
 
 pub use error::{Damage, FileError, Offset};
 pub use heads::TakeHeads;
 pub use interface::{Interface, InterfaceStatistics};
-pub use memory::{FileMemory, WINDOW, WINDOW_ALIGNMENT};
+pub use memory::{FileMemory, MOST_SHOWN, PIECE, WINDOW};
 pub use reader::{Batch, Reader};
 pub use rotation::{Rotation, RotationSettings, Written, parse_file_size};
 pub use writer::{Notes, Section, Writer};

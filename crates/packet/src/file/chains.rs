@@ -1,218 +1,210 @@
-//! Where packets begin in a part of a file.
+//! Where packets begin in a file, and their first bytes.
 //!
 //! The header of each packet tells where the next one is, so to find them means to wait for one header
-//! after another to come from memory. Therefore the part is divided, and it is guessed of each piece
-//! where in it a packet begins. The pieces are gone through together: while the header of one comes,
-//! those of the others are looked at. A guess counts only if whoever comes from the piece before
-//! arrives exactly there.
+//! after another to come from memory. Therefore the file is divided into pieces, and it is guessed of
+//! each one where in it a packet begins. Several pieces are gone through together: while the header of
+//! one comes, those of the others are looked at. A guess counts only if whoever comes from the piece
+//! before arrives exactly there.
+//!
+//! What is wanted of a packet is copied when its header is looked at, as both come from memory together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::mem;
 
-use prefetch_index::prefetch_index;
+use super::{
+    MAX_RECORD,
+    memory::{PIECE, WINDOW},
+    pcap::Pcap,
+    windows::{LINE, View, WORD, Windows},
+};
 
-use super::{MAX_RECORD, pcap::Pcap};
-
-/// How many pieces there are at most: about as many as a processor fetches from memory at the same time.
-pub(super) const PIECES: usize = 16;
-/// How long they are at least.
-const SHORTEST_PIECE: usize = 64 << 10;
+/// How long pieces are.
+const LENGTH: u64 = PIECE as u64;
+const _: () = assert!(WINDOW.is_multiple_of(PIECE));
+/// How many are gone through together: about as many as a processor fetches from memory at the same time.
+const TOGETHER: usize = 16;
 /// How many packets that follow each other have to be plausible for a guess.
 const FOLLOWING: usize = 4;
 /// How far behind the beginning of a piece a packet is looked for.
-const SEARCHED: usize = 16 << 10;
-
+const SEARCHED: u64 = 16 << 10;
 /// How much of that is fetched from memory before: most often it is there.
-const FETCHED: usize = 512;
+const FETCHED: u64 = 512;
+/// For so many packets of a piece there is room. If there are more, they have hardly anything but headers.
+const HEADS: usize = PIECE / 32;
 
-/// Bytes of a line of the processor's cache.
-pub(super) const LINE: usize = 64;
-
-/// Bytes of a word.
-pub(super) const WORD: usize = size_of::<u64>();
-
-/// The word that begins at any byte, as its bytes are in the file.
-#[inline]
-pub(super) fn word_at(words: &[AtomicU64], byte: usize) -> Option<[u8; WORD]> {
-    let [low, high] = words.get(byte / WORD..)?.first_chunk()?;
-    let [low, high] = [low, high].map(|it| u128::from(u64::from_le(it.load(Ordering::Relaxed))));
-    let shifted = (high << u64::BITS | low) >> (byte % WORD * 8);
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
-    Some((shifted as u64).to_le_bytes())
-}
-
-/// Finds where packets begin, one by one, so that nobody waits for them to come from memory: meanwhile,
-/// something else can be done. What it needs for that it keeps from one part to the next.
-#[derive(Debug, Default)]
-pub(super) struct Chains {
-    pieces: Vec<Piece>,
-    /// How many of them are used.
-    count: usize,
-}
+/// The first bytes of a packet with its header in the file, from the word on in which that begins.
+pub(super) type Head = [[u8; WORD]; 12];
 
 /// Packets that follow each other.
-#[derive(Debug, Default)]
-struct Piece {
-    /// Where the first one begins.
-    begin: usize,
-    /// Where somebody else goes on.
-    end: usize,
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Where the first one begins, if that was guessed.
+    begin: Option<u64>,
+    /// What begins there or behind it is another piece's.
+    end: u64,
     /// Where the next one begins that was not gone past yet.
-    at: usize,
-    /// Whether that one is not whole, or odd.
+    at: u64,
+    /// Whether that one is not whole, or odd, or there is no room for it.
     stopped: bool,
-    starts: Vec<u32>,
+    heads: Vec<Head>,
 }
 
-/// What is gone through.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) words: &'a [AtomicU64],
-    pub(super) pcap: &'a Pcap,
-    /// How many bytes of packets there are in the words.
-    pub(super) length: usize,
-    /// How many bytes there must be from the beginning of a packet on, of whatever.
-    pub(super) room: usize,
-}
-
-impl Part<'_> {
-    /// Where the packet after the one at `at` begins, if that one is whole and usual.
-    #[inline]
-    fn after(&self, at: usize) -> Option<usize> {
-        let (captured, wire) = self.pcap.lengths(word_at(self.words, at + WORD)?);
-        let length = self.pcap.header_length() + captured as usize;
-        let next = at + length;
-        let is_usual = length <= MAX_RECORD && captured <= wire;
-        let is_whole = next <= self.length && at + self.room <= size_of_val(self.words);
-        (is_usual && is_whole).then_some(next)
-    }
-
-    /// Has the length of the packet at `at` be fetched from memory.
-    #[inline]
-    fn fetch(&self, at: usize) {
-        // It may be at the end of a line.
-        for word in [1, 2] {
-            prefetch_index(self.words, at / WORD + word);
-        }
-    }
-
-    /// Where it seems that a packet begins, at `from` or not long after it.
-    fn guess(&self, from: usize, seconds: u32) -> Option<usize> {
-        (from..(from + SEARCHED).min(self.length)).find(|&at| self.is_plausible(at, seconds))
-    }
-
-    fn is_plausible(&self, mut at: usize, seconds: u32) -> bool {
-        (0..FOLLOWING).all(|_| {
-            let halves = [word_at(self.words, at), word_at(self.words, at + WORD)];
-            let [Some(first), Some(second)] = halves else { return false };
-            let is_plausible = self.pcap.is_plausible(first, second, seconds);
-            let Some(next) = self.after(at).filter(|_| is_plausible) else { return false };
-            at = next;
-            true
-        })
-    }
+/// Finds packets one by one, so that nobody waits for them to come from memory: meanwhile, something
+/// else can be done.
+#[derive(Debug)]
+pub(super) struct Chains {
+    pcap: Pcap,
+    /// Those that are gone through, in the order of the file from `first` on, and around.
+    pieces: [Piece; TOGETHER],
+    first: usize,
+    /// Which one is gone on with next.
+    turn: usize,
+    /// Where the first piece begins that is not among them.
+    upcoming: u64,
+    /// The seconds of some packet's time.
+    seconds: u32,
 }
 
 impl Piece {
-    fn set(&mut self, begin: usize, end: usize) {
-        (self.begin, self.end, self.at, self.stopped) = (begin, end, begin, false);
-        self.starts.clear();
+    /// One without packets before a place.
+    pub(super) const fn before(at: u64) -> Self {
+        Self { begin: None, end: at, at, stopped: false, heads: Vec::new() }
+    }
+
+    /// Forgets all its packets, of which the first one begins at `at`, and that there may be more.
+    pub(super) fn stop_at(&mut self, at: u64) {
+        (self.at, self.stopped) = (at, true);
+        self.heads.clear();
+    }
+
+    fn begin_at(&mut self, begin: Option<u64>) {
+        (self.begin, self.at, self.stopped) = (begin, begin.unwrap_or(self.end), false);
+        self.heads.clear();
+        self.heads.reserve(HEADS);
     }
 
     /// Goes past one packet. False at the end.
     #[inline]
-    fn step(&mut self, part: Part<'_>) -> bool {
+    fn step(&mut self, view: View<'_>, pcap: &Pcap) -> bool {
         if self.at >= self.end || self.stopped {
             return false;
         }
-        let (Some(next), Ok(start)) = (part.after(self.at), u32::try_from(self.at)) else {
+        let next = after(view, pcap, self.at).filter(|_| self.heads.len() < HEADS);
+        let (Some(head), Some(next)) = (view.copy(self.at), next) else {
             self.stopped = true;
             return false;
         };
-        self.starts.push(start);
+        self.heads.push(head);
         self.at = next;
+        for byte in [0, LINE, size_of::<Head>() - 1] {
+            view.fetch(next + byte as u64);
+        }
         true
+    }
+
+    /// Some place in the window in which its packets begin.
+    #[inline]
+    pub(super) fn place(&self) -> u64 {
+        self.end - 1
+    }
+
+    /// Where the first packet begins that is not among its own.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether that one is not whole, or odd, or there is no room for it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The heads of its packets, which are without a gap between them.
+    pub(super) fn heads(&self) -> &[Head] {
+        &self.heads
     }
 }
 
 impl Chains {
-    /// Has what [`Self::begin`] looks at be fetched from memory.
-    pub(super) fn fetch(part: Part<'_>, from: usize) {
-        for begin in places(part, from) {
-            for line in (0..FETCHED).step_by(LINE) {
-                part.fetch(begin + line);
-            }
+    /// Begins with the packet at `begin`.
+    pub(super) fn new(pcap: Pcap, begin: u64, windows: &mut Windows) -> Self {
+        let pieces = [const { Piece::before(1) }; TOGETHER];
+        let mut chains = Self { pcap, pieces, first: 0, turn: 0, upcoming: begin, seconds: 0 };
+        if windows.show(begin) {
+            let first = windows.views()[Windows::number(begin)].word(begin);
+            chains.seconds = first.map_or(0, |first| pcap.seconds(first));
         }
+        for _ in 0..TOGETHER {
+            chains.open(windows);
+        }
+        chains
     }
 
-    /// Begins with a part whose first packet begins at `from`.
-    pub(super) fn begin(&mut self, part: Part<'_>, from: usize) {
-        self.pieces.resize_with(PIECES, Piece::default);
-        let seconds = word_at(part.words, from).map_or(0, |first| part.pcap.seconds(first));
-        let mut begins = [from; PIECES];
-        let mut count = 1;
-        for place in places(part, from).skip(1) {
-            if let Some(begin) = part.guess(place, seconds)
-                && begin > begins[count - 1]
-            {
-                begins[count] = begin;
-                count += 1;
-            }
-        }
-        for (index, piece) in self.pieces.iter_mut().take(count).enumerate() {
-            let end = if index + 1 < count { begins[index + 1] } else { part.length };
-            piece.set(begins[index], end);
-            part.fetch(begins[index]);
-        }
-        self.count = count;
-    }
-
-    /// Goes past one packet of each piece of the part with which it has begun. False at the end.
-    ///
-    /// All at once: what is not there yet is waited for together.
+    /// Goes past one packet. Each time it is one of another piece, so that its head has had time to come.
     #[inline]
-    pub(super) fn step(&mut self, part: Part<'_>) -> bool {
-        let mut goes_on = false;
-        for piece in self.pieces.iter_mut().take(self.count) {
-            goes_on |= piece.step(part);
-        }
-        goes_on
+    pub(super) fn step(&mut self, views: &[View<'_>; 2]) {
+        self.turn = (self.turn + 1) % TOGETHER;
+        let piece = &mut self.pieces[self.turn];
+        piece.step(views[Windows::number(piece.place())], &self.pcap);
     }
 
-    /// Has what a piece, one of [`PIECES`], is looked at for next be fetched from memory.
-    #[inline]
-    pub(super) fn fetch_for(&self, piece: usize, part: Part<'_>) {
-        if let Some(piece) = self.pieces.get(piece) {
-            part.fetch(piece.at);
+    /// Goes past all packets that belong to the first piece, of which the first one begins at `begin`, and
+    /// gives it away. In exchange it takes one that is not needed any more.
+    pub(super) fn take(&mut self, begin: u64, windows: &mut Windows, taken: &mut Piece) {
+        let piece = &mut self.pieces[self.first];
+        if piece.begin != Some(begin) {
+            piece.begin_at(Some(begin));
         }
+        let view = windows.views()[Windows::number(piece.place())];
+        while piece.step(view, &self.pcap) {}
+        self.seconds = view.word(begin).map_or(self.seconds, |first| self.pcap.seconds(first));
+        mem::swap(piece, taken);
+        self.open(windows);
     }
 
-    /// Appends to `starts` where the packets of the part begin: all that are whole, up to one that is
-    /// not or that is odd. Returns where that one begins.
-    pub(super) fn finish(&mut self, part: Part<'_>, from: usize, starts: &mut Vec<u32>) -> usize {
-        while self.step(part) {
-            (0..self.count).for_each(|piece| self.fetch_for(piece, part));
+    /// Puts the next piece in the place of the first one, and guesses where in it a packet begins.
+    fn open(&mut self, windows: &mut Windows) {
+        let from = self.upcoming;
+        self.upcoming = (from / LENGTH + 1) * LENGTH;
+        let is_shown = windows.show(from);
+        let views = windows.views();
+        let view = views[Windows::number(from)];
+        let begin = is_shown.then(|| guess(view, &self.pcap, from, self.seconds)).flatten();
+        let piece = &mut self.pieces[self.first];
+        self.first = (self.first + 1) % TOGETHER;
+        piece.end = self.upcoming;
+        piece.begin_at(begin);
+        view.fetch(piece.at);
+        for byte in (0..FETCHED).step_by(LINE) {
+            views[Windows::number(self.upcoming)].fetch(self.upcoming + byte);
         }
-        let mut at = from;
-        for piece in self.pieces.iter_mut().take(self.count) {
-            if piece.begin != at {
-                let end = piece.end;
-                piece.set(at, end);
-                while piece.step(part) {}
-            }
-            starts.extend_from_slice(&piece.starts);
-            at = piece.at;
-            if piece.stopped {
-                break;
-            }
-        }
-        self.count = 0;
-        at
     }
 }
 
-/// From where on packets are looked for.
-fn places(part: Part<'_>, from: usize) -> impl Iterator<Item = usize> {
-    let length = part.length.saturating_sub(from);
-    let count = (length / SHORTEST_PIECE).clamp(1, PIECES);
-    (0..count).map(move |piece| from + length / count * piece)
+/// Where the packet after the one at `at` begins, if that one is whole and usual.
+#[inline]
+fn after(view: View<'_>, pcap: &Pcap, at: u64) -> Option<u64> {
+    let (captured, wire) = pcap.lengths(view.word(at + WORD as u64)?);
+    let length = pcap.header_length() + captured as usize;
+    let next = at + length as u64;
+    let is_usual = length <= MAX_RECORD && captured <= wire;
+    (is_usual && next <= view.length).then_some(next)
+}
+
+/// Where it seems that a packet begins, at `from` or not long after it.
+fn guess(view: View<'_>, pcap: &Pcap, from: u64, seconds: u32) -> Option<u64> {
+    (from..(from + SEARCHED).min(view.length)).find(|&at| is_plausible(view, pcap, at, seconds))
+}
+
+fn is_plausible(view: View<'_>, pcap: &Pcap, mut at: u64, seconds: u32) -> bool {
+    (0..FOLLOWING).all(|_| {
+        // What tells most other places from the beginnings of packets comes first.
+        let is_long = |second| pcap.has_usual_lengths(second);
+        let is_near = |first| pcap.has_usual_time(first, seconds);
+        if !view.word(at + WORD as u64).is_some_and(is_long) || !view.word(at).is_some_and(is_near)
+        {
+            return false;
+        }
+        let next = after(view, pcap, at);
+        at = next.unwrap_or(at);
+        next.is_some()
+    })
 }

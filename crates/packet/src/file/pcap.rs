@@ -118,15 +118,18 @@ impl Pcap {
         self.told_apart(first, second)
     }
 
-    /// Whether these may be the halves of a packet's header, `near` being the seconds of another
-    /// packet's time. A packet like most others is never said to be none.
-    pub(super) fn is_plausible(&self, first: [u8; 8], second: [u8; 8], near: u32) -> bool {
-        let [seconds, fraction] = self.order.words(&first).unwrap_or_default();
-        let (captured, wire) = self.lengths(second);
-        seconds.abs_diff(near) < NEAR
-            && i64::from(fraction) * self.unit < 1_000_000_000
-            && captured <= wire
-            && wire <= LONGEST_USUAL
+    /// Whether this may be the second half of a packet's header. Of a packet like most others it may.
+    #[inline]
+    pub(super) fn has_usual_lengths(&self, half: [u8; 8]) -> bool {
+        let (captured, wire) = self.lengths(half);
+        captured <= wire && wire <= LONGEST_USUAL
+    }
+
+    /// Whether this may be the first half of a packet's header, `near` being the seconds of another
+    /// packet's time. Of a packet like most others it may.
+    pub(super) fn has_usual_time(&self, half: [u8; 8], near: u32) -> bool {
+        let [seconds, fraction] = self.order.words(&half).unwrap_or_default();
+        seconds.abs_diff(near) < NEAR && i64::from(fraction) * self.unit < 1_000_000_000
     }
 
     /// The seconds of a packet's time, by the first half of its header.

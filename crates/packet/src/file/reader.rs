@@ -5,7 +5,7 @@ use std::{fs::File, io, io::Read, path::Path};
 use super::{
     Damage, FileError, Interface, Offset, Record, Step,
     buffer::Buffer,
-    heads::{Given, Heads, TakeHeads},
+    heads::{Heads, TakeHeads},
     memory::FileMemory,
     pcap::{self, Pcap},
     pcapng::Pcapng,
@@ -181,8 +181,8 @@ impl Reader {
     pub fn give_heads(&mut self, limit: usize, to: &mut impl TakeHeads) -> Result<bool, FileError> {
         let Some(heads) = &mut self.heads else { return Ok(false) };
         match heads.give(limit, to) {
-            Ok(Given::Packets) => Ok(true),
-            Ok(Given::End) => self.read_on().map(|()| false),
+            Ok(1..) => Ok(true),
+            Ok(0) => self.read_on().map(|()| false),
             Err(reason) => {
                 let (file, offset) = (self.source.name.clone(), self.offset());
                 self.ended = true;

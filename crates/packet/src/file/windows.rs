@@ -1,0 +1,139 @@
+//! A file through two windows, of which one is gone through while the next one is looked into.
+
+use std::{
+    fs::File,
+    hint, io,
+    sync::atomic::{AtomicU64, Ordering, fence},
+};
+
+use prefetch_index::prefetch_index;
+
+use super::memory::{FileMemory, LARGEST_PAGE, MOST_SHOWN, WINDOW};
+
+/// Bytes of a line of the processor's cache.
+pub(super) const LINE: usize = 64;
+/// Bytes of a word.
+pub(super) const WORD: usize = size_of::<u64>();
+
+/// What is shown of a file: of three windows that follow each other, never the first one and the last one.
+pub(super) struct Windows {
+    /// Those of an even number, and those of an odd one.
+    shown: [Window; 2],
+    /// How long the file was.
+    length: u64,
+}
+
+struct Window {
+    memory: Box<dyn FileMemory>,
+    /// Where it is in the file.
+    offset: u64,
+    is_shown: bool,
+}
+
+/// What is shown from the beginning of a window on. Places are those in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    words: &'a [AtomicU64],
+    offset: u64,
+    /// How long the file was.
+    pub(super) length: u64,
+}
+
+impl Windows {
+    /// Nothing is shown yet.
+    pub(super) fn new(
+        file: &File,
+        memory: impl Fn(&File) -> io::Result<Box<dyn FileMemory>>,
+    ) -> io::Result<Self> {
+        let window = |memory| Window { memory, offset: 0, is_shown: false };
+        let shown = [window(memory(file)?), window(memory(file)?)];
+        Ok(Self { shown, length: file.metadata()?.len() })
+    }
+
+    /// How long the file was.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Has the window of a place be shown, unless it is, instead of the one before the one before it. False if it
+    /// cannot be shown.
+    pub(super) fn show(&mut self, at: u64) -> bool {
+        let offset = at - at % WINDOW as u64;
+        let length = self.length.saturating_sub(offset);
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(MOST_SHOWN);
+        let window = &mut self.shown[Self::number(at)];
+        if !window.is_shown || window.offset != offset {
+            window.offset = offset;
+            window.is_shown = length > 0 && window.memory.show(offset, length).is_ok();
+        }
+        window.is_shown
+    }
+
+    /// Both windows, by [`Self::number`].
+    pub(super) fn views(&self) -> [View<'_>; 2] {
+        self.shown.each_ref().map(|window| View {
+            words: if window.is_shown { window.memory.words() } else { &[] },
+            offset: window.offset,
+            length: self.length,
+        })
+    }
+
+    /// Which of the two has a place.
+    #[inline]
+    pub(super) fn number(at: u64) -> usize {
+        usize::from(!(at / WINDOW as u64).is_multiple_of(2))
+    }
+
+    /// Whether all from `begin` to `end` was in the file when it was looked at in the window of `begin`.
+    ///
+    /// What a file does not have any more of its last page looks like zeros. It is known by the page
+    /// behind that, which is not there then.
+    pub(super) fn had_all(&self, begin: u64, end: u64) -> bool {
+        // In this order, so that what is known then was so before.
+        fence(Ordering::Acquire);
+        let window = &self.shown[Self::number(begin)];
+        let behind = end.next_multiple_of(LARGEST_PAGE as u64) - window.offset;
+        let behind = usize::try_from(behind).unwrap_or(usize::MAX);
+        match window.memory.words().get(behind / WORD) {
+            Some(word) => {
+                hint::black_box(word.load(Ordering::Relaxed));
+            }
+            None if window.memory.is_as_long(end) => {}
+            None => return false,
+        }
+        fence(Ordering::Acquire);
+        !window.memory.is_lost().load(Ordering::Relaxed)
+    }
+}
+
+impl View<'_> {
+    /// Where a byte is from the beginning of the window on.
+    #[inline]
+    fn within(&self, at: u64) -> usize {
+        usize::try_from(at.wrapping_sub(self.offset)).unwrap_or(usize::MAX)
+    }
+
+    /// The word that begins at any byte, as its bytes are in the file.
+    #[inline]
+    pub(super) fn word(&self, at: u64) -> Option<[u8; WORD]> {
+        let at = self.within(at);
+        let [low, high] = self.words.get(at / WORD..)?.first_chunk()?;
+        let [low, high] = [low, high].map(|it| u64::from_le(it.load(Ordering::Relaxed)));
+        let shifted = (u128::from(high) << u64::BITS | u128::from(low)) >> (at % WORD * 8);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
+        Some((shifted as u64).to_le_bytes())
+    }
+
+    /// As many words, from that on in which a byte is.
+    #[inline]
+    pub(super) fn copy<const COUNT: usize>(&self, at: u64) -> Option<[[u8; WORD]; COUNT]> {
+        let words: &[_; COUNT] = self.words.get(self.within(at) / WORD..)?.first_chunk()?;
+        Some(words.each_ref().map(|word| word.load(Ordering::Relaxed).to_ne_bytes()))
+    }
+
+    /// Has a byte be fetched from memory, with the line that it is on.
+    #[inline]
+    pub(super) fn fetch(&self, at: u64) {
+        prefetch_index(self.words, self.within(at) / WORD);
+    }
+}
