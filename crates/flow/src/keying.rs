@@ -6,6 +6,7 @@ use netglass_packet::{Headers, TcpSegment};
 
 use crate::{
     fragments::Fragments,
+    index,
     key::{Key, Sender, hash},
 };
 
@@ -139,7 +140,7 @@ impl Keying {
 /// What the index knows a key by.
 #[inline]
 pub(crate) fn tag(random: &RandomState, key: &Key) -> u32 {
-    (hash(random, key) >> 32) as u32
+    index::tag(hash(random, key))
 }
 
 #[cfg(test)]
