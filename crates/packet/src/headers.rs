@@ -135,10 +135,15 @@ type Decoded = Result<Headers, Undecodable>;
 /// taken for wrong. With [`Tunnels::Inner`] a packet is one of the tunnel nevertheless, where what goes
 /// through that is not of IP, malformed or in fragments.
 pub fn decode(packet: &Packet<'_>, tunnels: Tunnels) -> Result<Headers, Undecodable> {
-    match decode_common(packet, tunnels) {
+    match decode_most(packet, tunnels) {
         Some(headers) => Ok(headers),
         None => decode_any(packet, tunnels),
     }
+}
+
+/// Those of nearly all packets, which tell all without what is behind them.
+fn decode_most(packet: &Packet<'_>, tunnels: Tunnels) -> Option<Headers> {
+    decode_common(packet, tunnels).or_else(|| common::decode_common_ipv6(packet, tunnels))
 }
 
 /// The headers of a packet, header by header.
@@ -413,15 +418,16 @@ mod tests {
 
         #[test]
         fn most_packets_are_read_at_once(
-            (source, destination) in any::<([u8; 4], [u8; 4])>(),
-            above in above(),
+            (addresses, above) in (addresses(), above()),
             data in vec(any::<u8>(), 6..40),
         ) {
-            let addresses = Addresses::V4(source, destination);
             let (link_type, bytes, headers) = build(Before::Ethernet, addresses, above, &data);
-            let is_common = matches!(above, Above::Udp(..) | Above::Tcp { .. });
-            let read = decode_common(&packet(link_type, &bytes), Tunnels::Outer);
-            prop_assert_eq!(read, is_common.then_some(headers));
+            let is_common = !matches!(above, Above::Other(_));
+            let packet = packet(link_type, &bytes);
+            prop_assert_eq!(decode_most(&packet, Tunnels::Outer), is_common.then_some(headers));
+            let is_ipv4 = matches!(addresses, Addresses::V4(..));
+            let read = decode_common(&packet, Tunnels::Outer);
+            prop_assert_eq!(read, (is_common && is_ipv4).then_some(headers));
         }
 
         #[test]

@@ -8,13 +8,13 @@
 //!
 //! What is wanted of a packet is copied when its header is looked at, as both come from memory together.
 
-use std::mem;
+use std::{mem, sync::atomic::Ordering};
 
 use super::{
     MAX_RECORD,
     memory::{PIECE, WINDOW},
     pcap::Pcap,
-    windows::{LINE, View, WORD, Windows},
+    windows::{LINE, View, WORD, Windows, word_in},
 };
 
 /// How long pieces are.
@@ -32,7 +32,8 @@ const FETCHED: u64 = 512;
 const HEADS: usize = PIECE / 32;
 
 /// The first bytes of a packet with its header in the file, from the word on in which that begins.
-pub(super) type Head = [[u8; WORD]; 12];
+pub(super) type Head = [[u8; WORD]; HEAD];
+const HEAD: usize = 12;
 
 /// Packets that follow each other.
 #[derive(Debug)]
@@ -45,7 +46,9 @@ pub(super) struct Piece {
     at: u64,
     /// Whether that one is not whole, or odd, or there is no room for it.
     stopped: bool,
-    heads: Vec<Head>,
+    /// The heads of its packets, and room for more.
+    room: Box<[Head]>,
+    count: usize,
 }
 
 /// Finds packets one by one, so that nobody waits for them to come from memory: meanwhile, something
@@ -66,20 +69,19 @@ pub(super) struct Chains {
 
 impl Piece {
     /// One without packets before a place.
-    pub(super) const fn before(at: u64) -> Self {
-        Self { begin: None, end: at, at, stopped: false, heads: Vec::new() }
+    pub(super) fn before(at: u64) -> Self {
+        let room = vec![Head::default(); HEADS].into_boxed_slice();
+        Self { begin: None, end: at, at, stopped: false, room, count: 0 }
     }
 
     /// Forgets all its packets, of which the first one begins at `at`, and that there may be more.
     pub(super) fn stop_at(&mut self, at: u64) {
-        (self.at, self.stopped) = (at, true);
-        self.heads.clear();
+        (self.at, self.stopped, self.count) = (at, true, 0);
     }
 
     fn begin_at(&mut self, begin: Option<u64>) {
-        (self.begin, self.at, self.stopped) = (begin, begin.unwrap_or(self.end), false);
-        self.heads.clear();
-        self.heads.reserve(HEADS);
+        self.begin = begin;
+        (self.at, self.stopped, self.count) = (begin.unwrap_or(self.end), false, 0);
     }
 
     /// Goes past one packet. False at the end.
@@ -88,17 +90,29 @@ impl Piece {
         if self.at >= self.end || self.stopped {
             return false;
         }
-        let next = after(view, pcap, self.at).filter(|_| self.heads.len() < HEADS);
-        let (Some(head), Some(next)) = (view.copy(self.at), next) else {
+        let Some(next) = self.copy(view, pcap) else {
             self.stopped = true;
             return false;
         };
-        self.heads.push(head);
+        self.count += 1;
         self.at = next;
         for byte in [0, LINE, size_of::<Head>() - 1] {
             view.fetch(next + byte as u64);
         }
         true
+    }
+
+    /// Copies the head of a packet, if there is room for it and it is whole and usual. Returns where the next one
+    /// begins.
+    #[inline]
+    fn copy(&mut self, view: View<'_>, pcap: &Pcap) -> Option<u64> {
+        let words = view.words::<HEAD>(self.at)?;
+        let next = after(view, pcap, self.at, word_in(words, self.at, WORD))?;
+        let head = self.room.get_mut(self.count)?;
+        for (copy, word) in head.iter_mut().zip(words) {
+            *copy = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        Some(next)
     }
 
     /// Some place in the window in which its packets begin.
@@ -119,18 +133,17 @@ impl Piece {
 
     /// The heads of its packets, which are without a gap between them.
     pub(super) fn heads(&self) -> &[Head] {
-        &self.heads
+        self.room.get(..self.count).unwrap_or_default()
     }
 }
 
 impl Chains {
     /// Begins with the packet at `begin`.
     pub(super) fn new(pcap: Pcap, begin: u64, windows: &mut Windows) -> Self {
-        let pieces = [const { Piece::before(1) }; TOGETHER];
+        let pieces = std::array::from_fn(|_| Piece::before(1));
         let mut chains = Self { pcap, pieces, first: 0, turn: 0, upcoming: begin, seconds: 0 };
         if windows.show(begin) {
-            let first = windows.views()[Windows::number(begin)].word(begin);
-            chains.seconds = first.map_or(0, |first| pcap.seconds(first));
+            chains.see_time(windows.views()[Windows::number(begin)], begin);
         }
         for _ in 0..TOGETHER {
             chains.open(windows);
@@ -155,9 +168,16 @@ impl Chains {
         }
         let view = windows.views()[Windows::number(piece.place())];
         while piece.step(view, &self.pcap) {}
-        self.seconds = view.word(begin).map_or(self.seconds, |first| self.pcap.seconds(first));
         mem::swap(piece, taken);
+        self.see_time(view, begin);
         self.open(windows);
+    }
+
+    /// Keeps the time of a packet.
+    fn see_time(&mut self, view: View<'_>, at: u64) {
+        if let Some(words) = view.words(at) {
+            self.seconds = self.pcap.seconds(word_in::<2>(words, at, 0));
+        }
     }
 
     /// Puts the next piece in the place of the first one, and guesses where in it a packet begins.
@@ -179,10 +199,11 @@ impl Chains {
     }
 }
 
-/// Where the packet after the one at `at` begins, if that one is whole and usual.
+/// Where the packet after the one at `at` begins, if that one is whole and usual, by the second half of its
+/// header.
 #[inline]
-fn after(view: View<'_>, pcap: &Pcap, at: u64) -> Option<u64> {
-    let (captured, wire) = pcap.lengths(view.word(at + WORD as u64)?);
+fn after(view: View<'_>, pcap: &Pcap, at: u64, half: [u8; WORD]) -> Option<u64> {
+    let (captured, wire) = pcap.lengths(half);
     let length = pcap.header_length() + captured as usize;
     let next = at + length as u64;
     let is_usual = length <= MAX_RECORD && captured <= wire;
@@ -196,14 +217,12 @@ fn guess(view: View<'_>, pcap: &Pcap, from: u64, seconds: u32) -> Option<u64> {
 
 fn is_plausible(view: View<'_>, pcap: &Pcap, mut at: u64, seconds: u32) -> bool {
     (0..FOLLOWING).all(|_| {
+        let Some(words) = view.words::<3>(at) else { return false };
         // What tells most other places from the beginnings of packets comes first.
-        let is_long = |second| pcap.has_usual_lengths(second);
-        let is_near = |first| pcap.has_usual_time(first, seconds);
-        if !view.word(at + WORD as u64).is_some_and(is_long) || !view.word(at).is_some_and(is_near)
-        {
-            return false;
-        }
-        let next = after(view, pcap, at);
+        let second = word_in(words, at, WORD);
+        let is_plausible =
+            pcap.has_usual_lengths(second) && pcap.has_usual_time(word_in(words, at, 0), seconds);
+        let next = if is_plausible { after(view, pcap, at, second) } else { None };
         at = next.unwrap_or(at);
         next.is_some()
     })

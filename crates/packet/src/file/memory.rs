@@ -11,7 +11,7 @@ pub(super) const LARGEST_PAGE: usize = 64 << 10;
 pub const WINDOW: usize = 16 << 20;
 /// The packets that begin in as many bytes were all looked at before any of them is given. A window has a
 /// whole number of such pieces.
-pub const PIECE: usize = 128 << 10;
+pub const PIECE: usize = 256 << 10;
 /// How many bytes are shown at most, so that what begins in a window may end behind it.
 pub const MOST_SHOWN: usize = WINDOW + LARGEST_PAGE;
 

@@ -113,22 +113,10 @@ impl View<'_> {
         usize::try_from(at.wrapping_sub(self.offset)).unwrap_or(usize::MAX)
     }
 
-    /// The word that begins at any byte, as its bytes are in the file.
-    #[inline]
-    pub(super) fn word(&self, at: u64) -> Option<[u8; WORD]> {
-        let at = self.within(at);
-        let [low, high] = self.words.get(at / WORD..)?.first_chunk()?;
-        let [low, high] = [low, high].map(|it| u64::from_le(it.load(Ordering::Relaxed)));
-        let shifted = (u128::from(high) << u64::BITS | u128::from(low)) >> (at % WORD * 8);
-        #[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
-        Some((shifted as u64).to_le_bytes())
-    }
-
     /// As many words, from that on in which a byte is.
     #[inline]
-    pub(super) fn copy<const COUNT: usize>(&self, at: u64) -> Option<[[u8; WORD]; COUNT]> {
-        let words: &[_; COUNT] = self.words.get(self.within(at) / WORD..)?.first_chunk()?;
-        Some(words.each_ref().map(|word| word.load(Ordering::Relaxed).to_ne_bytes()))
+    pub(super) fn words<const COUNT: usize>(&self, at: u64) -> Option<&[AtomicU64; COUNT]> {
+        self.words.get(self.within(at) / WORD..)?.first_chunk()
     }
 
     /// Has a byte be fetched from memory, with the line that it is on.
@@ -136,4 +124,21 @@ impl View<'_> {
     pub(super) fn fetch(&self, at: u64) {
         prefetch_index(self.words, self.within(at) / WORD);
     }
+}
+
+/// The word that begins `behind` bytes behind a byte, of whose word and those behind it these are the first ones,
+/// as its bytes are in the file. `behind` is a multiple of a word's length.
+#[inline]
+pub(super) fn word_in<const COUNT: usize>(
+    words: &[AtomicU64; COUNT],
+    at: u64,
+    behind: usize,
+) -> [u8; WORD] {
+    let word = |number: usize| {
+        words.get(number).map_or(0, |word| u64::from_le(word.load(Ordering::Relaxed)))
+    };
+    let shift = (at % WORD as u64) * 8;
+    let (low, high) = (word(behind / WORD), word(behind / WORD + 1));
+    // In two steps, as there may be nothing to shift.
+    (low >> shift | high << 1 << (63 - shift)).to_le_bytes()
 }

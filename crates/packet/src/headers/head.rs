@@ -2,7 +2,7 @@
 
 use netglass_model::IpProtocol;
 
-use super::{Fragment, Headers, Tunnels, decode};
+use super::{Fragment, Headers, Tunnels, decode_any, decode_most};
 use crate::Packet;
 
 /// Extension headers of IPv6, and what may be a tunnel: where one of them comes last, more may follow.
@@ -12,7 +12,8 @@ const FOLLOWED: [u8; 9] = [0, 4, 41, 43, 44, 47, 51, 60, 137];
 /// there was on the wire. None, if that may depend on what is behind them.
 #[must_use]
 pub fn decode_head(packet: &Packet<'_>, tunnels: Tunnels) -> Option<Headers> {
-    decode(packet, tunnels).ok().filter(|headers| tells_all(headers, tunnels))
+    let other = || decode_any(packet, tunnels).ok().filter(|headers| tells_all(headers, tunnels));
+    decode_most(packet, tunnels).or_else(other)
 }
 
 /// Whether the last number that counts has been read.
