@@ -8,8 +8,8 @@
 
 use std::{io::Write, num::NonZero, sync::mpsc, thread, time::Duration};
 
-use netglass_flow::{FlowTable, Settings, Sharding, Sighting, Usage};
-use netglass_model::{FlowRecord, IpProtocol, Timestamp};
+use netglass_flow::{EndedFlow, FlowTable, Recorder, Settings, Sharding, Sighting, Usage};
+use netglass_model::{IpProtocol, Timestamp};
 use netglass_packet::{Headers, TcpSegment};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -95,8 +95,12 @@ fn packets(flows: u32, mut add: impl FnMut(&mut Vec<Sighting>)) {
     }
 }
 
-fn count(ended: &mut u64) -> impl FnMut(FlowRecord) {
-    |record| *ended += record.source_packets + record.destination_packets
+fn count(ended: &mut u64) -> impl FnMut(EndedFlow) {
+    let mut recorder = Recorder::new();
+    move |flow| {
+        let record = recorder.record(&flow);
+        *ended += record.source_packets + record.destination_packets;
+    }
 }
 
 fn one_thread(flows: u32) -> (Duration, Duration, Usage) {

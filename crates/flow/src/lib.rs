@@ -19,6 +19,7 @@ mod tcp;
 mod wheel;
 
 pub use keying::{KeyedPacket, KeyedPackets, Keying, Sighting};
+pub use record::{EndedFlow, Recorder};
 pub use settings::Settings;
 pub use sharding::Sharding;
 pub use table::{FlowTable, Sums, Usage};

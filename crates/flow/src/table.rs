@@ -2,7 +2,7 @@
 
 mod sums;
 
-use std::{mem, sync::Arc};
+use std::mem;
 
 use crate::{
     Settings,
@@ -12,13 +12,13 @@ use crate::{
     key::{Key, Sender},
     keying::{KeyedPacket, Keying, Sighting, tag},
     lingering::Lingering,
-    record::{Identifiers, record},
+    record::EndedFlow,
     settings::Limits,
     tcp::Connection,
     wheel::Wheel,
 };
 use foldhash::fast::RandomState;
-use netglass_model::{EndReason, FlowRecord, Timestamp};
+use netglass_model::{EndReason, Timestamp};
 
 pub use self::sums::Sums;
 
@@ -54,8 +54,6 @@ pub struct FlowTable {
     wheel: Wheel,
     lingering: Lingering,
     keying: Keying,
-    identifiers: Identifiers,
-    interfaces: Vec<Option<Arc<str>>>,
     batch: Vec<KeyedPacket>,
     evicted: u64,
 }
@@ -84,8 +82,6 @@ impl FlowTable {
             wheel: Wheel::new(limits.idle),
             lingering: Lingering::new(limits.linger),
             keying: Keying::new(random),
-            identifiers: Identifiers::new(),
-            interfaces: Vec::new(),
             batch: Vec::with_capacity(TOGETHER),
             evicted: 0,
         }
@@ -97,18 +93,9 @@ impl FlowTable {
         Keying::new(self.random.clone())
     }
 
-    /// Has the records of flows that were seen on an interface tell its name.
-    pub fn name_interface(&mut self, interface: u16, name: Arc<str>) {
-        let interface = usize::from(interface);
-        if self.interfaces.len() <= interface {
-            self.interfaces.resize(interface + 1, None);
-        }
-        self.interfaces[interface] = Some(name);
-    }
-
-    /// Counts packets, in the order in which they were seen. `ended` is given the records of flows that
-    /// have ended by then, one by one, as there may be as many as there are flows.
-    pub fn add(&mut self, sightings: &[Sighting], ended: &mut dyn FnMut(FlowRecord)) {
+    /// Counts packets, in the order in which they were seen. `ended` is given the flows that have ended
+    /// by then, one by one, as there may be as many as there are flows.
+    pub fn add(&mut self, sightings: &[Sighting], ended: &mut dyn FnMut(EndedFlow)) {
         let mut batch = mem::take(&mut self.batch);
         for sightings in sightings.chunks(TOGETHER) {
             batch.clear();
@@ -122,7 +109,7 @@ impl FlowTable {
     ///
     /// What is needed of memory is asked for before: a block's places in the index two blocks ahead,
     /// and its flows one block ahead.
-    pub fn add_keyed(&mut self, packets: &[KeyedPacket], ended: &mut dyn FnMut(FlowRecord)) {
+    pub fn add_keyed(&mut self, packets: &[KeyedPacket], ended: &mut dyn FnMut(EndedFlow)) {
         let mut to_find = packets.chunks(AHEAD);
         let mut to_look_up = packets.chunks(AHEAD);
         self.fetch_places(to_find.next().unwrap_or_default());
@@ -139,13 +126,13 @@ impl FlowTable {
     }
 
     /// Has time go on to `now` without a packet.
-    pub fn advance(&mut self, now: Timestamp, ended: &mut dyn FnMut(FlowRecord)) {
+    pub fn advance(&mut self, now: Timestamp, ended: &mut dyn FnMut(EndedFlow)) {
         self.clock = self.clock.max(moment(now));
         self.collect(ended);
     }
 
     /// Ends all flows that are left.
-    pub fn finish(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
+    pub fn finish(&mut self, ended: &mut dyn FnMut(EndedFlow)) {
         self.collect(ended);
         let mut next = 0;
         while let Some(place) = self.flows.next_live(next) {
@@ -209,7 +196,7 @@ impl FlowTable {
     }
 
     #[inline]
-    fn add_one(&mut self, packet: &KeyedPacket, candidate: u32, ended: &mut dyn FnMut(FlowRecord)) {
+    fn add_one(&mut self, packet: &KeyedPacket, candidate: u32, ended: &mut dyn FnMut(EndedFlow)) {
         self.clock = self.clock.max(moment(packet.at));
         if self.due <= self.clock {
             self.collect(ended);
@@ -249,7 +236,7 @@ impl FlowTable {
         &mut self,
         packet: &KeyedPacket,
         candidate: u32,
-        ended: &mut dyn FnMut(FlowRecord),
+        ended: &mut dyn FnMut(EndedFlow),
     ) -> u32 {
         match self.place_of(packet, candidate) {
             Some(place) if self.takes(place, packet, ended) => place,
@@ -282,7 +269,7 @@ impl FlowTable {
         &mut self,
         place: u32,
         packet: &KeyedPacket,
-        ended: &mut dyn FnMut(FlowRecord),
+        ended: &mut dyn FnMut(EndedFlow),
     ) -> bool {
         let (flow, details) = (self.flows.at(place), self.flows.details(place));
         let followed = |segment| {
@@ -308,7 +295,7 @@ impl FlowTable {
     }
 
     /// Begins the flow of a packet, and returns its place.
-    fn begin(&mut self, packet: &KeyedPacket, ended: &mut dyn FnMut(FlowRecord)) -> u32 {
+    fn begin(&mut self, packet: &KeyedPacket, ended: &mut dyn FnMut(EndedFlow)) -> u32 {
         while self.flows.len() >= self.limits.max_flows && self.make_way(ended) {}
         let first_sender = packet.tcp.as_ref().map_or(Side::Source, Connection::first_sender);
         let source = match (first_sender, packet.sender) {
@@ -330,7 +317,7 @@ impl FlowTable {
     }
 
     /// Has the flow that would end next make way. False if there is none.
-    fn make_way(&mut self, ended: &mut dyn FnMut(FlowRecord)) -> bool {
+    fn make_way(&mut self, ended: &mut dyn FnMut(EndedFlow)) -> bool {
         while let Some(flow) = self.lingering.pop() {
             if let Some(place) = self.flows.place(flow) {
                 self.end(place, EndReason::Closed, ended);
@@ -365,13 +352,13 @@ impl FlowTable {
     }
 
     /// Ends the flows whose time has come.
-    fn collect(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
+    fn collect(&mut self, ended: &mut dyn FnMut(EndedFlow)) {
         self.collect_closed(ended);
         self.collect_idle(ended);
         self.due = self.wheel.due().min(self.lingering.due(self.clock));
     }
 
-    fn collect_closed(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
+    fn collect_closed(&mut self, ended: &mut dyn FnMut(EndedFlow)) {
         if !self.lingering.is_due(self.clock) {
             return;
         }
@@ -396,7 +383,7 @@ impl FlowTable {
         }
     }
 
-    fn collect_idle(&mut self, ended: &mut dyn FnMut(FlowRecord)) {
+    fn collect_idle(&mut self, ended: &mut dyn FnMut(EndedFlow)) {
         while let Some(mut due) = self.wheel.take_due(self.clock) {
             for due in due.make_contiguous().chunks(TOGETHER) {
                 self.fetch(due);
@@ -427,27 +414,23 @@ impl FlowTable {
     }
 
     /// Ends a flow.
-    fn end(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
+    fn end(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(EndedFlow)) {
         self.write_last(place, reason, ended);
         self.index.remove(self.flows.details(place).tag, place);
         self.flows.remove(place);
     }
 
     /// Writes the record of a flow that ends. That it was closed says more than what else has ended it.
-    fn write_last(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
+    fn write_last(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(EndedFlow)) {
         let closed = self.limits.tcp_close && self.flows.at(place).connection.is_closed();
         let reason = if closed { EndReason::Closed } else { reason };
         self.evicted += u64::from(reason == EndReason::Evicted);
         self.write(place, reason, ended);
     }
 
-    fn write(&mut self, place: u32, reason: EndReason, ended: &mut dyn FnMut(FlowRecord)) {
-        let (flow, details) = (self.flows.at(place), self.flows.details(place));
-        let interface = usize::from(details.key.interface());
-        let interface = self.interfaces.get(interface).cloned().flatten();
-        let (first_seen, _) = flow.seen(details);
-        let id = self.identifiers.next(first_seen);
-        ended(record(flow, details, id, interface, reason));
+    fn write(&self, place: u32, reason: EndReason, ended: &mut dyn FnMut(EndedFlow)) {
+        let (flow, details) = (*self.flows.at(place), *self.flows.details(place));
+        ended(EndedFlow { flow, details, reason });
     }
 
     #[inline]

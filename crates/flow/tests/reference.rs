@@ -4,7 +4,7 @@
 
 use std::{num::NonZero, time::Duration};
 
-use netglass_flow::{FlowTable, Settings, Sharding, Sighting};
+use netglass_flow::{EndedFlow, FlowTable, Recorder, Settings, Sharding, Sighting};
 use netglass_model::{EndReason, FlowRecord, FlowStatus, IpProtocol, Timestamp};
 use netglass_packet::{Headers, TcpSegment};
 use proptest::{collection::vec, prelude::*};
@@ -167,6 +167,10 @@ impl Reference {
     }
 }
 
+fn recorded(flow: &EndedFlow) -> FlowRecord {
+    Recorder::new().record(flow)
+}
+
 fn told(record: &FlowRecord) -> (EndReason, Flow) {
     let last = |address| {
         let std::net::IpAddr::V4(address) = address else { unreachable!() };
@@ -270,9 +274,9 @@ proptest! {
             Reference { active, clock: i64::MIN, live: Vec::new(), ended: Vec::new() };
         let mut records = Vec::new();
         for sightings in sightings.chunks(batch) {
-            table.add(sightings, &mut |record| records.push(record));
+            table.add(sightings, &mut |flow| records.push(recorded(&flow)));
         }
-        table.finish(&mut |record| records.push(record));
+        table.finish(&mut |flow| records.push(recorded(&flow)));
         for sighting in &sightings {
             reference.add(sighting);
         }
@@ -297,7 +301,7 @@ proptest! {
         for sighting in &sightings {
             let before = reference.live.len();
             let mut ended = Vec::new();
-            table.add(std::slice::from_ref(sighting), &mut |record| ended.push(record));
+            table.add(std::slice::from_ref(sighting), &mut |flow| ended.push(recorded(&flow)));
             for (reason, flow) in ended.iter().map(told) {
                 let Some(place) = reference.live.iter().position(|live| live.flow == flow) else {
                     // It had ended before by what the reference knows, and was not written yet.
@@ -324,7 +328,7 @@ proptest! {
             prop_assert!(table.usage().flows <= max_flows);
             records.extend(ended);
         }
-        table.finish(&mut |record| records.push(record));
+        table.finish(&mut |flow| records.push(recorded(&flow)));
         assert_balanced(&sightings, &records);
     }
 
@@ -343,17 +347,17 @@ proptest! {
         for sighting in &sightings {
             let mut sighting = *sighting;
             let shard = sharding.shard(&mut sighting, tables);
-            shards[shard].add(&[sighting], &mut |record| shared.push(told(&record)));
+            shards[shard].add(&[sighting], &mut |flow| shared.push(told(&recorded(&flow))));
         }
         let mut keying = table.keying();
         let keyed: Vec<_> = sightings.iter().map(|sighting| keying.key(sighting)).collect();
-        table.add_keyed(&keyed, &mut |record| alone.push(told(&record)));
-        table.finish(&mut |record| alone.push(told(&record)));
+        table.add_keyed(&keyed, &mut |flow| alone.push(told(&recorded(&flow))));
+        table.finish(&mut |flow| alone.push(told(&recorded(&flow))));
         for mut table in shards {
-            table.advance(sightings.last().map_or(Timestamp::MIN, |it| it.at), &mut |record| {
-                shared.push(told(&record));
+            table.advance(sightings.last().map_or(Timestamp::MIN, |it| it.at), &mut |flow| {
+                shared.push(told(&recorded(&flow)));
             });
-            table.finish(&mut |record| shared.push(told(&record)));
+            table.finish(&mut |flow| shared.push(told(&recorded(&flow))));
         }
         shared.sort();
         alone.sort();

@@ -1,10 +1,10 @@
 //! Packets of which only sums are known.
 
-use netglass_model::{FlowRecord, Timestamp};
+use netglass_model::Timestamp;
 use netglass_packet::Headers;
 
 use super::{FlowTable, moment};
-use crate::{flow::NONE, key::Key, keying::KeyedPacket};
+use crate::{EndedFlow, flow::NONE, key::Key, keying::KeyedPacket};
 
 /// Several packets of one flow, of which only sums are known. Segments on which the state of a TCP
 /// connection depends are to be added one by one, before and after those that came between them.
@@ -32,7 +32,7 @@ pub struct Sums {
 impl FlowTable {
     /// Counts packets of which only sums are known. `ended` is given the records of flows that have
     /// ended by then.
-    pub fn add_sums(&mut self, sums: &Sums, ended: &mut dyn FnMut(FlowRecord)) {
+    pub fn add_sums(&mut self, sums: &Sums, ended: &mut dyn FnMut(EndedFlow)) {
         self.clock = self.clock.max(moment(sums.from));
         if self.due <= self.clock {
             self.collect(ended);
@@ -68,11 +68,11 @@ impl FlowTable {
 mod tests {
     use std::time::Duration;
 
-    use netglass_model::{EndReason, IpProtocol};
+    use netglass_model::{EndReason, FlowRecord, IpProtocol};
     use netglass_packet::TcpSegment;
 
     use super::*;
-    use crate::{Settings, Sighting};
+    use crate::{Settings, Sighting, record::recorded};
 
     const FIN: u8 = 1;
     const SYN: u8 = 2;
@@ -127,11 +127,11 @@ mod tests {
             let sender = usize::from(sighting.headers.source_port == 80);
             if segment.flags & (SYN | FIN | RST) != 0 || awaited[sender] {
                 if let Some(sums) = waiting.take() {
-                    table.add_sums(&sums, &mut |record| ended.push(record));
+                    table.add_sums(&sums, &mut |flow| ended.push(recorded(&flow)));
                 }
                 awaited[sender] = false;
                 awaited[1 - sender] |= segment.flags & (SYN | FIN) != 0;
-                table.add(std::slice::from_ref(sighting), &mut |record| ended.push(record));
+                table.add(std::slice::from_ref(sighting), &mut |flow| ended.push(recorded(&flow)));
                 continue;
             }
             let mut headers = sighting.headers;
@@ -154,7 +154,7 @@ mod tests {
             sums.data |= segment.payload > 0;
         }
         if let Some(sums) = waiting {
-            table.add_sums(&sums, &mut |record| ended.push(record));
+            table.add_sums(&sums, &mut |flow| ended.push(recorded(&flow)));
         }
     }
 
@@ -181,11 +181,11 @@ mod tests {
             let sightings = segments(sent);
             let (mut one, mut other) = (Vec::new(), Vec::new());
             let mut table = FlowTable::new(Settings::default());
-            table.add(&sightings, &mut |record| one.push(record));
-            table.finish(&mut |record| one.push(record));
+            table.add(&sightings, &mut |flow| one.push(recorded(&flow)));
+            table.finish(&mut |flow| one.push(recorded(&flow)));
             let mut table = FlowTable::new(Settings::default());
             add_together(&mut table, &sightings, &mut other);
-            table.finish(&mut |record| other.push(record));
+            table.finish(&mut |flow| other.push(recorded(&flow)));
             for record in one.iter_mut().chain(&mut other) {
                 record.id = uuid::Uuid::nil();
                 if let Some(tcp) = &mut record.tcp {
@@ -212,11 +212,11 @@ mod tests {
             data: false,
         };
         for sums in [sums(0, 900, [5, 0]), sums(1500, 2000, [0, 2]), sums(5000, 5100, [1, 0])] {
-            table.add_sums(&sums, &mut |record| records.push(record));
+            table.add_sums(&sums, &mut |flow| records.push(recorded(&flow)));
         }
-        table.advance(at(6000), &mut |record| records.push(record));
+        table.advance(at(6000), &mut |flow| records.push(recorded(&flow)));
         assert_eq!(table.usage().flows, 1, "the last one goes on");
-        table.finish(&mut |record| records.push(record));
+        table.finish(&mut |flow| records.push(recorded(&flow)));
         let told: Vec<_> = records
             .iter()
             .map(|it| (it.source_packets, it.destination_packets, it.end_reason))

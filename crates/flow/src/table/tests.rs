@@ -1,9 +1,10 @@
 use std::{net::IpAddr, time::Duration};
 
-use netglass_model::{ConnectionState, FlowStatus, IpProtocol};
+use netglass_model::{ConnectionState, FlowRecord, FlowStatus, IpProtocol};
 use netglass_packet::{Fragment, Headers, TcpSegment};
 
 use super::*;
+use crate::{Recorder, record::recorded};
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
@@ -46,8 +47,8 @@ const B: (u8, u16) = (2, 53);
 fn records(settings: Settings, sightings: &[Sighting]) -> Vec<FlowRecord> {
     let mut table = FlowTable::new(settings);
     let mut records = Vec::new();
-    table.add(sightings, &mut |record| records.push(record));
-    table.finish(&mut |record| records.push(record));
+    table.add(sightings, &mut |flow| records.push(recorded(&flow)));
+    table.finish(&mut |flow| records.push(recorded(&flow)));
     assert_eq!(table.usage().flows, 0);
     records
 }
@@ -86,11 +87,12 @@ fn protocols_and_interfaces_are_told_apart() {
     let other = packet(0, IpProtocol::SCTP, A, B);
     let elsewhere = Sighting { interface: 7, ..udp(0, A, B) };
     let mut table = FlowTable::new(Settings::default());
-    table.name_interface(7, "veth7".into());
+    let mut recorder = Recorder::new();
+    recorder.name_interface(7, "veth7".into());
     let mut records = Vec::new();
     table.add(&[udp(0, A, B), other, elsewhere], &mut |_| unreachable!());
     assert_eq!(table.usage().flows, 3);
-    table.finish(&mut |record| records.push(record));
+    table.finish(&mut |flow| records.push(recorded(&flow)));
     let mut seen: Vec<_> =
         records.iter().map(|record| (record.protocol.0, record.interface.as_deref())).collect();
     seen.sort_unstable();
@@ -147,7 +149,10 @@ fn a_later_fragment_belongs_to_the_flow_of_its_datagram() {
     let sightings = [fragment(7, 0, true), fragment(7, 1480, false), fragment(8, 1480, false)];
     table.add(&sightings, &mut |_| unreachable!());
     assert_eq!(table.usage(), Usage { flows: 2, evicted: 0, unmatched_fragments: 1 });
-    table.finish(&mut |record| records.push((record.source_port, record.source_packets)));
+    table.finish(&mut |flow| {
+        let record = recorded(&flow);
+        records.push((record.source_port, record.source_packets));
+    });
     records.sort_unstable();
     assert_eq!(records, [(0, 1), (40_000, 2)]);
 }
@@ -239,7 +244,7 @@ fn a_closed_connection_ends_soon_although_nothing_comes_of_it() {
     let mut table = FlowTable::new(Settings::default());
     table.add(&[tcp(0, A, B, SYN, 1), tcp(1, B, A, 4, 0)], &mut |_| unreachable!());
     let mut ended = Vec::new();
-    table.add(&[udp(7, A, B)], &mut |record| ended.push(record));
+    table.add(&[udp(7, A, B)], &mut |flow| ended.push(recorded(&flow)));
     assert_eq!(reasons(&ended), [(2, EndReason::Closed)]);
 }
 
@@ -265,7 +270,7 @@ fn at_the_ceiling_the_longest_idle_makes_way() {
     ];
     let mut table = FlowTable::new(settings);
     let mut ended = Vec::new();
-    table.add(&sightings, &mut |record| ended.push(record));
+    table.add(&sightings, &mut |flow| ended.push(recorded(&flow)));
     assert_eq!(reasons(&ended), [(1, EndReason::Evicted)]);
     assert_eq!(ended[0].source, IpAddr::from([10, 0, 0, 2]));
     assert_eq!(table.usage(), Usage { flows: 3, evicted: 1, unmatched_fragments: 0 });
@@ -278,7 +283,7 @@ fn a_closed_connection_makes_way_before_one_that_is_not() {
         [udp(0, (1, 1), B), tcp(9, A, B, SYN, 1), tcp(10, B, A, 4, 0), udp(11, (2, 1), B)];
     let mut table = FlowTable::new(settings);
     let mut ended = Vec::new();
-    table.add(&sightings, &mut |record| ended.push(record));
+    table.add(&sightings, &mut |flow| ended.push(recorded(&flow)));
     assert_eq!(reasons(&ended), [(2, EndReason::Closed)]);
     assert_eq!(table.usage().evicted, 0);
 }
@@ -332,7 +337,7 @@ fn packets_whose_keys_were_made_elsewhere_are_of_the_same_flows() {
     assert_eq!((keying.unmatched_fragments(), table.usage().unmatched_fragments), (1, 0));
     table.add(&[udp(4, A, B)], &mut |_| unreachable!());
     let mut records = Vec::new();
-    table.finish(&mut |record| records.push(record));
+    table.finish(&mut |flow| records.push(recorded(&flow)));
     records.sort_by_key(|record| record.source_port);
     assert_eq!(reasons(&records), [(1, EndReason::CaptureEnd), (4, EndReason::CaptureEnd)]);
 }

@@ -11,7 +11,9 @@ use std::{
 };
 
 use anyhow::bail;
-use netglass_flow::{FlowTable, KeyedPackets, Keying, Settings, Sighting, Sums, Usage};
+use netglass_flow::{
+    EndedFlow, FlowTable, KeyedPackets, Keying, Recorder, Settings, Sighting, Sums, Usage,
+};
 use netglass_model::{FlowRecord, Timestamp};
 use netglass_store::flow_log::FlowLog;
 
@@ -22,21 +24,27 @@ const BATCH: usize = 256;
 /// How many are given to another thread together.
 const PARCEL: usize = 1024;
 /// How many parcels there are: who brings packets waits while the other thread has all of them.
-const PARCELS: usize = 8;
-/// How many records are passed on together.
+const PARCELS: usize = 32;
+/// How many of them come back together, unless there is nothing else to do: whoever waits for one is
+/// woken once for several.
+const TOGETHER: usize = PARCELS / 4;
+/// How many records are logged together, and how many conversations that have ended another thread
+/// passes on together.
 const RECORDS: usize = 1024;
 
 /// Puts packets together into conversations, and passes on those that have ended.
 pub(super) struct Table {
     place: Place,
     keying: Keying,
+    recorder: Recorder,
     packets: KeyedPackets,
     /// How many of them are added together.
     batch: usize,
+    records: Vec<FlowRecord>,
 }
 
 enum Place {
-    Here { table: Box<FlowTable>, ended: Vec<FlowRecord> },
+    Here(Box<FlowTable>),
     Apart(Apart),
 }
 
@@ -47,28 +55,28 @@ struct Apart {
     thread: Option<JoinHandle<()>>,
     answers: Receiver<Answer>,
     /// Parcels that are not under way.
-    empty: Vec<KeyedPackets>,
-    name: Option<(u16, Arc<str>)>,
+    empty: Vec<Parcel>,
+    /// For conversations that have ended.
+    rooms: Vec<Vec<EndedFlow>>,
     usage: Usage,
 }
 
 /// What a table is to do.
 struct Parcel {
-    name: Option<(u16, Arc<str>)>,
     packets: KeyedPackets,
     /// What came after them.
     sums: Option<Sums>,
     now: Option<Timestamp>,
-    /// Whether to pass on what has ended even if that is little.
-    settle: bool,
+    /// For some of those that will have ended, rather than other memory.
+    room: Option<Vec<EndedFlow>>,
 }
 
 /// What it has done.
 struct Answer {
-    records: Vec<FlowRecord>,
+    ended: Vec<EndedFlow>,
+    /// Parcels that are done with.
+    empty: Vec<Parcel>,
     usage: Usage,
-    /// The parcel that is done with.
-    empty: Option<KeyedPackets>,
 }
 
 impl Table {
@@ -77,23 +85,23 @@ impl Table {
         let table = Box::new(FlowTable::new(settings));
         let keying = table.keying();
         let (place, batch) = match threads {
-            0 | 1 => (Place::Here { table, ended: Vec::with_capacity(RECORDS) }, BATCH),
+            0 | 1 => (Place::Here(table), BATCH),
             _ => (Place::Apart(Apart::start(table)?), PARCEL),
         };
-        Ok(Self { place, keying, packets: KeyedPackets::with_room_for(batch), batch })
+        let packets = KeyedPackets::with_room_for(batch);
+        let (recorder, records) = (Recorder::new(), Vec::with_capacity(RECORDS));
+        Ok(Self { place, keying, recorder, packets, batch, records })
     }
 
-    /// Has the records of what is seen on an interface tell its name.
+    /// Has the records of what is seen on an interface from then on tell its name.
     #[cfg(any(test, feature = "capture"))]
     pub(super) fn name_interface(&mut self, interface: u16, name: Arc<str>, out: &mut Out<'_>) {
-        self.add(None, false, out);
-        match &mut self.place {
-            Place::Here { table, .. } => table.name_interface(interface, name),
-            Place::Apart(apart) => {
-                apart.name = Some((interface, name));
-                self.add(None, true, out);
-            }
+        self.add(None, None, out);
+        let Self { place, recorder, records, .. } = self;
+        if let Place::Apart(apart) = place {
+            apart.take_all(&mut |flow| out.push(records, recorder.record(flow)));
         }
+        recorder.name_interface(interface, name);
     }
 
     /// Counts a packet, at the latest with the next call of [`Table::settle`].
@@ -105,42 +113,48 @@ impl Table {
     pub(super) fn push(&mut self, sighting: &Sighting, out: &mut Out<'_>) {
         self.packets.push(self.keying.key(sighting));
         if self.packets.len() == self.batch {
-            self.add(None, false, out);
+            self.add(None, None, out);
         }
     }
 
     /// Counts packets of which only sums are known.
     #[cfg(all(feature = "capture", feature = "ebpf"))]
     pub(super) fn push_sums(&mut self, sums: &Sums, out: &mut Out<'_>) {
-        self.add_all(Some(*sums), None, false, out);
+        self.add(Some(*sums), None, out);
     }
 
     /// Has all packets count, and time go on to `now`. What has ended by then is logged, by another
-    /// thread's table with the next call.
+    /// thread's table with one of the next calls.
     pub(super) fn settle(&mut self, now: Option<Timestamp>, out: &mut Out<'_>) {
-        self.add(now, true, out);
-        if let Place::Here { ended, .. } = &mut self.place {
-            out.log.add(ended, Instant::now());
+        self.add(None, now, out);
+        let Self { place, recorder, records, .. } = self;
+        if let Place::Apart(apart) = place {
+            apart.take_some(&mut |flow| out.push(records, recorder.record(flow)));
         }
+        out.log.add(records, Instant::now());
     }
 
     /// Ends and logs all conversations.
     pub(super) fn finish(&mut self, out: &mut Out<'_>) -> anyhow::Result<()> {
-        self.add(None, true, out);
-        match &mut self.place {
-            Place::Here { table, ended } => {
-                table.finish(&mut |record| out.push(ended, record));
-                out.log.add(ended, Instant::now());
+        self.add(None, None, out);
+        let Self { place, recorder, records, .. } = self;
+        let finished = match place {
+            Place::Here(table) => {
+                table.finish(&mut |flow| out.push(records, recorder.record(&flow)));
                 Ok(())
             }
-            Place::Apart(apart) => apart.finish(out),
-        }
+            Place::Apart(apart) => {
+                apart.finish(&mut |flow| out.push(records, recorder.record(flow)))
+            }
+        };
+        out.log.add(records, Instant::now());
+        finished
     }
 
     /// What the table has done so far, as far as is known here.
     pub(super) fn usage(&self) -> Usage {
         let usage = match &self.place {
-            Place::Here { table, .. } => table.usage(),
+            Place::Here(table) => table.usage(),
             Place::Apart(apart) => apart.usage,
         };
         let unmatched_fragments = usage.unmatched_fragments + self.keying.unmatched_fragments();
@@ -148,38 +162,37 @@ impl Table {
     }
 
     #[inline(never)]
-    fn add(&mut self, now: Option<Timestamp>, settle: bool, out: &mut Out<'_>) {
-        self.add_all(None, now, settle, out);
-    }
-
-    fn add_all(
-        &mut self,
-        sums: Option<Sums>,
-        now: Option<Timestamp>,
-        settle: bool,
-        out: &mut Out<'_>,
-    ) {
-        match &mut self.place {
-            Place::Here { table, ended } => {
-                table.add_keyed(self.packets.as_slice(), &mut |record| out.push(ended, record));
-                self.packets.clear();
-                if let Some(sums) = sums {
-                    table.add_sums(&sums, &mut |record| out.push(ended, record));
-                }
-                if let Some(now) = now {
-                    table.advance(now, &mut |record| out.push(ended, record));
-                }
+    fn add(&mut self, sums: Option<Sums>, now: Option<Timestamp>, out: &mut Out<'_>) {
+        let Self { place, recorder, packets, records, .. } = self;
+        match place {
+            Place::Here(table) => {
+                let mut ended = |flow: EndedFlow| out.push(records, recorder.record(&flow));
+                add_to(table, packets, sums, now, &mut ended);
             }
             Place::Apart(apart) => {
-                let empty = apart.wait_for_room(out);
-                let packets = mem::replace(&mut self.packets, empty);
-                let name = apart.name.take();
-                if let Some(parcels) = &apart.parcels {
-                    // When its thread has ended too soon, the end tells.
-                    let _ = parcels.send(Parcel { name, packets, sums, now, settle });
-                }
+                let empty = apart.empty_one(&mut |flow| out.push(records, recorder.record(flow)));
+                let packets = mem::replace(packets, empty.packets);
+                apart.send(packets, sums, now);
             }
         }
+    }
+}
+
+/// Counts packets, which are forgotten, and what came after them.
+fn add_to(
+    table: &mut FlowTable,
+    packets: &mut KeyedPackets,
+    sums: Option<Sums>,
+    now: Option<Timestamp>,
+    ended: &mut dyn FnMut(EndedFlow),
+) {
+    table.add_keyed(packets.as_slice(), ended);
+    packets.clear();
+    if let Some(sums) = sums {
+        table.add_sums(&sums, ended);
+    }
+    if let Some(now) = now {
+        table.advance(now, ended);
     }
 }
 
@@ -200,102 +213,142 @@ impl Out<'_> {
     }
 }
 
+impl Parcel {
+    fn new() -> Self {
+        Self { packets: KeyedPackets::with_room_for(PARCEL), sums: None, now: None, room: None }
+    }
+}
+
 impl Apart {
-    fn start(mut table: Box<FlowTable>) -> io::Result<Self> {
-        // There is room for all parcels, so nobody waits for a table that waits to pass on records.
-        let (parcels, to_do) = sync_channel::<Parcel>(PARCELS);
+    fn start(table: Box<FlowTable>) -> io::Result<Self> {
+        let (parcels, to_do) = sync_channel(PARCELS);
         let (answers, done) = sync_channel(PARCELS);
-        let work = move || {
-            let mut records = Vec::with_capacity(RECORDS);
-            // Who does not take them any more does not want them.
-            let pass_on = |records: &mut Vec<FlowRecord>, usage, empty| {
-                let records = if records.is_empty() {
-                    Vec::new()
-                } else {
-                    mem::replace(records, Vec::with_capacity(RECORDS))
-                };
-                let _ = answers.send(Answer { records, usage, empty });
-            };
-            for Parcel { name, mut packets, sums, now, settle } in to_do {
-                if let Some((interface, name)) = name {
-                    table.name_interface(interface, name);
-                }
-                let usage = table.usage();
-                let mut ended = |record| {
-                    records.push(record);
-                    if records.len() == RECORDS {
-                        pass_on(&mut records, usage, None);
-                    }
-                };
-                table.add_keyed(packets.as_slice(), &mut ended);
-                if let Some(sums) = sums {
-                    table.add_sums(&sums, &mut ended);
-                }
-                if let Some(now) = now {
-                    table.advance(now, &mut ended);
-                }
-                packets.clear();
-                let mut nothing = Vec::new();
-                let records = if settle { &mut records } else { &mut nothing };
-                pass_on(records, table.usage(), Some(packets));
-            }
-            let usage = table.usage();
-            table.finish(&mut |record| {
-                records.push(record);
-                if records.len() == RECORDS {
-                    pass_on(&mut records, usage, None);
-                }
-            });
-            pass_on(&mut records, table.usage(), None);
-        };
-        let thread = thread::Builder::new().name("flows".to_owned()).spawn(work)?;
-        let empty = (1..PARCELS).map(|_| KeyedPackets::with_room_for(PARCEL)).collect();
+        let (empty, rooms) = (Vec::with_capacity(TOGETHER), Vec::new());
+        let answering = Answering { answers, ended: Vec::with_capacity(RECORDS), empty, rooms };
+        let work = move || work(*table, &to_do, answering);
         Ok(Self {
             parcels: Some(parcels),
-            thread: Some(thread),
+            thread: Some(thread::Builder::new().name("flows".to_owned()).spawn(work)?),
             answers: done,
-            empty,
-            name: None,
+            empty: (0..PARCELS).map(|_| Parcel::new()).collect(),
+            rooms: Vec::new(),
             usage: Usage::default(),
         })
     }
 
-    /// An empty parcel. Meanwhile, records are logged.
-    fn wait_for_room(&mut self, out: &mut Out<'_>) -> KeyedPackets {
-        while let Ok(answer) = self.answers.try_recv() {
-            self.take(answer, out);
-        }
+    /// A parcel that is not under way. There is room for all parcels on their way, so only here one is waited
+    /// for.
+    fn empty_one(&mut self, ended: &mut dyn FnMut(&EndedFlow)) -> Parcel {
         loop {
             if let Some(empty) = self.empty.pop() {
                 return empty;
             }
             match self.answers.recv() {
-                Ok(answer) => self.take(answer, out),
-                Err(_) => return KeyedPackets::with_room_for(PARCEL),
+                Ok(answer) => self.take(answer, ended),
+                Err(_) => return Parcel::new(),
             }
         }
     }
 
-    fn take(&mut self, answer: Answer, out: &mut Out<'_>) {
-        let Answer { mut records, usage, empty } = answer;
-        self.usage = usage;
-        for record in &mut records {
-            out.known.complete(record);
+    fn send(&mut self, packets: KeyedPackets, sums: Option<Sums>, now: Option<Timestamp>) {
+        let room = self.rooms.pop();
+        if let Some(parcels) = &self.parcels {
+            // When its thread has ended too soon, the end tells.
+            let _ = parcels.send(Parcel { packets, sums, now, room });
         }
-        out.log.add(&mut records, Instant::now());
+    }
+
+    /// Takes what has been done.
+    fn take_some(&mut self, ended: &mut dyn FnMut(&EndedFlow)) {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.take(answer, ended);
+        }
+    }
+
+    /// The same when all is done.
+    fn take_all(&mut self, ended: &mut dyn FnMut(&EndedFlow)) {
+        while self.empty.len() < PARCELS
+            && let Ok(answer) = self.answers.recv()
+        {
+            self.take(answer, ended);
+        }
+    }
+
+    fn take(&mut self, answer: Answer, ended: &mut dyn FnMut(&EndedFlow)) {
+        let Answer { ended: mut room, empty, usage } = answer;
+        self.usage = usage;
+        room.iter().for_each(ended);
+        room.clear();
+        // More are not needed at the same time.
+        if self.rooms.len() < TOGETHER {
+            self.rooms.push(room);
+        }
         self.empty.extend(empty);
     }
 
-    fn finish(&mut self, out: &mut Out<'_>) -> anyhow::Result<()> {
+    fn finish(&mut self, ended: &mut dyn FnMut(&EndedFlow)) -> anyhow::Result<()> {
         self.parcels = None;
         while let Ok(answer) = self.answers.recv() {
-            self.take(answer, out);
+            self.take(answer, ended);
         }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             bail!("the thread that puts packets together has failed: conversations are lost");
         }
         Ok(())
     }
+}
+
+/// What a table's thread has done and not told yet.
+struct Answering {
+    answers: SyncSender<Answer>,
+    ended: Vec<EndedFlow>,
+    empty: Vec<Parcel>,
+    rooms: Vec<Vec<EndedFlow>>,
+}
+
+impl Answering {
+    fn end(&mut self, flow: EndedFlow, usage: Usage) {
+        self.ended.push(flow);
+        if self.ended.len() == RECORDS {
+            self.pass_on(usage);
+        }
+    }
+
+    fn pass_on(&mut self, usage: Usage) {
+        if self.ended.is_empty() && self.empty.is_empty() {
+            return;
+        }
+        let room = self.rooms.pop().unwrap_or_else(|| Vec::with_capacity(RECORDS));
+        let ended = mem::replace(&mut self.ended, room);
+        let empty = mem::replace(&mut self.empty, Vec::with_capacity(TOGETHER));
+        // Who does not take them any more does not want them.
+        let _ = self.answers.send(Answer { ended, empty, usage });
+    }
+}
+
+/// What the thread of a table does.
+fn work(mut table: FlowTable, to_do: &Receiver<Parcel>, mut answering: Answering) {
+    loop {
+        let usage = table.usage();
+        let parcel = to_do.try_recv().or_else(|_| {
+            answering.pass_on(usage);
+            to_do.recv()
+        });
+        let Ok(mut parcel) = parcel else { break };
+        answering.rooms.extend(parcel.room.take());
+        let (sums, now) = (parcel.sums, parcel.now);
+        let mut ended = |flow| answering.end(flow, usage);
+        add_to(&mut table, &mut parcel.packets, sums, now, &mut ended);
+        answering.empty.push(parcel);
+        if answering.empty.len() == TOGETHER {
+            answering.pass_on(table.usage());
+        }
+    }
+    let usage = table.usage();
+    table.finish(&mut |flow| answering.end(flow, usage));
+    // So that the last usage is told, too.
+    answering.empty.push(Parcel::new());
+    answering.pass_on(table.usage());
 }
 
 #[cfg(test)]
