@@ -92,7 +92,7 @@ fn protocols_and_interfaces_are_told_apart() {
     let mut records = Vec::new();
     table.add(&[udp(0, A, B), other, elsewhere], &mut |_| unreachable!());
     assert_eq!(table.usage().flows, 3);
-    table.finish(&mut |flow| records.push(recorded(&flow)));
+    table.finish(&mut |flow| records.push(recorder.record(&flow)));
     let mut seen: Vec<_> =
         records.iter().map(|record| (record.protocol.0, record.interface.as_deref())).collect();
     seen.sort_unstable();
