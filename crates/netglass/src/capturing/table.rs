@@ -99,7 +99,7 @@ impl Table {
         self.add(None, None, out);
         let Self { place, recorder, records, .. } = self;
         if let Place::Apart(apart) = place {
-            apart.take_all(&mut |flow| out.push(records, recorder.record(flow)));
+            apart.take_all(&mut |flow| out.push(records, recorder, flow));
         }
         recorder.name_interface(interface, name);
     }
@@ -129,7 +129,7 @@ impl Table {
         self.add(None, now, out);
         let Self { place, recorder, records, .. } = self;
         if let Place::Apart(apart) = place {
-            apart.take_some(&mut |flow| out.push(records, recorder.record(flow)));
+            apart.take_some(&mut |flow| out.push(records, recorder, flow));
         }
         out.log.add(records, Instant::now());
     }
@@ -140,12 +140,10 @@ impl Table {
         let Self { place, recorder, records, .. } = self;
         let finished = match place {
             Place::Here(table) => {
-                table.finish(&mut |flow| out.push(records, recorder.record(&flow)));
+                table.finish(&mut |flow| out.push(records, recorder, &flow));
                 Ok(())
             }
-            Place::Apart(apart) => {
-                apart.finish(&mut |flow| out.push(records, recorder.record(flow)))
-            }
+            Place::Apart(apart) => apart.finish(&mut |flow| out.push(records, recorder, flow)),
         };
         out.log.add(records, Instant::now());
         finished
@@ -166,11 +164,11 @@ impl Table {
         let Self { place, recorder, packets, records, .. } = self;
         match place {
             Place::Here(table) => {
-                let mut ended = |flow: EndedFlow| out.push(records, recorder.record(&flow));
+                let mut ended = |flow: EndedFlow| out.push(records, recorder, &flow);
                 add_to(table, packets, sums, now, &mut ended);
             }
             Place::Apart(apart) => {
-                let empty = apart.empty_one(&mut |flow| out.push(records, recorder.record(flow)));
+                let empty = apart.empty_one(&mut |flow| out.push(records, recorder, flow));
                 let packets = mem::replace(packets, empty.packets);
                 apart.send(packets, sums, now);
             }
@@ -203,9 +201,13 @@ pub(super) struct Out<'a> {
 }
 
 impl Out<'_> {
-    fn push(&mut self, records: &mut Vec<FlowRecord>, mut record: FlowRecord) {
-        self.known.complete(&mut record);
-        records.push(record);
+    /// Keeps the record of a conversation that has ended, and logs all if they are many. It is made where it
+    /// is kept: to move it takes about as long.
+    fn push(&mut self, records: &mut Vec<FlowRecord>, recorder: &mut Recorder, flow: &EndedFlow) {
+        records.push(recorder.record(flow));
+        if let Some(record) = records.last_mut() {
+            self.known.complete(record);
+        }
         if records.len() == RECORDS {
             self.log.add(records, Instant::now());
             records.reserve_exact(RECORDS);
