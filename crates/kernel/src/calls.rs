@@ -40,6 +40,8 @@ use self::{
 
 use crate::Error;
 
+/// How many threads' calls are found without a search by default, each of which takes 128 bytes.
+pub const THREADS: u32 = 16_384;
 /// For how long the order of calls is waited for.
 pub const ORDER_WINDOW: Duration = Duration::from_nanos(WINDOW_NS);
 /// How much of what is sent or received can be told of.
@@ -63,6 +65,9 @@ pub struct CallOptions {
     /// Into how many sums calls may be added up when there is no room to tell of them; none where
     /// they are lost then.
     pub sums: Option<u32>,
+    /// How many threads' calls are found without a search, rounded up to a power of two; those of
+    /// further ones take longer.
+    pub threads: u32,
 }
 
 /// Watches system calls.
@@ -96,6 +101,7 @@ impl CallWatcher {
             telling,
             buffer_size: options.buffer_size,
             sums: options.sums.unwrap_or_default(),
+            threads: options.threads,
         };
         let programs = Programs::start(&plan)?;
         Ok(Self {

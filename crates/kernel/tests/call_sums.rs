@@ -10,7 +10,7 @@
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
-use netglass_kernel::calls::{CallSelection, CallSums, Callers, SumOptions, SumsBy};
+use netglass_kernel::calls::{CallSelection, CallSums, Callers, SumOptions, SumsBy, THREADS};
 use netglass_model::{CallName, CallSum, Direction, Transfer};
 use netglass_testing::{Running, require};
 
@@ -59,10 +59,14 @@ impl Program {
     }
 
     fn add_up(&self, by: SumsBy, most: u32) -> CallSums {
+        self.add_up_of(by, most, THREADS)
+    }
+
+    fn add_up_of(&self, by: SumsBy, most: u32, threads: u32) -> CallSums {
         let pids = vec![self.running.id()];
         let families = vec![2];
         let selection = CallSelection { pids, families, ..CallSelection::default() };
-        CallSums::start(&SumOptions { selection, by, most }).unwrap()
+        CallSums::start(&SumOptions { selection, by, most, threads }).unwrap()
     }
 
     fn talk(&mut self) {
@@ -206,4 +210,46 @@ fn what_there_is_no_room_for_is_counted() {
     let counts = sums.counts().unwrap();
     assert!(found > 0 && found <= 2 && counts.full > ROUNDS, "{counts:?}");
     assert_eq!(counts.seen, counts.filtered + counts.collected + counts.full);
+}
+
+#[test]
+fn threads_without_a_slot_of_their_own_are_followed_as_well() {
+    require!(root, ebpf, command("python3"));
+    let mut program = Program::start(&format!(
+        "
+import threading
+{TALK}
+one = talk
+lock = threading.Lock()
+def rounds():
+    for _ in range(25):
+        with lock:
+            one(1)
+def talk():
+    held, other = socket.socketpair()
+    waits = threading.Thread(target=lambda: held.recv(1))
+    waits.start()
+    threads = [threading.Thread(target=rounds) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.send(b'x')
+    waits.join()
+"
+    ));
+    for threads in [1, 2, THREADS] {
+        let sums = program.add_up_of(SumsBy::Service, 1024, threads);
+        for _ in 0..2 {
+            program.talk();
+        }
+        let sums = finish(sums);
+        for name in [CallName::Sendto, CallName::Recvfrom, CallName::Close] {
+            for direction in [Direction::Active, Direction::Passive] {
+                let sum = only(&sums, name, direction);
+                assert_eq!(sum.calls(), 2 * ROUNDS, "{threads} slots");
+                assert_eq!(sum.latencies.timed(), sum.calls(), "{threads} slots");
+            }
+        }
+    }
 }

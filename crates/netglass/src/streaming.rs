@@ -31,7 +31,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use netglass_kernel::{
     Needs,
-    calls::{CallCounts, CallOptions, CallWatcher},
+    calls::{CallCounts, CallOptions, CallWatcher, THREADS},
 };
 
 pub(crate) use self::{
@@ -86,6 +86,7 @@ fn stream(
         payload: writing.payload,
         buffer_size: u32::try_from(writing.buffer_size).unwrap_or(u32::MAX),
         sums: adds_up.then_some(summary.max_sums),
+        threads: THREADS,
     };
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;

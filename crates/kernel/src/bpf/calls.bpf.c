@@ -22,6 +22,8 @@
 
 #include "calls/maps.h"
 
+#include "calls/progress.h"
+
 #include "calls/ring.h"
 
 #include "calls/syscalls.h"

@@ -18,7 +18,7 @@ use super::{
     clock::monotonic_ns,
     descendants, record,
     ring::{self, BLOCK_RECORDS, Ring},
-    settings::Telling,
+    settings::{Sizes, Telling},
     sum,
 };
 use crate::{
@@ -39,6 +39,9 @@ const PENDING: &str = "list_pending";
 /// Those that follow processes; needed only where that is asked for.
 const FOLLOW: &str = "follow_child";
 const FORGET: &str = "forget_process";
+
+/// Gives back what a thread has to itself, at its end.
+const FREE: &str = "free_slot";
 
 /// Those that follow operations of `io_uring`, which not every kernel tells of in this way.
 const URING: [&str; 2] = ["submit_operation", "complete_operation"];
@@ -83,6 +86,17 @@ pub(super) struct Plan<'a> {
     pub(super) buffer_size: u32,
     /// How many sums there can be at a time.
     pub(super) sums: u32,
+    /// How many threads have a slot of their own.
+    pub(super) threads: u32,
+}
+
+impl Plan<'_> {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            ring_blocks: ring_blocks(self.buffer_size),
+            thread_slots: power_of_two(self.threads),
+        }
+    }
 }
 
 /// The programs, running.
@@ -155,7 +169,7 @@ impl Programs {
                 }
             }
         }
-        for name in ["leave_call", "enter_call"] {
+        for name in [FREE, "leave_call", "enter_call"] {
             programs.links.push(attach(&programs.object, name)?);
         }
         Ok(programs)
@@ -226,7 +240,7 @@ impl Programs {
 
     /// The rings of the processors, of which each is to be read once.
     pub(super) fn rings(&self, plan: &Plan<'_>) -> Result<Vec<Ring>, Error> {
-        Ring::all(&self.object, ring_blocks(plan.buffer_size))
+        Ring::all(&self.object, plan.sizes().ring_blocks)
     }
 
     /// Waits until much is there to be read, for so long at most. Returns the time then.
@@ -300,9 +314,10 @@ impl Programs {
 /// Tries whether the programs can be loaded and attached, without following anything.
 pub(crate) fn try_programs() -> Result<(), Obstacle> {
     let selection = CallSelection::default();
-    let plan = Plan { selection: &selection, telling: Telling::default(), buffer_size: 0, sums: 0 };
+    let telling = Telling::default();
+    let plan = Plan { selection: &selection, telling, buffer_size: 0, sums: 0, threads: 0 };
     let object = load(&plan, false)?;
-    for name in [PENDING, "leave_call", "enter_call"] {
+    for name in [PENDING, FREE, "leave_call", "enter_call"] {
         try_attach(&object, name).map(drop)?;
     }
     Ok(())
@@ -319,7 +334,7 @@ fn without_uring(reason: String) -> Degradation {
 fn load(plan: &Plan<'_>, uring: bool) -> Result<Object, Obstacle> {
     let settings = plan
         .selection
-        .settings(plan.telling, ring_blocks(plan.buffer_size))
+        .settings(plan.telling, plan.sizes())
         .map_err(|error| Obstacle::of_kernel(error.to_string()))?;
     program::attempt(NEEDED, || {
         let mut object = ObjectBuilder::default().open_memory(OBJECT)?;
@@ -346,6 +361,7 @@ fn configure(
             program.set_autoload(false);
         }
     }
+    let sizes = plan.sizes();
     let set_size = |map: &mut OpenMapMut<'_>, count: usize| {
         map.set_max_entries(u32::try_from(count.max(1)).unwrap_or(u32::MAX))
     };
@@ -353,9 +369,10 @@ fn configure(
         match map.name().to_str() {
             Some("rings_written" | "rings_read") => set_size(&mut map, num_possible_cpus()?)?,
             Some("record_blocks") => {
-                let blocks = usize::try_from(ring_blocks(plan.buffer_size)).unwrap_or_default();
+                let blocks = usize::try_from(sizes.ring_blocks).unwrap_or_default();
                 set_size(&mut map, num_possible_cpus()?.saturating_mul(blocks))?;
             }
+            Some("thread_slots") => map.set_max_entries(sizes.thread_slots)?,
             Some("sums_even" | "sums_odd") => map.set_max_entries(plan.sums.max(1))?,
             Some("selected_pids") => set_size(&mut map, selection.pids.len())?,
             Some("other_pids") => set_size(&mut map, selection.not_pids.len())?,
@@ -418,6 +435,11 @@ fn ring_blocks(bytes: u32) -> u32 {
     let block = u32::try_from(BLOCK_RECORDS * record::LENGTH).unwrap_or(u32::MAX);
     let processors = num_possible_cpus().ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(1);
     (bytes / processors.max(1) / block).clamp(1, MOST).next_power_of_two()
+}
+
+/// That, or the next one above.
+fn power_of_two(count: u32) -> u32 {
+    count.clamp(1, 1 << 20).next_power_of_two()
 }
 
 fn doorbell(object: &Object) -> Result<RingBuffer<'static>, Error> {

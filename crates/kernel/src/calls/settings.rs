@@ -12,7 +12,7 @@ use netglass_model::{CallName, CommandName, NamespaceInode};
 use crate::{Error, cgroup_root, process::cgroup::container as container_in};
 
 /// `struct call_settings`.
-pub(super) const LENGTH: usize = 1392;
+pub(super) const LENGTH: usize = 1400;
 const MOST_NAMESPACES: usize = 16;
 const MOST_CGROUPS: usize = 16;
 const MOST_PREFIXES: usize = 32;
@@ -50,6 +50,15 @@ pub(super) enum AddingUp {
     /// When there is no room to tell of them.
     WhenFull,
     Always(SumsBy),
+}
+
+/// How much of what there is of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// How many blocks of records each processor's ring has, a power of two.
+    pub(super) ring_blocks: u32,
+    /// How many slots there are for threads, a power of two.
+    pub(super) thread_slots: u32,
 }
 
 /// What becomes of the calls that are selected.
@@ -177,11 +186,7 @@ pub struct CallSelection {
 
 impl CallSelection {
     /// `struct call_settings`.
-    pub(super) fn settings(
-        &self,
-        telling: Telling,
-        ring_blocks: u32,
-    ) -> Result<[u8; LENGTH], Error> {
+    pub(super) fn settings(&self, telling: Telling, sizes: Sizes) -> Result<[u8; LENGTH], Error> {
         for (what, count, most) in [
             ("network namespaces", self.namespaces.len(), MOST_NAMESPACES),
             ("control groups", self.cgroups.len(), MOST_CGROUPS),
@@ -194,24 +199,26 @@ impl CallSelection {
         let mut writer = Writer { bytes: [0; LENGTH], at: 0 };
         writer.put(&self.call_mask().to_ne_bytes());
         writer.put(&self.family_mask().to_ne_bytes());
-        writer.put(&u64::from(ring_blocks).to_ne_bytes());
+        writer.put(&u64::from(sizes.ring_blocks).to_ne_bytes());
         writer.put(&(self.flags() | telling.flags()).to_ne_bytes());
         writer.put(&std::process::id().to_ne_bytes());
         writer.put(&telling.payload.to_ne_bytes());
         for count in [self.networks.len(), self.namespaces.len(), self.cgroups.len()] {
             writer.put(&u32::try_from(count).unwrap_or_default().to_ne_bytes());
         }
+        writer.put(&sizes.thread_slots.saturating_sub(1).to_ne_bytes());
+        writer.put(&[0; 4]);
         for namespace in &self.namespaces {
             // Namespace inodes are 32 bits wide in the kernel (struct ns_common).
             writer.put(&u32::try_from(namespace.0).unwrap_or_default().to_ne_bytes());
         }
-        writer.at = 112;
+        writer.at = 120;
         for cgroup in &self.cgroups {
             writer.put(&cgroup.id.to_ne_bytes());
             writer.put(&cgroup.level.to_ne_bytes());
             writer.put(&[0; 4]);
         }
-        writer.at = 368;
+        writer.at = 376;
         for &(address, length) in &self.networks {
             let (address, mask) = network(address, length);
             writer.put(&(address & mask).to_be_bytes());
@@ -283,6 +290,8 @@ mod tests {
 
     const HEADER: &str = include_str!("../bpf/calls/records.h");
 
+    const SIZES: Sizes = Sizes { ring_blocks: 4096, thread_slots: 64 };
+
     #[test]
     fn settings_are_those_of_the_header() {
         assert!(HEADER.contains(&format!("sizeof(struct call_settings) == {LENGTH}, ")));
@@ -325,20 +334,21 @@ mod tests {
             ..CallSelection::default()
         };
         let settings =
-            selection.settings(Telling { entries: true, ..Telling::default() }, 4096).unwrap();
+            selection.settings(Telling { entries: true, ..Telling::default() }, SIZES).unwrap();
         let word = |at: usize| u32::from_ne_bytes(*settings[at..].first_chunk().unwrap());
         assert_eq!((word(0), word(8), word(16)), (0b1010, 1 << 2 | 1 << 10, 4096));
         assert_eq!(word(24), flag::PIDS | flag::TELL_ENTRIES);
         assert_eq!((word(36), word(40), word(44)), (1, 2, 1));
-        assert_eq!((word(48), word(52), word(112), word(120)), (7, 8, 9, 2));
-        assert_eq!(settings[368..384], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 0]);
-        assert_eq!(settings[384..400], [[255; 13].as_slice(), &[0; 3]].concat());
+        assert_eq!((word(48), word(52)), (63, 0));
+        assert_eq!((word(56), word(60), word(120), word(128)), (7, 8, 9, 2));
+        assert_eq!(settings[376..392], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 0]);
+        assert_eq!(settings[392..408], [[255; 13].as_slice(), &[0; 3]].concat());
         let many = CallSelection {
             networks: vec![("::1".parse().unwrap(), 128); MOST_PREFIXES + 1],
             ..CallSelection::default()
         };
         assert!(
-            many.settings(Telling::default(), 4096).unwrap_err().to_string().contains("networks")
+            many.settings(Telling::default(), SIZES).unwrap_err().to_string().contains("networks")
         );
     }
 }

@@ -18,6 +18,9 @@ pub struct SumOptions {
     pub by: SumsBy,
     /// How many sums there can be between two collections; each takes about 600 bytes, twice.
     pub most: u32,
+    /// How many threads' calls are found without a search, rounded up to a power of two; those of
+    /// further ones take longer.
+    pub threads: u32,
 }
 
 /// What was counted: calls that were seen = collected + waiting + filtered + full + malformed.
@@ -54,8 +57,13 @@ impl CallSums {
     /// Begins to add up.
     pub fn start(options: &SumOptions) -> Result<Self, Error> {
         let telling = Telling { adding_up: AddingUp::Always(options.by), ..Telling::default() };
-        let plan =
-            Plan { selection: &options.selection, telling, buffer_size: 0, sums: options.most };
+        let plan = Plan {
+            selection: &options.selection,
+            telling,
+            buffer_size: 0,
+            sums: options.most,
+            threads: options.threads,
+        };
         let programs = Programs::start(&plan)?;
         Ok(Self { programs, collected: 0, malformed: 0 })
     }

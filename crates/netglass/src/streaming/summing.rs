@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use netglass_kernel::{
     Needs,
-    calls::{CallSums, Callers, SumCounts, SumOptions, SumsBy},
+    calls::{CallSums, Callers, SumCounts, SumOptions, SumsBy, THREADS},
 };
 use netglass_model::{CallSum, Timestamp};
 
@@ -50,6 +50,7 @@ pub(super) fn run(arguments: &Arguments<'_>, every: Option<Duration>) -> anyhow:
         selection: selection.selection()?,
         by: SumsBy::Service,
         most: summary.max_sums,
+        threads: THREADS,
     };
     // First of all, so that from the start no signal ends the program with something unwritten.
     let signals = RegisteredSignals::new()?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use netglass_kernel::calls::{CallSelection, CallSums, SumCounts, SumOptions, SumsBy};
+use netglass_kernel::calls::{CallSelection, CallSums, SumCounts, SumOptions, SumsBy, THREADS};
 use netglass_model::{
     CallName, CallSum, CallingProcess, Degradation, Latencies, Timestamp, Transfer,
 };
@@ -89,7 +89,7 @@ pub(super) struct Sampler {
 
 impl Sampler {
     pub(super) fn start(selection: CallSelection, most: u32) -> anyhow::Result<Self> {
-        let options = SumOptions { selection, by: SumsBy::Service, most };
+        let options = SumOptions { selection, by: SumsBy::Service, most, threads: THREADS };
         let sums = CallSums::start(&options).context("getting ready to add up system calls")?;
         Ok(Self { sums, since: Instant::now() })
     }

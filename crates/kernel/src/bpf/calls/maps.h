@@ -36,27 +36,6 @@ struct {
 	__type(value, __u64);
 } counts SEC(".maps");
 
-/* A call that a thread is in. */
-struct call_in_progress {
-	__u64 entered_ns;
-	/* The open file, if it is a socket. Where others may close it, it may be gone. */
-	__u64 file;
-	__s32 fd;
-	__u32 call;
-	/* It was told of as pending. */
-	__u32 is_told;
-	/* Of close(2), after which there is nothing to look at. */
-	struct call_connection connection;
-};
-
-/* Goes when the thread goes. */
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct call_in_progress);
-} calls_in_progress SEC(".maps");
-
 struct comm_key {
 	char comm[COMM_LENGTH];
 };

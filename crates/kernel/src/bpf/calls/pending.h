@@ -38,7 +38,7 @@ int list_pending(struct bpf_iter__task *ctx)
 		level_of_reader = reader_level();
 	if (!task)
 		return 0;
-	progress = bpf_task_storage_get(&calls_in_progress, task, 0, 0);
+	progress = find_progress(task);
 	if (!progress || progress->is_told)
 		return 0;
 	call = progress->call;

@@ -273,11 +273,14 @@ struct call_settings {
 	__u32 prefix_count;
 	__u32 namespace_count;
 	__u32 cgroup_count;
+	/* How many slots there are for threads, less one. */
+	__u32 last_slot;
+	__u32 reserved;
 	__u32 namespaces[MAX_NAMESPACES];
 	struct selected_cgroup cgroups[MAX_CGROUPS];
 	struct address_prefix prefixes[MAX_PREFIXES];
 };
-_Static_assert(sizeof(struct call_settings) == 1392, "src/calls/settings.rs writes 1392 bytes");
+_Static_assert(sizeof(struct call_settings) == 1400, "src/calls/settings.rs writes 1400 bytes");
 
 /* Changed while the programs run. */
 struct call_control {

@@ -129,7 +129,7 @@ int BPF_PROG(enter_call, struct pt_regs *regs, long number)
 		if (!file)
 			return 0;
 	}
-	progress = bpf_task_storage_get(&calls_in_progress, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	progress = place_for_progress(task);
 	if (!progress)
 		return 0;
 	now = bpf_ktime_get_ns();
@@ -208,7 +208,7 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 	if (!call)
 		return 0;
 	task = bpf_get_current_task_btf();
-	progress = bpf_task_storage_get(&calls_in_progress, task, 0, 0);
+	progress = find_progress(task);
 	if (progress) {
 		/* What is asked of a call was asked when it began. */
 		if (progress->call != call)
