@@ -19,7 +19,8 @@ use super::{
 
 /// How long pieces are.
 const LENGTH: u64 = PIECE as u64;
-const _: () = assert!(WINDOW.is_multiple_of(PIECE));
+// As there are two windows, those that are gone through and the one that is given are in no more.
+const _: () = assert!(WINDOW.is_multiple_of(PIECE) && (TOGETHER + 1) * PIECE <= WINDOW);
 /// How many are gone through together: about as many as a processor fetches from memory at the same time.
 const TOGETHER: usize = 16;
 /// How many packets that follow each other have to be plausible for a guess.

@@ -8,7 +8,7 @@ use std::{
 /// No system has larger pages than this, but for those that it puts together.
 pub(super) const LARGEST_PAGE: usize = 64 << 10;
 /// How far windows are from each other: a multiple of that.
-pub const WINDOW: usize = 16 << 20;
+pub const WINDOW: usize = 8 << 20;
 /// The packets that begin in as many bytes were all looked at before any of them is given. A window has a
 /// whole number of such pieces.
 pub const PIECE: usize = 256 << 10;
