@@ -8,7 +8,7 @@ use crate::Packet;
 /// Extension headers of IPv6, and what may be a tunnel: where one of them comes last, more may follow.
 const FOLLOWED: [u8; 9] = [0, 4, 41, 43, 44, 47, 51, 60, 137];
 
-/// The headers that [`decode`] returns of a packet of which more was captured than these bytes, but not more than
+/// The headers that [`decode`](super::decode) returns of a packet of which more was captured than these bytes, but not more than
 /// there was on the wire. None, if that may depend on what is behind them.
 #[must_use]
 pub fn decode_head(packet: &Packet<'_>, tunnels: Tunnels) -> Option<Headers> {
