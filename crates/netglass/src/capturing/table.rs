@@ -1,11 +1,10 @@
 //! The table of conversations: on the thread that brings packets, or on one of its own.
 
+#[cfg(any(test, feature = "capture"))]
+use std::sync::Arc;
 use std::{
     io, mem,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -268,6 +267,7 @@ impl Apart {
     }
 
     /// The same when all is done.
+    #[cfg(any(test, feature = "capture"))]
     fn take_all(&mut self, ended: &mut dyn FnMut(&EndedFlow)) {
         while self.empty.len() < PARCELS
             && let Ok(answer) = self.answers.recv()
