@@ -150,7 +150,7 @@ fn assert_alike(path: &Path, bytes: &[u8], cut: u64, fails: usize, context: &str
     assert_eq!(found.packets.len(), expected.len(), "{context}");
     for &head in &found.heads {
         let (bytes, shown) = (&mut expected[head].bytes, found.packets[head].bytes.len());
-        assert!(shown >= bytes.len().min(40), "{context}");
+        assert!(shown >= bytes.len().min(64), "{context}");
         bytes.truncate(shown);
     }
     assert!(found.packets == expected, "{context}");
