@@ -1,6 +1,6 @@
 //! Where flows are kept.
 
-use std::slice;
+use std::{iter, slice};
 
 use prefetch_index::prefetch_index;
 
@@ -161,7 +161,10 @@ impl Chunk {
 
 /// As many as a chunk has, on the heap from the start: a stack may have no room for them.
 fn boxed<T: Copy>(value: T) -> Box<[T; CHUNK]> {
-    match vec![value; CHUNK].into_boxed_slice().try_into() {
+    // Not as `vec!` does, which clears what is aligned so far before it is written.
+    let mut all = Vec::with_capacity(CHUNK);
+    all.extend(iter::repeat_n(value, CHUNK));
+    match all.into_boxed_slice().try_into() {
         Ok(all) => all,
         Err(_) => unreachable!("there are as many as a chunk has"),
     }

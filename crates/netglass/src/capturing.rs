@@ -18,11 +18,14 @@ mod table;
 
 use anyhow::Context as _;
 use netglass_kernel::Needs;
-use netglass_store::{Interrupt, flow_log::WhenFull};
+use netglass_store::{
+    Interrupt,
+    flow_log::{FlowLog, WhenFull},
+};
 
 use self::{
     arguments::Engine, conversations::Conversations, files::Files, packet_file::PacketFile,
-    report::Reporter,
+    report::Reporter, table::Writers,
 };
 pub(crate) use self::{
     arguments::{FlowArguments, InputArguments, ReportArguments},
@@ -77,7 +80,9 @@ pub(crate) fn run(
     let log = prepared.start(source.when_full())?.interrupted_by(&interrupt);
     let signals = signals.listen_and(move || interrupt.raise())?;
     // Not before, so that its thread has as few privileges.
-    let conversations = Conversations::new(flows.settings(), flows.tunnels(), log, flows.threads)
+    let writers = source.writers(&log);
+    let (settings, tunnels) = (flows.settings(), flows.tunnels());
+    let conversations = Conversations::new(settings, tunnels, log, flows.threads, writers)
         .context("cannot start a thread to put packets together")?;
     let mut work = Work { conversations, packets, reporter: Reporter::new(report, signals) };
     for note in notes {
@@ -157,6 +162,14 @@ impl Source {
             Self::Live(_) => WhenFull::DropOldest,
             #[cfg(all(feature = "capture", feature = "ebpf"))]
             Self::InKernel(_) => WhenFull::DropOldest,
+        }
+    }
+
+    /// Who writes records: of packets from files nobody knows more than they tell.
+    fn writers(&self, log: &FlowLog) -> Writers {
+        match self {
+            Self::Files(_) if log.takes_json() => Writers::Both(log.limits().records),
+            _ => Writers::One,
         }
     }
 

@@ -30,7 +30,7 @@ pub use bigquery::{BigQueryConfig, BigQueryCredentials, BigQueryMode, BigQuerySi
 pub use columns::{COLUMNS, Column, ColumnType, SCHEMA_VERSION, TcpFlags, Value};
 pub use database::DatabaseSink;
 pub use file::open_file;
-pub use format::TextFormat;
+pub use format::{TextFormat, append_json};
 pub use ledger::{DropReason, FlowLedger};
 pub use log::{BatchLimits, FlowLog};
 pub use output::{FlowOutput, WhenFull};

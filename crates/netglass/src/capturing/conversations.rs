@@ -15,7 +15,7 @@ use netglass_store::flow_log::FlowLog;
 
 use super::{
     ledger::PacketLedger,
-    table::{Out, Table},
+    table::{Out, Table, Writers},
 };
 
 /// Knows who is at the ends of conversations.
@@ -48,10 +48,11 @@ impl Conversations {
         tunnels: Tunnels,
         log: FlowLog,
         threads: u8,
+        writers: Writers,
     ) -> io::Result<Self> {
         Ok(Self {
             tunnels,
-            table: Table::new(settings, threads)?,
+            table: Table::new(settings, threads, writers)?,
             log,
             #[cfg(feature = "capture")]
             interfaces: Vec::new(),

@@ -59,6 +59,10 @@ impl Direct {
         }
     }
 
+    pub(super) fn takes_json(&self) -> bool {
+        self.sink.takes_json()
+    }
+
     pub(super) fn submit(&mut self, batch: Arc<FlowBatch>, now: Instant) {
         let count = batch.records.len() as u64;
         self.queue.append(batch, count);

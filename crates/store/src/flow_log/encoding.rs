@@ -92,7 +92,7 @@ pub(super) fn decode(content: u16, bytes: &[u8]) -> io::Result<FlowBatch> {
         record.source_owner = owner(source)?;
         record.destination_owner = owner(destination)?;
     }
-    Ok(FlowBatch { run, sequence, records })
+    Ok(FlowBatch::new(run, sequence, records))
 }
 
 #[cfg(test)]

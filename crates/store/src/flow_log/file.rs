@@ -128,14 +128,15 @@ impl FileSink {
         if before == 0 {
             self.encoder.append_header(&mut self.buffer);
         }
-        self.encoder.append(&batch.records, &mut self.buffer);
-        if let Err(error) = self.file.write_all(&self.buffer) {
+        let text = self.encoder.encode(batch, &mut self.buffer);
+        let after = before.saturating_add(text.len() as u64);
+        if let Err(error) = self.file.write_all(text) {
             self.torn = Some(before);
             // If it cannot be done now, it is before anything else is written.
             let _ = self.mend();
             return Err(error);
         }
-        self.send_off(before.saturating_add(self.buffer.len() as u64));
+        self.send_off(after);
         Ok(())
     }
 
@@ -197,6 +198,10 @@ impl FlowSink for FileSink {
     fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError> {
         self.follow()?;
         self.write_batch(batch).map_err(SinkError::from_io(WRITE, &self.target))
+    }
+
+    fn takes_json(&self) -> bool {
+        self.format == TextFormat::Json
     }
 
     fn tick(&mut self) -> Result<(), SinkError> {

@@ -88,7 +88,7 @@ fn owner(comm: &str) -> Owner {
 }
 
 pub(super) fn batch(sequence: u64, records: Vec<FlowRecord>) -> FlowBatch {
-    FlowBatch { run: Uuid::nil(), sequence, records }
+    FlowBatch::new(Uuid::nil(), sequence, records)
 }
 
 /// Any record that there can be.

@@ -2,7 +2,7 @@
 
 use netglass_model::FlowRecord;
 
-use super::{csv, json, table::Table};
+use super::{csv, json, sink::FlowBatch, table::Table};
 
 /// A format that is text, in UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub(super) enum Encoder {
     Json,
     Csv { escapes: bool },
     Table(Table),
+}
+
+/// Appends records as JSON Lines.
+pub fn append_json(records: &[FlowRecord], out: &mut Vec<u8>) {
+    for record in records {
+        json::append(record, out);
+    }
 }
 
 impl From<TextFormat> for Encoder {
@@ -46,12 +53,27 @@ impl Encoder {
         }
     }
 
-    pub(super) fn append(&mut self, records: &[FlowRecord], out: &mut Vec<u8>) {
-        for record in records {
-            match self {
-                Self::Json => json::append(record, out),
-                Self::Csv { escapes } => csv::append(record, *escapes, out),
-                Self::Table(table) => table.append(record, out),
+    /// Appends a batch.
+    pub(super) fn append(&mut self, batch: &FlowBatch, out: &mut Vec<u8>) {
+        match (self, &batch.json) {
+            (Self::Json, Some(json)) => out.extend_from_slice(json),
+            (Self::Json, None) => append_json(&batch.records, out),
+            (Self::Csv { escapes }, _) => {
+                batch.records.iter().for_each(|record| csv::append(record, *escapes, out));
+            }
+            (Self::Table(table), _) => {
+                batch.records.iter().for_each(|record| table.append(record, out));
+            }
+        }
+    }
+
+    /// What is in `room` with a batch behind it, which is not copied there where it is all.
+    pub(super) fn encode<'a>(&mut self, batch: &'a FlowBatch, room: &'a mut Vec<u8>) -> &'a [u8] {
+        match (&*self, &batch.json) {
+            (Self::Json, Some(json)) if room.is_empty() => json,
+            _ => {
+                self.append(batch, room);
+                room
             }
         }
     }

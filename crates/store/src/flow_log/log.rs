@@ -12,6 +12,9 @@ use uuid::Uuid;
 use super::{output::FlowOutput, sink::FlowBatch};
 use crate::Interrupt;
 
+/// For so many records of a batch there is room at once.
+const RESERVED: usize = 4096;
+
 /// When records are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -62,23 +65,36 @@ impl FlowLog {
         self.outputs.iter_mut().for_each(FlowOutput::expect_the_last);
     }
 
-    /// Takes all of these records.
-    pub fn add(&mut self, records: &mut Vec<FlowRecord>, now: Instant) {
-        let limit = self.limits.records.max(1);
-        while !records.is_empty() {
-            if self.waiting.is_empty() && records.len() <= limit {
-                // They are large, and need not move.
-                mem::swap(&mut self.waiting, records);
-            } else {
-                let room = limit.saturating_sub(self.waiting.len()).min(records.len());
-                self.waiting.reserve_exact(limit - self.waiting.len());
-                self.waiting.extend(records.drain(..room));
-            }
-            self.since.get_or_insert(now);
-            if self.waiting.len() >= limit {
-                self.flush();
-            }
+    /// Whether any output writes JSON Lines.
+    #[must_use]
+    pub fn takes_json(&self) -> bool {
+        self.outputs.iter().any(FlowOutput::takes_json)
+    }
+
+    /// When records are passed on.
+    #[must_use]
+    pub fn limits(&self) -> BatchLimits {
+        self.limits
+    }
+
+    /// Takes a record.
+    #[inline]
+    pub fn push(&mut self, record: FlowRecord) {
+        if self.waiting.is_empty() {
+            self.since = Some(Instant::now());
+            self.waiting.reserve_exact(self.limits.records.min(RESERVED));
         }
+        self.waiting.push(record);
+        if self.waiting.len() >= self.limits.records {
+            self.flush();
+        }
+    }
+
+    /// Takes records that are a batch already, and passes them on after those that wait. `json` is the same
+    /// as JSON Lines.
+    pub fn pass_on(&mut self, records: Vec<FlowRecord>, json: Vec<u8>) {
+        self.flush();
+        self.submit(records, Some(json));
     }
 
     /// Does what is due. To be called now and then, also while no record comes.
@@ -93,12 +109,17 @@ impl FlowLog {
     /// Passes on what there is.
     pub fn flush(&mut self) {
         self.since = None;
-        if self.waiting.is_empty() {
+        let records = mem::take(&mut self.waiting);
+        self.submit(records, None);
+    }
+
+    fn submit(&mut self, records: Vec<FlowRecord>, json: Option<Vec<u8>>) {
+        if records.is_empty() {
             return;
         }
         self.sequence += 1;
-        let records = mem::take(&mut self.waiting);
-        let batch = Arc::new(FlowBatch { run: self.run, sequence: self.sequence, records });
+        let batch = FlowBatch { json, ..FlowBatch::new(self.run, self.sequence, records) };
+        let batch = Arc::new(batch);
         for output in &mut self.outputs {
             output.submit(&batch);
         }
@@ -167,8 +188,8 @@ mod tests {
         FlowLog::new(limits, sinks.iter().map(output).collect())
     }
 
-    fn add(log: &mut FlowLog, records: usize, now: Instant) {
-        log.add(&mut vec![fixtures::bare_record(); records], now);
+    fn add(log: &mut FlowLog, records: usize) {
+        (0..records).for_each(|_| log.push(fixtures::bare_record()));
     }
 
     #[test]
@@ -176,16 +197,28 @@ mod tests {
         let sink = Memory::default();
         let mut log = log(&[&sink]);
         let start = Instant::now();
-        add(&mut log, 10, start);
+        add(&mut log, 10);
+        let added = Instant::now();
         assert_eq!((log.waiting(), &*sink.lengths.lock().unwrap()), (2, &vec![4, 4]));
         log.tick(start + Duration::from_millis(999));
         assert_eq!(log.waiting(), 2);
-        log.tick(start + Duration::from_secs(1));
-        log.tick(start + Duration::from_secs(2));
+        log.tick(added + Duration::from_secs(1));
+        log.tick(added + Duration::from_secs(2));
         assert_eq!((log.waiting(), &*sink.lengths.lock().unwrap()), (0, &vec![4, 4, 2]));
-        add(&mut log, 1, start);
+        add(&mut log, 1);
         log.finish(Duration::ZERO);
         assert_eq!(*sink.lengths.lock().unwrap(), [4, 4, 2, 1]);
+    }
+
+    #[test]
+    fn what_is_a_batch_already_comes_after_what_waits() {
+        let sink = Memory::default();
+        let mut log = log(&[&sink]);
+        add(&mut log, 6);
+        log.pass_on(vec![fixtures::bare_record(); 3], Vec::new());
+        add(&mut log, 1);
+        log.finish(Duration::ZERO);
+        assert_eq!(*sink.lengths.lock().unwrap(), [4, 2, 3, 1]);
     }
 
     #[test]
@@ -193,7 +226,7 @@ mod tests {
         let sink = Memory::default();
         let away = Memory { is_away: true, ..Memory::default() };
         let mut log = log(&[&away, &sink]);
-        add(&mut log, 10, Instant::now());
+        add(&mut log, 10);
         log.finish(Duration::ZERO);
         let ledgers: Vec<_> = log.outputs().iter().map(|it| it.ledger().to_string()).collect();
         assert_eq!(

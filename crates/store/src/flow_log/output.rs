@@ -137,6 +137,11 @@ impl FlowOutput {
         &self.target
     }
 
+    /// Whether its sink is on the same thread and writes JSON Lines.
+    pub(super) fn takes_json(&self) -> bool {
+        matches!(&self.way, Way::Direct(direct) if direct.takes_json())
+    }
+
     /// Takes a batch. What cannot be taken is noted, and counted in the ledger.
     pub fn submit(&mut self, batch: &Arc<FlowBatch>) {
         let count = batch.records.len() as u64;

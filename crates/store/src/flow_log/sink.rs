@@ -18,6 +18,17 @@ pub struct FlowBatch {
     pub sequence: u64,
     /// The records.
     pub records: Vec<FlowRecord>,
+    /// The same as JSON Lines, where whoever brought them has made those already.
+    #[serde(skip)]
+    pub json: Option<Vec<u8>>,
+}
+
+impl FlowBatch {
+    /// A batch of which only the records are there.
+    #[must_use]
+    pub const fn new(run: Uuid, sequence: u64, records: Vec<FlowRecord>) -> Self {
+        Self { run, sequence, records, json: None }
+    }
 }
 
 /// A place where flow records can be written.
@@ -35,6 +46,11 @@ pub trait FlowSink: Send {
     ///
     /// This may take as long as a server that doesn't answer does, but not for ever.
     fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError>;
+
+    /// Whether it writes JSON Lines, so that it has less to do where a batch brings them.
+    fn takes_json(&self) -> bool {
+        false
+    }
 
     /// How many records were taken which are lost if this process ends now: those of a file which
     /// cannot be read before it is complete.

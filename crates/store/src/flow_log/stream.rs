@@ -71,7 +71,7 @@ impl<W: Write + Send> StreamSink<W> {
         if !std::mem::replace(&mut self.has_header, true) {
             self.encoder.append_header(&mut self.buffer);
         }
-        self.encoder.append(&batch.records, &mut self.buffer);
+        self.encoder.append(batch, &mut self.buffer);
         self.begun = Some(id);
         self.drain()
     }
@@ -80,6 +80,10 @@ impl<W: Write + Send> StreamSink<W> {
 impl<W: Write + Send> FlowSink for StreamSink<W> {
     fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError> {
         self.write_batch(batch).map_err(SinkError::from_io("write flow records to", &self.target))
+    }
+
+    fn takes_json(&self) -> bool {
+        matches!(self.encoder, Encoder::Json)
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
@@ -145,6 +149,21 @@ mod tests {
             sink.finish().unwrap();
             assert!(sink.out.taken == whole.out.taken, "{room}: {:#?}", lines(&sink));
         }
+    }
+
+    #[test]
+    fn json_that_a_batch_brings_is_what_its_records_are_written_as() {
+        let mut batch = fixtures::batch(1, vec![fixtures::record(), fixtures::bare_record()]);
+        let mut sink = StreamSink::new(Vec::new(), "a buffer".to_owned(), TextFormat::Json);
+        sink.write(&batch).unwrap();
+        let written = sink.out.clone();
+        batch = FlowBatch { json: Some(written.clone()), records: Vec::new(), ..batch };
+        batch.sequence += 1;
+        sink.write(&batch).unwrap();
+        assert!(sink.out == written.repeat(2));
+        let mut sink = StreamSink::new(Vec::new(), "a buffer".to_owned(), TextFormat::Csv);
+        sink.write(&batch).unwrap();
+        assert!(sink.out.starts_with(b"id,") && !sink.out.contains(&b'{'));
     }
 
     #[test]

@@ -167,19 +167,24 @@ fn digits(number: u32) -> [u8; 2] {
 /// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years begin with
 /// March here, so that the leap day is the last one of a year.
 ///
-/// All years that a [`Timestamp`] can be of, and no number of days beyond them, fit into 32 bits.
+/// After Neri and Schneider, "Euclidean affine functions and their application to calendar algorithms"
+/// (2022): dividing by the days of a year or a month is multiplying by a number whose upper half is the
+/// quotient and whose lower half tells the rest.
 fn civil(days: i64) -> (u32, u32, u32) {
     const ERA: u32 = 146_097; // days in 400 years
-    let days = lower_half(days + 719_468); // since 0000-03-01
-    let era = days / ERA;
-    let day_of_era = days % ERA;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year_of_era + u32::from(month <= 2), month, day)
+    // 2 to the power of 32, divided by a quarter of the days in four years.
+    const YEAR: u64 = 2_939_745;
+    let quarters = 4 * lower_half(days + 719_468) + 3; // since 0000-03-01
+    let century = quarters / ERA;
+    let year = u64::from((quarters % ERA) | 3) * YEAR;
+    let day_of_year = lower_half((year % (1 << u32::BITS) / YEAR / 4).cast_signed());
+    let year = century * 100 + lower_half((year >> u32::BITS).cast_signed());
+    let month = 2_141 * day_of_year + 197_913;
+    let day = month % (1 << u16::BITS) / 2_141 + 1;
+    let month = month >> u16::BITS;
+    // January and February are the eleventh and the twelfth one.
+    let is_next = day_of_year >= 306;
+    (year + u32::from(is_next), if is_next { month - 12 } else { month }, day)
 }
 
 /// Of a number that is not negative and has no other half.

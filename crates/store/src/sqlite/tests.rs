@@ -243,7 +243,7 @@ fn a_database_of_version_4_keeps_its_hosts() {
         std::slice::from_ref(&written.host)
     );
     assert_eq!(read(&mut database).len(), 3);
-    let batch = FlowBatch { run: Uuid::nil(), sequence: 1, records: Vec::new() };
+    let batch = FlowBatch::new(Uuid::nil(), 1, Vec::new());
     database.log_flows(&written.host.id, &batch).unwrap();
     let moved = Host { namespace: NamespaceInode(99), ..written.host.clone() };
     let written = Observations { host: moved.clone(), ..written };

@@ -129,10 +129,7 @@ pub(crate) struct Batches {
 impl Batches {
     /// Of so many records each.
     pub(crate) fn new(size: u16) -> Self {
-        let mut batches = Self {
-            next: FlowBatch { run: Uuid::now_v7(), sequence: 0, records: Vec::new() },
-            size,
-        };
+        let mut batches = Self { next: FlowBatch::new(Uuid::now_v7(), 0, Vec::new()), size };
         batches.advance();
         batches
     }
@@ -144,7 +141,7 @@ impl Batches {
 }
 
 fn batch(records: Vec<FlowRecord>) -> FlowBatch {
-    FlowBatch { run: Uuid::now_v7(), sequence: 1, records }
+    FlowBatch::new(Uuid::now_v7(), 1, records)
 }
 
 fn sink(url: &DatabaseUrl, settings: Settings) -> DatabaseSink {

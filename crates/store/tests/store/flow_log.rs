@@ -44,7 +44,7 @@ fn batch(sequence: u64) -> FlowBatch {
         source_owner: None,
         destination_owner: None,
     };
-    FlowBatch { run: Uuid::nil(), sequence, records: (0..10).map(record).collect() }
+    FlowBatch::new(Uuid::nil(), sequence, (0..10).map(record).collect())
 }
 
 /// Writes batches until there is no room for one more, and returns how many were written.
