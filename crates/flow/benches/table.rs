@@ -6,9 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
-use std::{io::Write, num::NonZero, sync::mpsc, thread, time::Duration};
+use std::{io::Write, sync::mpsc, thread, time::Duration};
 
-use netglass_flow::{EndedFlow, FlowTable, Recorder, Settings, Sharding, Sighting, Usage};
+use netglass_flow::{EndedFlow, FlowTable, KeyedPackets, Recorder, Settings, Sighting, Usage};
 use netglass_model::{IpProtocol, Timestamp};
 use netglass_packet::{Headers, TcpSegment};
 use rustix::time::{ClockId, clock_gettime};
@@ -124,22 +124,21 @@ fn one_thread(flows: u32) -> (Duration, Duration, Usage) {
 /// Two threads with a table each; this one divides the packets and hands them over.
 fn two_threads(flows: u32) -> Duration {
     const BATCH: usize = 1024;
-    let tables = NonZero::new(2).unwrap();
-    let mut sharding = Sharding::new();
+    const TABLES: usize = 2;
+    let table = FlowTable::new(Settings::default());
+    let mut keying = table.keying();
     let (mut waiting, mut counted) = (Duration::ZERO, 0);
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..tables.get())
+        let mut workers: Vec<_> = (0..TABLES)
             .map(|_| {
-                let (send, receive) = mpsc::sync_channel::<Vec<Sighting>>(256);
-                let (give_back, reuse) = mpsc::sync_channel::<Vec<Sighting>>(256);
+                let (send, receive) = mpsc::sync_channel::<KeyedPackets>(256);
+                let (give_back, reuse) = mpsc::sync_channel::<KeyedPackets>(256);
+                let mut table = table.sibling();
                 let worker = scope.spawn(move || {
-                    let mut table = FlowTable::new(Settings::default());
                     let (mut busy, mut counted) = (Duration::ZERO, 0);
                     for mut batch in receive {
                         let begin = processor_time();
-                        for sightings in batch.chunks(64) {
-                            table.add(sightings, &mut count(&mut counted));
-                        }
+                        table.add_keyed(batch.as_slice(), &mut count(&mut counted));
                         batch.clear();
                         let _full = give_back.try_send(batch);
                         busy += processor_time().saturating_sub(begin);
@@ -147,16 +146,17 @@ fn two_threads(flows: u32) -> Duration {
                     table.finish(&mut count(&mut counted));
                     (busy, counted)
                 });
-                (send, reuse, Vec::with_capacity(BATCH), worker)
+                (send, reuse, KeyedPackets::with_room_for(BATCH), worker)
             })
             .collect();
-        let mut workers = workers;
         packets(flows, |part| {
-            for mut sighting in part.drain(..) {
-                let (send, reuse, batch, _) = &mut workers[sharding.shard(&mut sighting, tables)];
-                batch.push(sighting);
+            for sighting in part.drain(..) {
+                let packet = keying.key(&sighting);
+                let (send, reuse, batch, _) = &mut workers[usize::from(packet.part()) % TABLES];
+                batch.push(packet);
                 if batch.len() == BATCH {
-                    let empty = reuse.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH));
+                    let empty =
+                        reuse.try_recv().unwrap_or_else(|_| KeyedPackets::with_room_for(BATCH));
                     send.send(std::mem::replace(batch, empty)).unwrap();
                 }
             }

@@ -5,7 +5,7 @@ use netglass_model::Timestamp;
 use crate::{
     key::{Key, NarrowKey, Sender},
     settings::Limits,
-    table::moment,
+    table::{moment, said},
     tcp::{Connection, ConnectionDetails, Sequences},
 };
 
@@ -230,11 +230,6 @@ impl Details {
     fn last_seen(&self, touched: u64) -> Timestamp {
         if self.told_at == touched { self.last_seen } else { said(touched) }
     }
-}
-
-/// What a packet says that came at `moment`, in order.
-fn said(moment: u64) -> Timestamp {
-    Timestamp::from_nanoseconds((moment ^ 1 << 63).cast_signed())
 }
 
 fn whole(upper: u32, lower: u32) -> u64 {

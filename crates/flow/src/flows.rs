@@ -104,6 +104,8 @@ impl Flows {
     }
 
     /// Keeps a flow, and returns its place. There must be fewer than `u32::MAX`.
+    #[expect(clippy::inline_always, reason = "it is called elsewhere, too, but not so often")]
+    #[inline(always)]
     pub(crate) fn add(&mut self, flow: Flow, details: Details) -> u32 {
         self.live += 1;
         let place = if self.free == NONE {

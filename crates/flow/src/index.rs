@@ -111,6 +111,8 @@ impl Index {
     }
 
     /// Adds a flow that is not there.
+    #[expect(clippy::inline_always, reason = "it is called elsewhere, too, but not so often")]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, tag: u32, flow: u32) {
         if (self.taken + 1) * 4 > self.buckets.len() * PLACES * 3 {
             self.grow();

@@ -8,6 +8,7 @@ use crate::{
     fragments::Fragments,
     index,
     key::{Key, Sender, hash},
+    table::{moment, said},
 };
 
 /// One packet of a flow.
@@ -29,6 +30,8 @@ pub struct Sighting {
 pub struct KeyedPacket {
     pub(crate) key: Key,
     pub(crate) at: Timestamp,
+    /// The latest time of any packet by then, see [`moment`].
+    pub(crate) clock: u64,
     pub(crate) wire_length: u32,
     /// By which the index knows the key.
     pub(crate) tag: u32,
@@ -53,13 +56,10 @@ impl KeyedPackets {
         Self { room: vec![KeyedPacket::NONE; count], count: 0 }
     }
 
-    /// Adds a packet.
+    /// Adds a packet. There must be room for it.
     #[inline]
     pub fn push(&mut self, packet: KeyedPacket) {
-        match self.room.get_mut(self.count) {
-            Some(place) => *place = packet,
-            None => self.room.push(packet),
-        }
+        self.room[self.count] = packet;
         self.count += 1;
     }
 
@@ -91,11 +91,21 @@ impl KeyedPacket {
     const NONE: Self = Self {
         key: Key::NONE,
         at: Timestamp::MIN,
+        clock: 0,
         wire_length: 0,
         tag: 0,
         tcp: None,
         sender: Sender::Lower,
     };
+
+    /// In which of 256 parts of all flows its flow is: so tables can share packets.
+    #[inline]
+    #[must_use]
+    pub fn part(&self) -> u8 {
+        // Where a flow is in an index, other bits say.
+        let [part, ..] = self.tag.to_le_bytes();
+        part
+    }
 }
 
 /// Makes the keys of packets for a table. It can be on another thread than that.
@@ -103,12 +113,14 @@ impl KeyedPacket {
 pub struct Keying {
     random: RandomState,
     fragments: Fragments,
+    /// The latest time of any packet, see [`moment`].
+    clock: u64,
     unmatched_fragments: u64,
 }
 
 impl Keying {
     pub(crate) fn new(random: RandomState) -> Self {
-        Self { random, fragments: Fragments::new(), unmatched_fragments: 0 }
+        Self { random, fragments: Fragments::new(), clock: 0, unmatched_fragments: 0 }
     }
 
     /// Makes the key of a packet. Packets have to come in the order in which they were seen.
@@ -119,14 +131,27 @@ impl Keying {
         let ports = self.fragments.ports(sighting);
         self.unmatched_fragments += u64::from(ports.is_none());
         let (key, sender) = Key::of(*interface, headers, ports);
+        self.clock = self.clock.max(moment(*at));
         KeyedPacket {
             key,
             at: *at,
+            clock: self.clock,
             wire_length: *wire_length,
             tag: tag(&self.random, &key),
             tcp: headers.tcp,
             sender,
         }
+    }
+
+    /// The latest time of any packet; the earliest that there is before the first one.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        said(self.clock)
+    }
+
+    /// Adds what another one counted.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        self.unmatched_fragments += other.unmatched_fragments;
     }
 
     /// How many later fragments came without the first one of their datagram: they are counted in flows
@@ -145,11 +170,71 @@ pub(crate) fn tag(random: &RandomState, key: &Key) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use netglass_model::IpProtocol;
+    use netglass_packet::Fragment;
+
     use super::*;
 
     #[test]
-    fn a_keyed_packet_is_smaller_than_its_sighting() {
-        assert_eq!(size_of::<KeyedPacket>(), 80);
-        assert!(size_of::<KeyedPacket>() < size_of::<Sighting>());
+    fn a_keyed_packet_is_no_larger_than_its_sighting() {
+        assert_eq!((size_of::<KeyedPacket>(), size_of::<Sighting>()), (88, 88));
+    }
+
+    fn fragment(flow: u16, offset: u16) -> Sighting {
+        Sighting {
+            at: Timestamp::from_nanoseconds(0),
+            interface: 0,
+            wire_length: 100,
+            headers: Headers {
+                source: [10, 0, 0, 1].into(),
+                destination: [10, 0, 0, 2].into(),
+                protocol: IpProtocol::UDP,
+                source_port: if offset == 0 { flow } else { 0 },
+                destination_port: if offset == 0 { 53 } else { 0 },
+                fragment: Some(Fragment { identification: flow.into(), offset, more: offset == 0 }),
+                tcp: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_later_fragment_is_in_the_part_in_which_the_first_one_and_the_answer_are() {
+        let mut keying = Keying::new(RandomState::default());
+        let mut seen = HashSet::new();
+        for flow in 1000..1100 {
+            let mut answer = fragment(flow, 0);
+            answer.headers.fragment = None;
+            let headers = &mut answer.headers;
+            std::mem::swap(&mut headers.source, &mut headers.destination);
+            std::mem::swap(&mut headers.source_port, &mut headers.destination_port);
+            let part = keying.key(&fragment(flow, 0)).part();
+            assert_eq!(keying.key(&fragment(flow, 1480)).part(), part);
+            assert_eq!(keying.key(&answer).part(), part);
+            seen.insert(part);
+        }
+        assert!(seen.len() > 50, "{seen:?}");
+    }
+
+    #[test]
+    fn all_parts_have_about_as_many_flows() {
+        let mut keying = Keying::new(RandomState::default());
+        let mut seen = [0_u32; 16];
+        for flow in 0..16_000 {
+            seen[usize::from(keying.key(&fragment(flow, 0)).part() / 16)] += 1;
+        }
+        assert!(seen.iter().all(|flows| (800..1200).contains(flows)), "{seen:?}");
+    }
+
+    #[test]
+    fn the_clock_does_not_go_back() {
+        let mut keying = Keying::new(RandomState::default());
+        let clocks = [5, 3, 9].map(|at| {
+            let at = Timestamp::from_nanoseconds(at);
+            keying.key(&Sighting { at, ..fragment(1, 0) }).clock
+        });
+        assert_eq!(clocks.map(said), [5, 5, 9].map(Timestamp::from_nanoseconds));
+        assert_eq!(keying.latest(), Timestamp::from_nanoseconds(9));
     }
 }

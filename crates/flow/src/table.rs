@@ -70,8 +70,17 @@ impl FlowTable {
     /// An empty one.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let limits = Limits::from(settings);
-        let random = RandomState::default();
+        Self::with(Limits::from(settings), RandomState::default())
+    }
+
+    /// An empty one for packets whose keys the same [`Keying`] makes, so that both can share them. All of a
+    /// flow's are to be in one of them.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self::with(self.limits, self.random.clone())
+    }
+
+    fn with(limits: Limits, random: RandomState) -> Self {
         Self {
             limits,
             clock: 0,
@@ -151,6 +160,43 @@ impl FlowTable {
         self.due = 0;
     }
 
+    /// Takes all flows of a sibling, of which it has none itself.
+    pub fn absorb(&mut self, sibling: Self) {
+        self.clock = self.clock.max(sibling.clock);
+        self.evicted += sibling.evicted;
+        self.keying.absorb(&sibling.keying);
+        let mut next = 0;
+        while let Some(place) = sibling.flows.next_live(next) {
+            next = place + 1;
+            let (flow, details) = (*sibling.flows.at(place), *sibling.flows.details(place));
+            let place = self.flows.add(flow, details);
+            self.index.insert(details.tag, place);
+        }
+        drop(sibling);
+        self.order_anew();
+    }
+
+    /// Puts all flows where they belong in the order in which they end.
+    fn order_anew(&mut self) {
+        let mut all: Vec<u32> = Vec::with_capacity(self.flows.len());
+        while let Some(place) = self.flows.next_live(all.last().map_or(0, |last| last + 1)) {
+            all.push(place);
+        }
+        all.sort_by_key(|&place| self.flows.at(place).touched);
+        self.wheel = Wheel::new(self.limits.idle);
+        self.lingering.clear();
+        // Nothing is in it yet: it goes on to what the clock says.
+        self.wheel.take_due(self.clock);
+        for place in all {
+            let (handle, flow) = (self.flows.handle(place), self.flows.at(place));
+            self.wheel.put(handle, flow.ends_at(&self.limits));
+            if self.limits.tcp_close && flow.connection.is_over() {
+                self.lingering.push(handle, flow.touched);
+            }
+        }
+        self.due = 0;
+    }
+
     /// What it has done so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -197,7 +243,7 @@ impl FlowTable {
 
     #[inline]
     fn add_one(&mut self, packet: &KeyedPacket, candidate: u32, ended: &mut dyn FnMut(EndedFlow)) {
-        self.clock = self.clock.max(moment(packet.at));
+        self.clock = self.clock.max(packet.clock);
         if self.due <= self.clock {
             self.collect(ended);
         }
@@ -443,6 +489,11 @@ impl FlowTable {
 #[inline]
 pub(crate) fn moment(at: Timestamp) -> u64 {
     at.as_nanoseconds().cast_unsigned() ^ 1 << 63
+}
+
+/// What a packet says that came at `moment`, in order.
+pub(crate) fn said(moment: u64) -> Timestamp {
+    Timestamp::from_nanoseconds((moment ^ 1 << 63).cast_signed())
 }
 
 #[cfg(test)]

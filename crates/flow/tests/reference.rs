@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{num::NonZero, time::Duration};
+use std::time::Duration;
 
-use netglass_flow::{EndedFlow, FlowTable, Recorder, Settings, Sharding, Sighting};
+use netglass_flow::{EndedFlow, FlowTable, Recorder, Settings, Sighting};
 use netglass_model::{EndReason, FlowRecord, FlowStatus, IpProtocol, Timestamp};
 use netglass_packet::{Headers, TcpSegment};
 use proptest::{collection::vec, prelude::*};
@@ -337,28 +337,53 @@ proptest! {
         sightings in sightings(6, false),
         tables in 1_usize..5,
     ) {
-        let tables = NonZero::new(tables).unwrap();
-        let mut sharding = Sharding::new();
-        let mut shards: Vec<_> =
-            (0..tables.get()).map(|_| FlowTable::new(settings(None, 1 << 20))).collect();
+        let mut table = FlowTable::new(settings(None, 1 << 20));
+        let mut keying = table.keying();
+        let mut shards: Vec<_> = (0..tables).map(|_| table.sibling()).collect();
         let mut shared = Vec::new();
         let mut alone = Vec::new();
-        let mut table = FlowTable::new(settings(None, 1 << 20));
-        for sighting in &sightings {
-            let mut sighting = *sighting;
-            let shard = sharding.shard(&mut sighting, tables);
-            shards[shard].add(&[sighting], &mut |flow| shared.push(told(&recorded(&flow))));
-        }
-        let mut keying = table.keying();
         let keyed: Vec<_> = sightings.iter().map(|sighting| keying.key(sighting)).collect();
+        for packet in &keyed {
+            let shard = &mut shards[usize::from(packet.part()) % tables];
+            shard.add_keyed(&[*packet], &mut |flow| shared.push(told(&recorded(&flow))));
+        }
         table.add_keyed(&keyed, &mut |flow| alone.push(told(&recorded(&flow))));
         table.finish(&mut |flow| alone.push(told(&recorded(&flow))));
         for mut table in shards {
-            table.advance(sightings.last().map_or(Timestamp::MIN, |it| it.at), &mut |flow| {
-                shared.push(told(&recorded(&flow)));
-            });
+            table.advance(keying.latest(), &mut |flow| shared.push(told(&recorded(&flow))));
             table.finish(&mut |flow| shared.push(told(&recorded(&flow))));
         }
+        shared.sort();
+        alone.sort();
+        prop_assert_eq!(shared, alone);
+    }
+
+    #[test]
+    fn a_table_that_absorbs_another_one_goes_on_as_if_it_had_been_alone(
+        sightings in sightings(6, false),
+        until in any::<prop::sample::Index>(),
+        first: u8,
+        tcp_close: bool,
+    ) {
+        let settings = Settings { tcp_close, ..settings(None, 1 << 20) };
+        let mut table = FlowTable::new(settings);
+        let mut keying = table.keying();
+        let (mut one, mut other) = (table.sibling(), table.sibling());
+        let mut shared = Vec::new();
+        let mut alone = Vec::new();
+        let keyed: Vec<_> = sightings.iter().map(|sighting| keying.key(sighting)).collect();
+        let (before, after) = keyed.split_at(until.index(keyed.len() + 1).min(keyed.len()));
+        for packet in before {
+            let shard = if packet.part() < first { &mut one } else { &mut other };
+            shard.add_keyed(&[*packet], &mut |flow| shared.push(told(&recorded(&flow))));
+        }
+        let flows = one.usage().flows + other.usage().flows;
+        one.absorb(other);
+        prop_assert_eq!(one.usage().flows, flows);
+        one.add_keyed(after, &mut |flow| shared.push(told(&recorded(&flow))));
+        one.finish(&mut |flow| shared.push(told(&recorded(&flow))));
+        table.add_keyed(&keyed, &mut |flow| alone.push(told(&recorded(&flow))));
+        table.finish(&mut |flow| alone.push(told(&recorded(&flow))));
         shared.sort();
         alone.sort();
         prop_assert_eq!(shared, alone);

@@ -37,11 +37,9 @@ impl FlowTable {
         if self.due <= self.clock {
             self.collect(ended);
         }
-        let Sums { from, interface, headers, .. } = *sums;
-        let ports = (headers.source_port, headers.destination_port);
-        let (key, sender) = Key::of(interface, &headers, Some(ports));
-        let tag = self.tag(&key);
-        let packet = KeyedPacket { key, at: from, wire_length: 0, tag, tcp: headers.tcp, sender };
+        let Sums { from, headers, .. } = *sums;
+        let packet = self.first_of(sums);
+        let KeyedPacket { sender, .. } = packet;
         let place = self.place_for(&packet, NONE, ended);
         let touched = self.clock.max(moment(sums.to));
         let (flow, details) = self.flows.at_mut(place);
@@ -61,6 +59,21 @@ impl FlowTable {
         if flow.connection.is_over() && !was_over && self.limits.tcp_close {
             self.linger(place);
         }
+    }
+
+    /// In which part of all flows theirs is, see [`KeyedPacket::part`].
+    #[must_use]
+    pub fn part(&self, sums: &Sums) -> u8 {
+        self.first_of(sums).part()
+    }
+
+    /// What is known of their first packet.
+    fn first_of(&self, sums: &Sums) -> KeyedPacket {
+        let Sums { from, interface, headers, .. } = *sums;
+        let ports = (headers.source_port, headers.destination_port);
+        let (key, sender) = Key::of(interface, &headers, Some(ports));
+        let (tag, clock) = (self.tag(&key), self.clock);
+        KeyedPacket { key, at: from, clock, wire_length: 0, tag, tcp: headers.tcp, sender }
     }
 }
 

@@ -17,23 +17,34 @@ use super::conversations::Complete;
 
 /// How many packets are put into the table together.
 const BATCH: usize = 256;
+/// How many parts of all conversations there are.
+const PARTS: u16 = 256;
+/// How many of them are in the table here if there is another one, whose thread does not read packets.
+const FIRST: u16 = 48;
+/// How often another thread is looked after while the last conversations end.
+const LOOKED_AFTER: usize = 256;
 
 /// Puts packets together into conversations, and passes on those that have ended.
 pub(super) struct Table {
-    place: Place,
+    here: FlowTable,
+    apart: Option<Apart>,
+    /// How many parts of all conversations are here.
+    parts: u16,
+    max_flows: usize,
     keying: Keying,
     recorder: Recorder,
-    packets: KeyedPackets,
-    /// How many of them are added together.
-    batch: usize,
+    /// Those for the table here, and those for the other one.
+    packets: [KeyedPackets; 2],
 }
 
-enum Place {
-    Here(Box<FlowTable>),
-    Apart(Apart),
+/// Which of two tables.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    Here,
+    Apart,
 }
 
-/// Who writes the records of conversations when their table is on another thread.
+/// Who writes the records of conversations when there are two threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writers {
     /// The thread that brings packets, which knows more of conversations than packets tell.
@@ -43,24 +54,30 @@ pub(super) enum Writers {
 }
 
 impl Table {
-    /// With two `threads`, the table is on another one.
+    /// With two `threads`, the other one has a table, too.
     pub(super) fn new(settings: Settings, threads: u8, writers: Writers) -> io::Result<Self> {
-        let table = Box::new(FlowTable::new(settings));
-        let keying = table.keying();
-        let (place, batch) = match threads {
-            0 | 1 => (Place::Here(table), BATCH),
-            _ => (Place::Apart(Apart::start(table, writers)?), PARCEL),
+        let here = FlowTable::new(settings);
+        let apart = match threads {
+            0 | 1 => None,
+            _ => Some(Apart::start(here.sibling(), writers)?),
         };
-        let packets = KeyedPackets::with_room_for(batch);
-        Ok(Self { place, keying, recorder: Recorder::new(), packets, batch })
+        Ok(Self {
+            keying: here.keying(),
+            parts: if apart.is_some() { FIRST } else { PARTS },
+            max_flows: settings.max_flows,
+            recorder: Recorder::new(),
+            packets: [BATCH, PARCEL].map(KeyedPackets::with_room_for),
+            here,
+            apart,
+        })
     }
 
     /// Has the records of what is seen on an interface from then on tell its name.
     #[cfg(any(test, feature = "capture"))]
     pub(super) fn name_interface(&mut self, interface: u16, name: Arc<str>, out: &mut Out<'_>) {
-        self.add(After { settles: true, ..After::default() }, out);
-        let Self { place, recorder, .. } = self;
-        if let Place::Apart(apart) = place {
+        self.settle(None, out);
+        let Self { apart, recorder, .. } = self;
+        if let Some(apart) = apart {
             apart.take_all(recorder, out);
         }
         recorder.name_interface(interface, name);
@@ -73,56 +90,114 @@ impl Table {
     )]
     #[inline(always)]
     pub(super) fn push(&mut self, sighting: &Sighting, out: &mut Out<'_>) {
-        self.packets.push(self.keying.key(sighting));
-        if self.packets.len() == self.batch {
-            self.add(After::default(), out);
+        if self.apart.is_some() {
+            return self.push_to_either(sighting, out);
+        }
+        let [packets, _] = &mut self.packets;
+        packets.push(self.keying.key(sighting));
+        if packets.len() == BATCH {
+            self.add(Which::Here, After::default(), out);
+        }
+    }
+
+    /// The same where there are two tables.
+    #[inline(never)]
+    fn push_to_either(&mut self, sighting: &Sighting, out: &mut Out<'_>) {
+        let packet = self.keying.key(sighting);
+        // Which one it is could not be foreseen, so it is no branch.
+        let which = usize::from(u16::from(packet.part()) >= self.parts);
+        let packets = &mut self.packets[which];
+        packets.push(packet);
+        if packets.len() == [BATCH, PARCEL][which] {
+            self.add([Which::Here, Which::Apart][which], After::default(), out);
         }
     }
 
     /// Counts packets of which only sums are known.
     #[cfg(all(feature = "capture", feature = "ebpf"))]
     pub(super) fn push_sums(&mut self, sums: &Sums, out: &mut Out<'_>) {
-        self.add(After { sums: Some(*sums), ..After::default() }, out);
+        let is_here = u16::from(self.here.part(sums)) < self.parts;
+        let which = if is_here { Which::Here } else { Which::Apart };
+        self.add(which, After { sums: Some(*sums), ..After::default() }, out);
     }
 
-    /// Has all packets count, and time go on to `now`. What has ended by then is logged, by another
-    /// thread's table with one of the next calls.
+    /// Has all packets count, and time go on to `now`. What has ended by then is logged, what the other
+    /// thread's table has of it with one of the next calls.
     pub(super) fn settle(&mut self, now: Option<Timestamp>, out: &mut Out<'_>) {
-        self.add(After { now, settles: true, ..After::default() }, out);
+        self.add_all(now, out);
     }
 
     /// Ends and logs all conversations.
     pub(super) fn finish(&mut self, out: &mut Out<'_>) -> anyhow::Result<()> {
-        self.add(After::default(), out);
-        let Self { place, recorder, .. } = self;
-        match place {
-            Place::Here(table) => {
-                table.finish(&mut |flow| out.push(recorder, &flow));
-                Ok(())
+        self.add_all(None, out);
+        let Self { here, apart, recorder, .. } = self;
+        let Some(apart) = apart else {
+            here.finish(&mut |flow| out.push(recorder, &flow));
+            return Ok(());
+        };
+        apart.begin_to_finish();
+        let mut ended = 0_usize;
+        here.finish(&mut |flow| {
+            out.push(recorder, &flow);
+            ended += 1;
+            if ended.is_multiple_of(LOOKED_AFTER) {
+                apart.take_some(recorder, out);
             }
-            Place::Apart(apart) => apart.finish(recorder, out),
-        }
+        });
+        apart.finish(recorder, out)
     }
 
     /// What the table has done so far, as far as is known here.
     pub(super) fn usage(&self) -> Usage {
-        let usage = match &self.place {
-            Place::Here(table) => table.usage(),
-            Place::Apart(apart) => apart.usage(),
+        let here = self.here.usage();
+        let apart = self.apart.as_ref().map_or_else(Usage::default, Apart::usage);
+        Usage {
+            flows: here.flows + apart.flows,
+            evicted: here.evicted + apart.evicted,
+            unmatched_fragments: self.keying.unmatched_fragments(),
+        }
+    }
+
+    /// Adds all that is to be added, and has both tables' time go on.
+    fn add_all(&mut self, now: Option<Timestamp>, out: &mut Out<'_>) {
+        // Packets that the other table was given tell the time, too.
+        let now = match (now, &self.apart) {
+            (None, None) => None,
+            (now, _) => now.max(Some(self.keying.latest())),
         };
-        let unmatched_fragments = usage.unmatched_fragments + self.keying.unmatched_fragments();
-        Usage { unmatched_fragments, ..usage }
+        let after = || After { now, settles: true, ..After::default() };
+        self.add(Which::Here, after(), out);
+        if self.apart.is_some() {
+            self.add(Which::Apart, after(), out);
+        }
     }
 
     #[inline(never)]
-    fn add(&mut self, after: After, out: &mut Out<'_>) {
-        let Self { place, recorder, packets, .. } = self;
-        match place {
-            Place::Here(table) => {
-                add_to(table, packets, &after, &mut |flow| out.push(recorder, &flow));
-            }
-            Place::Apart(apart) => apart.add(packets, after, recorder, out),
+    fn add(&mut self, which: Which, after: After, out: &mut Out<'_>) {
+        self.leave_room(out);
+        let Self { here, apart, recorder, packets: [of_here, of_apart], .. } = self;
+        match (which, apart) {
+            (Which::Apart, Some(apart)) => apart.add(of_apart, after, recorder, out),
+            _ => add_to(here, of_here, after, &mut |flow| out.push(recorder, &flow)),
         }
+    }
+
+    /// Has all conversations be in one table before there may be as many as there can be at most: who is to
+    /// make way is the same then as with one thread.
+    fn leave_room(&mut self, out: &mut Out<'_>) {
+        let Self { here, apart, recorder, packets: [of_here, of_apart], .. } = self;
+        let Some(apart) = apart.as_mut().filter(|_| self.parts > 0) else { return };
+        let flows = here.usage().flows + apart.usage().flows;
+        // Each packet that is on its way may begin another one.
+        let upcoming = of_here.len() + of_apart.len() + apart.under_way();
+        if flows + upcoming < self.max_flows {
+            return;
+        }
+        self.parts = 0;
+        add_to(here, of_here, After::default(), &mut |flow| out.push(recorder, &flow));
+        let sibling = here.sibling();
+        let absorbed = Some(Box::new(std::mem::replace(here, sibling)));
+        apart.add(of_apart, After { absorbed, ..After::default() }, recorder, out);
     }
 }
 
@@ -133,6 +208,8 @@ struct After {
     sums: Option<Sums>,
     /// When nothing else had come.
     now: Option<Timestamp>,
+    /// All flows of another table.
+    absorbed: Option<Box<FlowTable>>,
     /// Whether what has ended by then is not kept until more has.
     settles: bool,
 }
@@ -141,7 +218,7 @@ struct After {
 fn add_to(
     table: &mut FlowTable,
     packets: &mut KeyedPackets,
-    after: &After,
+    after: After,
     ended: &mut dyn FnMut(EndedFlow),
 ) {
     table.add_keyed(packets.as_slice(), ended);
@@ -151,6 +228,9 @@ fn add_to(
     }
     if let Some(now) = after.now {
         table.advance(now, ended);
+    }
+    if let Some(absorbed) = after.absorbed {
+        table.absorb(*absorbed);
     }
 }
 
@@ -163,9 +243,7 @@ pub(super) struct Out<'a> {
 impl Out<'_> {
     /// Logs a conversation that has ended.
     fn push(&mut self, recorder: &mut Recorder, flow: &EndedFlow) {
-        let mut record = recorder.record(flow);
-        self.known.complete(&mut record);
-        self.log.push(record);
+        self.log.push(recorder.record(flow), |record| self.known.complete(record));
     }
 }
 
@@ -218,14 +296,17 @@ mod tests {
         }
     }
 
-    /// What is logged of 100,000 packets, of whose conversations 40,000 make way for others while they come.
-    /// The last ones are of an interface with a name, if only one thread writes.
-    fn logged(threads: u8, writers: Writers) -> Vec<FlowRecord> {
+    const ALL: usize = 50_000;
+    const FEW: usize = 10_000;
+
+    /// What is logged of 100,000 packets of 50,000 conversations, of which all but `max_flows` make way for
+    /// others. The last ones are of an interface with a name, if only one thread writes.
+    fn logged(threads: u8, writers: Writers, max_flows: usize) -> Vec<FlowRecord> {
         let memory = Memory::default();
         let output = FlowOutput::direct(Box::new(memory.clone()), "memory".to_owned(), 1 << 20);
         let mut log = FlowLog::new(BatchLimits::default(), vec![output]);
         let mut out = Out { log: &mut log, known: &Nobody };
-        let settings = Settings { max_flows: 10_000, ..Settings::default() };
+        let settings = Settings { max_flows, ..Settings::default() };
         let mut table = Table::new(settings, threads, writers).unwrap();
         for number in 0..100_000_u32 {
             if number == 70_000 && writers == Writers::One {
@@ -237,7 +318,8 @@ mod tests {
             }
         }
         table.finish(&mut out).unwrap();
-        assert_eq!(table.usage(), Usage { flows: 0, evicted: 40_000, unmatched_fragments: 0 });
+        let evicted = (ALL - max_flows) as u64;
+        assert_eq!(table.usage(), Usage { flows: 0, evicted, unmatched_fragments: 0 });
         log.finish(std::time::Duration::ZERO);
         let mut records = mem::take(&mut *memory.0.lock().unwrap());
         records.sort_unstable_by_key(|record| record.source);
@@ -250,19 +332,24 @@ mod tests {
 
     #[test]
     fn two_threads_log_what_one_logs() {
-        let records = logged(1, Writers::One);
-        assert_eq!(records.iter().map(|record| record.source_packets).sum::<u64>(), 100_000);
-        let named = records.iter().filter(|record| record.interface.is_some()).count();
-        assert_eq!((records.len(), named), (50_000, 25_000));
-        assert!(logged(2, Writers::One) == records);
+        for (max_flows, have_a_name) in [(FEW, ALL / 2), (ALL, ALL)] {
+            let records = logged(1, Writers::One, max_flows);
+            assert_eq!(records.iter().map(|record| record.source_packets).sum::<u64>(), 100_000);
+            let named = records.iter().filter(|record| record.interface.is_some()).count();
+            assert_eq!((records.len(), named), (ALL, have_a_name));
+            assert!(logged(2, Writers::One, max_flows) == records, "{max_flows}");
+        }
     }
 
     #[test]
     fn both_threads_write_what_one_writes() {
-        let records = logged(1, Writers::Both(1024));
-        assert_eq!(records.iter().map(|record| record.source_packets).sum::<u64>(), 100_000);
-        for together in [1, 300, 1024, 1_000_000] {
-            assert!(logged(2, Writers::Both(together)) == records, "{together}");
+        for max_flows in [FEW, ALL] {
+            let records = logged(1, Writers::Both(1024), max_flows);
+            assert_eq!(records.iter().map(|record| record.source_packets).sum::<u64>(), 100_000);
+            for together in [1, 300, 1024, 1_000_000] {
+                let both = logged(2, Writers::Both(together), max_flows);
+                assert!(both == records, "{max_flows}, {together}");
+            }
         }
     }
 }

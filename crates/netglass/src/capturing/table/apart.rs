@@ -2,7 +2,11 @@
 
 use std::{
     io, mem,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -34,6 +38,8 @@ pub(super) struct Apart {
     parcels: Option<SyncSender<Parcel>>,
     thread: Option<JoinHandle<()>>,
     answers: Receiver<Answer>,
+    /// Whether it waits for an answer.
+    waits: Arc<AtomicBool>,
     /// Parcels that are not under way.
     empty: Vec<Parcel>,
     /// For conversations that have ended.
@@ -71,18 +77,20 @@ impl Parcel {
 }
 
 impl Apart {
-    pub(super) fn start(table: Box<FlowTable>, writers: Writers) -> io::Result<Self> {
+    pub(super) fn start(table: FlowTable, writers: Writers) -> io::Result<Self> {
         let (parcels, to_do) = sync_channel(PARCELS);
         let (answers, done) = sync_channel(match writers {
             Writers::One => PARCELS,
             Writers::Both(_) => ENOUGH,
         });
-        let answering = Answering::new(answers, writers);
-        let work = move || work(*table, &to_do, answering);
+        let waits = Arc::new(AtomicBool::new(false));
+        let answering = Answering::new(answers, Arc::clone(&waits), writers);
+        let work = move || work(table, &to_do, answering);
         Ok(Self {
             parcels: Some(parcels),
             thread: Some(thread::Builder::new().name("flows".to_owned()).spawn(work)?),
             answers: done,
+            waits,
             empty: (0..PARCELS).map(|_| Parcel::new()).collect(),
             rooms: Vec::new(),
             usage: Usage::default(),
@@ -114,15 +122,28 @@ impl Apart {
             if let Some(empty) = self.empty.pop() {
                 return empty;
             }
-            match self.answers.recv() {
-                Ok(answer) => self.take(answer, recorder, out),
-                Err(_) => return Parcel::new(),
+            match self.answer() {
+                Some(answer) => self.take(answer, recorder, out),
+                None => return Parcel::new(),
             }
         }
     }
 
+    /// Waits for an answer. None if there will not be another one.
+    fn answer(&self) -> Option<Answer> {
+        self.waits.store(true, Ordering::Relaxed);
+        let answer = self.answers.recv().ok();
+        self.waits.store(false, Ordering::Relaxed);
+        answer
+    }
+
+    /// How many packets the table was given at most, of which it has not told that they were counted.
+    pub(super) fn under_way(&self) -> usize {
+        (PARCELS - self.empty.len().min(PARCELS)) * PARCEL
+    }
+
     /// Takes what has been done.
-    fn take_some(&mut self, recorder: &mut Recorder, out: &mut Out<'_>) {
+    pub(super) fn take_some(&mut self, recorder: &mut Recorder, out: &mut Out<'_>) {
         while let Ok(answer) = self.answers.try_recv() {
             self.take(answer, recorder, out);
         }
@@ -132,7 +153,7 @@ impl Apart {
     #[cfg(any(test, feature = "capture"))]
     pub(super) fn take_all(&mut self, recorder: &mut Recorder, out: &mut Out<'_>) {
         while self.empty.len() < PARCELS
-            && let Ok(answer) = self.answers.recv()
+            && let Some(answer) = self.answer()
         {
             self.take(answer, recorder, out);
         }
@@ -157,13 +178,19 @@ impl Apart {
         }
     }
 
+    /// Tells the table that nothing more comes.
+    pub(super) fn begin_to_finish(&mut self) {
+        self.parcels = None;
+    }
+
+    /// Takes what is left.
     pub(super) fn finish(
         &mut self,
         recorder: &mut Recorder,
         out: &mut Out<'_>,
     ) -> anyhow::Result<()> {
-        self.parcels = None;
-        while let Ok(answer) = self.answers.recv() {
+        self.begin_to_finish();
+        while let Some(answer) = self.answer() {
             self.take(answer, recorder, out);
         }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
@@ -190,17 +217,19 @@ struct Answering {
     recorder: Option<Recorder>,
     /// Whether there is more to do.
     is_behind: bool,
+    /// Whether the other thread waits for what is passed on.
+    is_awaited: Arc<AtomicBool>,
 }
 
 impl Answering {
-    fn new(answers: SyncSender<Answer>, writers: Writers) -> Self {
+    fn new(answers: SyncSender<Answer>, is_awaited: Arc<AtomicBool>, writers: Writers) -> Self {
         let (limit, recorder) = match writers {
             Writers::One => (ENDED, None),
             Writers::Both(together) => (together.clamp(1, ENDED), Some(Recorder::new())),
         };
         let ended = Vec::with_capacity(limit);
         let (empty, rooms) = (Vec::with_capacity(TOGETHER), Vec::new());
-        Self { answers, ended, limit, empty, rooms, recorder, is_behind: false }
+        Self { answers, ended, limit, empty, rooms, recorder, is_behind: false, is_awaited }
     }
 
     fn end(&mut self, flow: EndedFlow, usage: Usage) {
@@ -213,7 +242,7 @@ impl Answering {
     /// Passes on conversations, written by whoever has time for that.
     fn pass_on(&mut self, usage: Usage) {
         let mut answer = self.answer(usage);
-        if self.is_behind {
+        if self.is_behind || self.is_awaited.load(Ordering::Relaxed) {
             match self.answers.try_send(answer) {
                 Err(TrySendError::Full(full)) => answer = full,
                 // Who does not take them any more does not want them.
@@ -273,9 +302,10 @@ fn work(mut table: FlowTable, to_do: &Receiver<Parcel>, mut answering: Answering
         });
         let Ok(mut parcel) = parcel else { break };
         answering.rooms.extend(parcel.room.take());
+        let after = mem::take(&mut parcel.after);
+        let settles = after.settles;
         let mut ended = |flow| answering.end(flow, usage);
-        add_to(&mut table, &mut parcel.packets, &parcel.after, &mut ended);
-        let settles = parcel.after.settles;
+        add_to(&mut table, &mut parcel.packets, after, &mut ended);
         answering.empty.push(parcel);
         if settles {
             answering.flush(table.usage());
@@ -283,8 +313,7 @@ fn work(mut table: FlowTable, to_do: &Receiver<Parcel>, mut answering: Answering
             answering.give_back(table.usage());
         }
     }
-    // Nothing more comes, so both threads have the same to do.
-    answering.is_behind = true;
+    answering.is_behind = false;
     let usage = table.usage();
     table.finish(&mut |flow| answering.end(flow, usage));
     // So that the last usage is told, too.
@@ -330,10 +359,12 @@ mod tests {
     #[test]
     fn records_are_written_here_unless_the_other_thread_has_more_time() {
         let (answers, done) = sync_channel(4);
-        let mut answering = Answering::new(answers, Writers::Both(10));
-        for (is_behind, flow) in [false, true, false].iter().flat_map(|it| [it; 10]).zip(ended(30))
-        {
-            answering.is_behind = *is_behind;
+        let is_awaited = Arc::new(AtomicBool::new(false));
+        let mut answering = Answering::new(answers, Arc::clone(&is_awaited), Writers::Both(10));
+        let times = [(false, false), (true, false), (false, true), (false, false)];
+        for ((behind, awaited), flow) in times.into_iter().flat_map(|it| [it; 10]).zip(ended(40)) {
+            answering.is_behind = behind;
+            is_awaited.store(awaited, Ordering::Relaxed);
             answering.end(flow, Usage::default());
         }
         drop(answering);
@@ -342,10 +373,10 @@ mod tests {
             .map(|answer| match answer.ended {
                 Ended::Flows(flows) => (flows.len(), 0),
                 Ended::Records { records, json } => {
-                    (records.len(), json.iter().filter(|&&byte| byte == b'\n').count())
+                    (records.len(), json.split_inclusive(|&byte| byte == b'\n').count())
                 }
             })
             .collect();
-        assert_eq!(written, [(10, 10), (10, 0), (10, 10)]);
+        assert_eq!(written, [(10, 10), (10, 0), (10, 0), (10, 10)]);
     }
 }
