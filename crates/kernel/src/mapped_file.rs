@@ -24,10 +24,9 @@ use rustix::{
 
 use self::bus_error::Guard;
 
-/// How far apart the places are at which is asked whether a file is in memory.
+/// How far apart the places are at which is asked whether a file is in memory, and how much is read where
+/// it is not.
 const ASKED: usize = 256 << 10;
-/// How much is read at once, of what is not.
-const FETCHED: usize = 512 << 10;
 const NOWAIT: ReadWriteFlags = ReadWriteFlags::NOWAIT;
 
 /// A file that is mapped, one window of it after another.
@@ -93,23 +92,30 @@ impl MappedFile {
         Ok(Self { file: file.try_clone()?, place: Place::new()?, shown: 0, room: Vec::new() })
     }
 
-    /// Whether the system seems to have a part of the file in memory.
-    fn is_at_hand(&self, offset: u64, length: usize) -> bool {
-        let mut byte = [0];
-        (0..length).step_by(ASKED).all(|place| {
-            let place = offset + place as u64;
-            let read = preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], place, NOWAIT);
-            matches!(read, Ok(1..))
-        })
+    /// Has the system get to memory what of a part of the file it seems not to have there. What it gets
+    /// because a mapping is looked at comes in small pieces, which takes longer to get and to map.
+    fn fetch(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        for place in (0..length).step_by(ASKED) {
+            let (offset, length) = (offset + place as u64, ASKED.min(length - place));
+            if !self.is_at_hand(offset) {
+                self.read(offset, length)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Has the system get a part of the file to memory. What it gets because a mapping is looked at comes
-    /// in small pieces, which takes longer to get and to map.
-    fn fetch(&mut self, offset: u64, length: usize) -> io::Result<()> {
-        self.room.resize(FETCHED, 0);
+    /// Whether the system has a place of the file in memory.
+    fn is_at_hand(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        let read = preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], offset, NOWAIT);
+        matches!(read, Ok(1..))
+    }
+
+    fn read(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        self.room.resize(ASKED, 0);
         let mut place = 0;
         while place < length {
-            let room = self.room.get_mut(..FETCHED.min(length - place)).unwrap_or_default();
+            let room = self.room.get_mut(place..length).unwrap_or_default();
             match self.file.read_at(room, offset + place as u64) {
                 // It ends sooner than it was thought to.
                 Ok(0) => break,
@@ -128,9 +134,7 @@ impl FileMemory for MappedFile {
             return Err(Errno::INVAL.into());
         }
         self.shown = 0;
-        if !self.is_at_hand(offset, length) {
-            self.fetch(offset, length)?;
-        }
+        self.fetch(offset, length)?;
         let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
         // SAFETY: what is replaced is in the place, which is ours and is not shorter than this; nobody
         // has borrowed it, as this borrows all of it.
