@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{Advice, fadvise};
 
 use crate::{capture_frames::Packet, netglass::netglass_program};
 
@@ -41,9 +42,18 @@ impl CaptureFile {
             fs::rename(&partial, &path)
                 .with_context(|| format!("renaming {} to its end", partial.display()))?;
         }
+        leave_memory(&path).with_context(|| format!("writing {} to the disk", path.display()))?;
         let packets = count(&path).with_context(|| format!("counting {}", path.display()))?;
         Ok(Self { path, packets })
     }
+}
+
+/// Has the system forget what it has in memory of a file. Then it is read in order, and all find it in memory
+/// as that leaves it there, whatever has become of it since it was written.
+fn leave_memory(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    Ok(fadvise(file, 0, None, Advice::DontNeed)?)
 }
 
 /// Where the files are, and what the contestants write: beside the programs that are measured.
