@@ -15,7 +15,7 @@ use crate::{
 /// twice as many. Places that became free are taken again first.
 #[derive(Debug)]
 pub(crate) struct Flows {
-    chunks: Vec<Chunk>,
+    chunks: Vec<FlowRoom>,
     /// The first of the free places; each knows the next one.
     free: u32,
     /// The first of the places that were never taken.
@@ -23,9 +23,12 @@ pub(crate) struct Flows {
     live: usize,
 }
 
+/// Room for flows of a table. To have memory takes a while, and it need not be the table's thread that has
+/// it.
+///
 /// Of a known length, so that whether a place is in its chunk need not be asked.
 #[derive(Debug)]
-struct Chunk {
+pub struct FlowRoom {
     /// Close to one another: what each packet needs is on as few pages as possible.
     flows: Box<[Flow; CHUNK]>,
     details: Box<[Details; CHUNK]>,
@@ -44,6 +47,16 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 impl Flows {
     pub(crate) const fn new() -> Self {
         Self { chunks: Vec::new(), free: NONE, fresh: 0, live: 0 }
+    }
+
+    /// Takes room for more.
+    pub(crate) fn take_room(&mut self, room: FlowRoom) {
+        self.chunks.push(room);
+    }
+
+    /// For how many there is room.
+    pub(crate) const fn room(&self) -> usize {
+        self.chunks.len() * CHUNK
     }
 
     /// How many go on.
@@ -109,8 +122,8 @@ impl Flows {
     pub(crate) fn add(&mut self, flow: Flow, details: Details) -> u32 {
         self.live += 1;
         let place = if self.free == NONE {
-            if self.fresh as usize == self.chunks.len() * CHUNK {
-                self.chunks.push(Chunk::new());
+            if self.fresh as usize == self.room() {
+                self.chunks.push(FlowRoom::new());
             }
             self.fresh += 1;
             self.fresh - 1
@@ -155,9 +168,20 @@ impl Flows {
     }
 }
 
-impl Chunk {
-    fn new() -> Self {
+impl FlowRoom {
+    /// For how many flows there is room.
+    pub const FLOWS: usize = CHUNK;
+
+    /// Room without flows.
+    #[must_use]
+    pub fn new() -> Self {
         Self { flows: boxed(Flow::FREE), details: boxed(Details::FREE) }
+    }
+}
+
+impl Default for FlowRoom {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -169,5 +193,23 @@ fn boxed<T: Copy>(value: T) -> Box<[T; CHUNK]> {
     match all.into_boxed_slice().try_into() {
         Ok(all) => all,
         Err(_) => unreachable!("there are as many as a chunk has"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_that_is_given_is_taken_before_there_is_more() {
+        let mut flows = Flows::new();
+        flows.take_room(FlowRoom::new());
+        flows.take_room(FlowRoom::new());
+        for place in 0..2 * CHUNK {
+            assert_eq!(flows.add(Flow::FREE, Details::FREE) as usize, place);
+        }
+        assert_eq!(flows.room(), 2 * FlowRoom::FLOWS);
+        flows.add(Flow::FREE, Details::FREE);
+        assert_eq!((flows.len(), flows.room()), (2 * CHUNK + 1, 3 * FlowRoom::FLOWS));
     }
 }

@@ -17,6 +17,7 @@ mod table;
 mod tcp;
 mod wheel;
 
+pub use flows::FlowRoom;
 pub use keying::{KeyedPacket, KeyedPackets, Keying, Sighting};
 pub use record::{EndedFlow, Recorder};
 pub use settings::Settings;

@@ -7,7 +7,7 @@ use std::mem;
 use crate::{
     Settings,
     flow::{Details, Flow, NONE, Side},
-    flows::{FlowHandle, Flows},
+    flows::{FlowHandle, FlowRoom, Flows},
     index::Index,
     key::{Key, Sender},
     keying::{KeyedPacket, Keying, Sighting, tag},
@@ -28,6 +28,8 @@ pub struct Usage {
     /// How many flows there are. One that has ended is among them a little longer: those that have are
     /// looked for once in 1/256 of the idle timeout.
     pub flows: usize,
+    /// For how many there is memory. There will be more when it is needed.
+    pub room: usize,
     /// How many were written because they had to make way.
     pub evicted: u64,
     /// How many later fragments came without the first one of their datagram: they are counted in
@@ -160,6 +162,11 @@ impl FlowTable {
         self.due = 0;
     }
 
+    /// Takes memory for more flows, as it would have itself once there is need of it.
+    pub fn take_room(&mut self, room: FlowRoom) {
+        self.flows.take_room(room);
+    }
+
     /// Takes all flows of a sibling, of which it has none itself.
     pub fn absorb(&mut self, sibling: Self) {
         self.clock = self.clock.max(sibling.clock);
@@ -202,6 +209,7 @@ impl FlowTable {
     pub fn usage(&self) -> Usage {
         Usage {
             flows: self.flows.len(),
+            room: self.flows.room(),
             evicted: self.evicted,
             unmatched_fragments: self.keying.unmatched_fragments(),
         }

@@ -148,7 +148,10 @@ fn a_later_fragment_belongs_to_the_flow_of_its_datagram() {
     let mut records = Vec::new();
     let sightings = [fragment(7, 0, true), fragment(7, 1480, false), fragment(8, 1480, false)];
     table.add(&sightings, &mut |_| unreachable!());
-    assert_eq!(table.usage(), Usage { flows: 2, evicted: 0, unmatched_fragments: 1 });
+    assert_eq!(
+        table.usage(),
+        Usage { flows: 2, room: FlowRoom::FLOWS, evicted: 0, unmatched_fragments: 1 }
+    );
     table.finish(&mut |flow| {
         let record = recorded(&flow);
         records.push((record.source_port, record.source_packets));
@@ -273,7 +276,10 @@ fn at_the_ceiling_the_longest_idle_makes_way() {
     table.add(&sightings, &mut |flow| ended.push(recorded(&flow)));
     assert_eq!(reasons(&ended), [(1, EndReason::Evicted)]);
     assert_eq!(ended[0].source, IpAddr::from([10, 0, 0, 2]));
-    assert_eq!(table.usage(), Usage { flows: 3, evicted: 1, unmatched_fragments: 0 });
+    assert_eq!(
+        table.usage(),
+        Usage { flows: 3, room: FlowRoom::FLOWS, evicted: 1, unmatched_fragments: 0 }
+    );
 }
 
 #[test]

@@ -101,7 +101,11 @@ impl Table {
     }
 
     /// The same where there are two tables.
-    #[inline(never)]
+    #[expect(
+        clippy::inline_always,
+        reason = "so that what is known of a packet stays in registers"
+    )]
+    #[inline(always)]
     fn push_to_either(&mut self, sighting: &Sighting, out: &mut Out<'_>) {
         let packet = self.keying.key(sighting);
         // Which one it is could not be foreseen, so it is no branch.
@@ -153,6 +157,7 @@ impl Table {
         let apart = self.apart.as_ref().map_or_else(Usage::default, Apart::usage);
         Usage {
             flows: here.flows + apart.flows,
+            room: here.room + apart.room,
             evicted: here.evicted + apart.evicted,
             unmatched_fragments: self.keying.unmatched_fragments(),
         }
@@ -319,7 +324,8 @@ mod tests {
         }
         table.finish(&mut out).unwrap();
         let evicted = (ALL - max_flows) as u64;
-        assert_eq!(table.usage(), Usage { flows: 0, evicted, unmatched_fragments: 0 });
+        let usage = table.usage();
+        assert_eq!((usage.flows, usage.evicted, usage.unmatched_fragments), (0, evicted, 0));
         log.finish(std::time::Duration::ZERO);
         let mut records = mem::take(&mut *memory.0.lock().unwrap());
         records.sort_unstable_by_key(|record| record.source);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::bail;
-use netglass_flow::{EndedFlow, FlowTable, KeyedPackets, Recorder, Usage};
+use netglass_flow::{EndedFlow, FlowRoom, FlowTable, KeyedPackets, Recorder, Usage};
 use netglass_model::FlowRecord;
 use netglass_store::flow_log::append_json;
 
@@ -29,6 +29,8 @@ const ENDED: usize = 1024;
 /// How many answers wait where both threads write: if there are more, the one that takes them has enough
 /// to do.
 const ENOUGH: usize = 2;
+/// For how many conversations more there is memory.
+const SPARE: usize = 4 * FlowRoom::FLOWS;
 /// Bytes of a record as JSON, about.
 const JSON: usize = 448;
 
@@ -45,6 +47,8 @@ pub(super) struct Apart {
     /// For conversations that have ended.
     rooms: Vec<Vec<EndedFlow>>,
     usage: Usage,
+    /// For how many conversations the table has memory, or will have with what is under way.
+    room: usize,
 }
 
 /// What a table is to do.
@@ -53,6 +57,8 @@ struct Parcel {
     after: After,
     /// For some of those that will have ended, rather than other memory.
     room: Option<Vec<EndedFlow>>,
+    /// For more conversations.
+    more: Option<FlowRoom>,
 }
 
 /// What it has done.
@@ -72,7 +78,7 @@ enum Ended {
 impl Parcel {
     fn new() -> Self {
         let packets = KeyedPackets::with_room_for(PARCEL);
-        Self { packets, after: After::default(), room: None }
+        Self { packets, after: After::default(), room: None, more: None }
     }
 }
 
@@ -94,6 +100,7 @@ impl Apart {
             empty: (0..PARCELS).map(|_| Parcel::new()).collect(),
             rooms: Vec::new(),
             usage: Usage::default(),
+            room: 0,
         })
     }
 
@@ -109,10 +116,21 @@ impl Apart {
         let empty = self.empty_one(recorder, out);
         let packets = mem::replace(packets, empty.packets);
         let room = self.rooms.pop();
+        let more = self.more();
         if let Some(parcels) = &self.parcels {
             // When its thread has ended too soon, the end tells.
-            let _ = parcels.send(Parcel { packets, after, room });
+            let _ = parcels.send(Parcel { packets, after, room, more });
         }
+    }
+
+    /// Memory for more conversations if the table will soon have need of it: its thread has more to do.
+    fn more(&mut self) -> Option<FlowRoom> {
+        self.room = self.room.max(self.usage.room);
+        let is_needed = self.room < self.usage.flows + SPARE;
+        is_needed.then(|| {
+            self.room += FlowRoom::FLOWS;
+            FlowRoom::new()
+        })
     }
 
     /// A parcel that is not under way. There is room for all parcels on their way, so only here one is waited
@@ -302,6 +320,9 @@ fn work(mut table: FlowTable, to_do: &Receiver<Parcel>, mut answering: Answering
         });
         let Ok(mut parcel) = parcel else { break };
         answering.rooms.extend(parcel.room.take());
+        if let Some(more) = parcel.more.take() {
+            table.take_room(more);
+        }
         let after = mem::take(&mut parcel.after);
         let settles = after.settles;
         let mut ended = |flow| answering.end(flow, usage);
