@@ -98,8 +98,8 @@ pub(crate) struct FlowArguments {
     #[arg(long, env = "NETGLASS_TUNNELS", value_name = "WHICH", default_value = "outer")]
     tunnels: TunnelAddresses,
 
-    /// With 2, packets are put together by one thread, while another one reads and logs: less time, and
-    /// a little more work
+    /// With 2, another thread puts most packets together, and writes what this one has no time for: less
+    /// time, and a little more work
     #[arg(long, env = "NETGLASS_THREADS", value_name = "N", default_value = "1")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=2))]
     pub(super) threads: u8,
