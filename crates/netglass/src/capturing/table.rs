@@ -1,4 +1,4 @@
-//! The table of conversations: on the thread that brings packets, or on one of its own.
+//! The table of conversations, on the thread that brings packets, and another one on a thread of its own.
 
 mod apart;
 
@@ -120,6 +120,8 @@ impl Table {
     /// Counts packets of which only sums are known.
     #[cfg(all(feature = "capture", feature = "ebpf"))]
     pub(super) fn push_sums(&mut self, sums: &Sums, out: &mut Out<'_>) {
+        // Before it is known which table theirs is.
+        self.leave_room(out);
         let is_here = u16::from(self.here.part(sums)) < self.parts;
         let which = if is_here { Which::Here } else { Which::Apart };
         self.add(which, After { sums: Some(*sums), ..After::default() }, out);
@@ -128,12 +130,21 @@ impl Table {
     /// Has all packets count, and time go on to `now`. What has ended by then is logged, what the other
     /// thread's table has of it with one of the next calls.
     pub(super) fn settle(&mut self, now: Option<Timestamp>, out: &mut Out<'_>) {
-        self.add_all(now, out);
+        // Packets that the other table was given tell the time, too.
+        let now = match (now, &self.apart) {
+            (None, None) => None,
+            (now, _) => now.max(Some(self.keying.latest())),
+        };
+        let after = || After { now, settles: true, ..After::default() };
+        self.add(Which::Here, after(), out);
+        if self.apart.is_some() {
+            self.add(Which::Apart, after(), out);
+        }
     }
 
     /// Ends and logs all conversations.
     pub(super) fn finish(&mut self, out: &mut Out<'_>) -> anyhow::Result<()> {
-        self.add_all(None, out);
+        self.settle(None, out);
         let Self { here, apart, recorder, .. } = self;
         let Some(apart) = apart else {
             here.finish(&mut |flow| out.push(recorder, &flow));
@@ -160,20 +171,6 @@ impl Table {
             room: here.room + apart.room,
             evicted: here.evicted + apart.evicted,
             unmatched_fragments: self.keying.unmatched_fragments(),
-        }
-    }
-
-    /// Adds all that is to be added, and has both tables' time go on.
-    fn add_all(&mut self, now: Option<Timestamp>, out: &mut Out<'_>) {
-        // Packets that the other table was given tell the time, too.
-        let now = match (now, &self.apart) {
-            (None, None) => None,
-            (now, _) => now.max(Some(self.keying.latest())),
-        };
-        let after = || After { now, settles: true, ..After::default() };
-        self.add(Which::Here, after(), out);
-        if self.apart.is_some() {
-            self.add(Which::Apart, after(), out);
         }
     }
 
@@ -356,6 +353,41 @@ mod tests {
                 let both = logged(2, Writers::Both(together), max_flows);
                 assert!(both == records, "{max_flows}, {together}");
             }
+        }
+    }
+
+    #[cfg(all(feature = "capture", feature = "ebpf"))]
+    #[test]
+    fn sums_are_of_one_conversation_while_the_tables_become_one() {
+        for _ in 0..64 {
+            let memory = Memory::default();
+            let output = FlowOutput::direct(Box::new(memory.clone()), "memory".to_owned(), 1 << 20);
+            let mut log = FlowLog::new(BatchLimits::default(), vec![output]);
+            let mut out = Out { log: &mut log, known: &Nobody };
+            let settings = Settings { max_flows: 10, ..Settings::default() };
+            let mut table = Table::new(settings, 2, Writers::One).unwrap();
+            for number in 0..40 {
+                // Two of one conversation, with one of another one between them.
+                let flow = number / 4 * 2 + number % 2;
+                let Sighting { at, interface, headers, .. } = sighting(2 * flow);
+                let sums = Sums {
+                    from: at,
+                    to: at,
+                    interface,
+                    headers,
+                    packets: [1, 0],
+                    bytes: [60, 0],
+                    flags: [0; 2],
+                    data: true,
+                };
+                table.push_sums(&sums, &mut out);
+            }
+            assert_eq!(table.parts, 0);
+            table.finish(&mut out).unwrap();
+            log.finish(std::time::Duration::ZERO);
+            let records = mem::take(&mut *memory.0.lock().unwrap());
+            let packets: Vec<_> = records.iter().map(|record| record.source_packets).collect();
+            assert_eq!(packets, [2; 20]);
         }
     }
 }
