@@ -24,8 +24,8 @@ pub struct Sighting {
     pub headers: Headers,
 }
 
-/// A packet with the key of its flow, and the hash of that: what a table needs of it, in fewer bytes
-/// than its headers.
+/// A packet with the key of its flow, the hash of that, and the time at which it is counted: what a table
+/// needs of it, in no more bytes than its headers.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyedPacket {
     pub(crate) key: Key,
