@@ -9,7 +9,7 @@ use netglass_testing::{Running, require};
 
 use crate::{
     frames::{ACK, FIN, SYN, UDP_HEADERS, in_gre, many, pcap, pcap_cut, tcp, udp},
-    support::{Captured, Place},
+    support::{Captured, Flow, Place},
 };
 
 const CLIENT: &str = "10.0.0.1:4000";
@@ -86,9 +86,7 @@ fn time_is_that_of_the_packets() {
     let file = pcap(&[question(1000.0), question(1119.0), question(1240.0), question(1241.0)]);
     let idle = |arguments: &[&str]| {
         let captured = place.capture_file(&file, arguments);
-        let of = |it: &crate::support::Flow| {
-            (it.number("src_packets"), it.text("end_reason").to_owned())
-        };
+        let of = |it: &Flow| (it.number("src_packets"), it.text("end_reason").to_owned());
         captured.flows.iter().map(of).collect::<Vec<_>>()
     };
     let ended = |parts: &[(u64, &str)]| {
@@ -263,6 +261,52 @@ fn a_large_file_is_looked_at_in_memory_as_it_would_be_read() {
             assert_eq!(read.1[0], 12_000);
             assert_eq!(told(&options), read, "{options:?}");
         }
+    }
+}
+
+#[test]
+fn two_threads_write_what_one_writes() {
+    let place = Place::new();
+    // Conversations of four packets, which end or fall silent; now and then a packet is late.
+    let packets: Vec<_> = (0..60_000_u32)
+        .map(|number| {
+            let (flow, step) = (number / 400 * 100 + number % 100, number / 100 % 4);
+            let client = format!("10.{}.{}.1:{}", flow >> 8 & 0xff, flow & 0xff, 1024 + flow / 3);
+            let (server, is_answer) = ("192.0.2.1:443", step == 1);
+            let (from, to) = if is_answer { (server, &*client) } else { (&*client, server) };
+            let frame = match (flow % 3, step) {
+                (0, _) => udp(from, to, 40 + step as usize),
+                (_, 0) => tcp(from, to, SYN, [flow, 0], 0),
+                (_, 1) => tcp(from, to, SYN | ACK, [9, flow + 1], 0),
+                (1, 3) => tcp(from, to, FIN | ACK, [flow + 1, 10], 0),
+                _ => tcp(from, to, ACK, [flow + 1, 10], 100),
+            };
+            let late = if number % 50 == 0 { 3.0 } else { 0.0 };
+            (1000.0 + f64::from(number) / 150.0 - late, frame)
+        })
+        .collect();
+    place.file("many.pcap", pcap(&packets));
+    let told = |arguments: &[&str]| {
+        let captured = place.capture(&[&["-r", "many.pcap"], arguments].concat());
+        assert_eq!(captured.status, 0, "{captured:?}");
+        assert_eq!(captured.ledger().packets("in_flows"), 60_000);
+        let mut flows = captured.flows;
+        assert_eq!(flows.iter().flat_map(Flow::counts).step_by(2).sum::<u64>(), 60_000);
+        flows.iter_mut().for_each(Flow::forget_id);
+        let mut flows: Vec<_> = flows.iter().map(|flow| format!("{flow:?}")).collect();
+        flows.sort();
+        flows
+    };
+    let one = told(&["--threads", "1"]);
+    let two = told(&["--threads", "2"]);
+    assert_eq!(one.len(), two.len());
+    for (one, two) in one.iter().zip(&two) {
+        assert_eq!(one, two);
+    }
+    // Who makes way is known to a part of the idle timeout, but not how many there are.
+    for threads in ["1", "2"] {
+        let few = told(&["--threads", threads, "--max-flows", "1000"]);
+        assert!(few.iter().any(|flow| flow.contains("evicted")));
     }
 }
 

@@ -183,6 +183,11 @@ impl Flow {
         &self.0[name]
     }
 
+    /// What no other one has.
+    pub(crate) fn forget_id(&mut self) {
+        self.0["id"] = Value::Null;
+    }
+
     #[track_caller]
     pub(crate) fn number(&self, name: &str) -> u64 {
         self.0[name].as_u64().unwrap_or_else(|| panic!("{name} in {self:?}"))
