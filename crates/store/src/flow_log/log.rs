@@ -65,10 +65,10 @@ impl FlowLog {
         self.outputs.iter_mut().for_each(FlowOutput::expect_the_last);
     }
 
-    /// Whether any output writes JSON Lines.
+    /// Whether all outputs write JSON Lines: in the queue of another one they would wait for nobody.
     #[must_use]
     pub fn takes_json(&self) -> bool {
-        self.outputs.iter().any(FlowOutput::takes_json)
+        self.outputs.iter().all(FlowOutput::takes_json)
     }
 
     /// When records are passed on.
@@ -167,9 +167,14 @@ mod tests {
     struct Memory {
         lengths: Arc<Mutex<Vec<usize>>>,
         is_away: bool,
+        takes_json: bool,
     }
 
     impl FlowSink for Memory {
+        fn takes_json(&self) -> bool {
+            self.takes_json
+        }
+
         fn write(&mut self, batch: &FlowBatch) -> Result<(), SinkError> {
             if self.is_away {
                 return Err(SinkError::Full { action: "write to", target: "disk".to_owned() });
@@ -209,6 +214,14 @@ mod tests {
         add(&mut log, 1);
         log.finish(Duration::ZERO);
         assert_eq!(*sink.lengths.lock().unwrap(), [4, 4, 2, 1]);
+    }
+
+    #[test]
+    fn json_is_wanted_where_nobody_wants_anything_else() {
+        let other = Memory::default();
+        let json = Memory { takes_json: true, ..Memory::default() };
+        let wanted = [&[&json, &json][..], &[&json, &other], &[&other]];
+        assert_eq!(wanted.map(|sinks| log(sinks).takes_json()), [true, false, false]);
     }
 
     #[test]
