@@ -111,11 +111,12 @@ impl Fragments {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use netglass_packet::{Fragment, Headers};
 
-    fn fragment(at: i64, identification: u32, offset: u16, more: bool) -> Sighting {
+    /// One of a question of DNS.
+    pub(crate) fn fragment(at: i64, identification: u32, offset: u16, more: bool) -> Sighting {
         let ports = if offset == 0 { (1000, 53) } else { (0, 0) };
         Sighting {
             at: Timestamp::from_nanoseconds(at * 1_000_000_000),

@@ -172,31 +172,21 @@ pub(crate) fn tag(random: &RandomState, key: &Key) -> u32 {
 mod tests {
     use std::collections::HashSet;
 
-    use netglass_model::IpProtocol;
-    use netglass_packet::Fragment;
-
     use super::*;
+    use crate::fragments;
 
     #[test]
     fn a_keyed_packet_is_no_larger_than_its_sighting() {
         assert_eq!((size_of::<KeyedPacket>(), size_of::<Sighting>()), (88, 88));
     }
 
+    /// A fragment of a flow's only datagram.
     fn fragment(flow: u16, offset: u16) -> Sighting {
-        Sighting {
-            at: Timestamp::from_nanoseconds(0),
-            interface: 0,
-            wire_length: 100,
-            headers: Headers {
-                source: [10, 0, 0, 1].into(),
-                destination: [10, 0, 0, 2].into(),
-                protocol: IpProtocol::UDP,
-                source_port: if offset == 0 { flow } else { 0 },
-                destination_port: if offset == 0 { 53 } else { 0 },
-                fragment: Some(Fragment { identification: flow.into(), offset, more: offset == 0 }),
-                tcp: None,
-            },
+        let mut fragment = fragments::tests::fragment(0, flow.into(), offset, offset == 0);
+        if offset == 0 {
+            fragment.headers.source_port = flow;
         }
+        fragment
     }
 
     #[test]
