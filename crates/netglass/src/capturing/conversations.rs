@@ -107,9 +107,12 @@ impl Conversations {
     /// Counts a packet of a file, unless there is too little of it to know whose it is.
     #[inline(never)]
     fn take_other_head(&mut self, packet: &Packet<'_>) -> bool {
-        let Some(headers) = decode_head(packet, self.tunnels) else { return false };
+        let Some(decoded) = decode_head(packet, self.tunnels) else { return false };
         self.ledger.bytes += u64::from(packet.wire_length);
-        self.push(packet, 0, headers, &Nobody);
+        match decoded {
+            Ok(headers) => self.push(packet, 0, headers, &Nobody),
+            Err(reason) => self.ledger.leave_out(reason),
+        }
         true
     }
 

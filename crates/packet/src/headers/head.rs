@@ -2,25 +2,32 @@
 
 use netglass_model::IpProtocol;
 
-use super::{Fragment, Headers, Tunnels, decode_any, decode_most};
+use super::{Fragment, Headers, Malformed, Tunnels, Undecodable, decode_any, decode_most};
 use crate::Packet;
 
-/// Extension headers of IPv6, and what may be a tunnel: where one of them comes last, more may follow.
-const FOLLOWED: [u8; 9] = [0, 4, 41, 43, 44, 47, 51, 60, 137];
+/// Extension headers of IPv6: one that comes last is one that is not there.
+const EXTENSIONS: [u8; 5] = [0, 43, 44, 51, 60];
 
-/// The headers that [`decode`](super::decode) returns of a packet of which more was captured than these bytes, but not more than
+/// What [`decode`](super::decode) returns of a packet of which more was captured than these bytes, but not more than
 /// there was on the wire. None, if that may depend on what is behind them.
 #[must_use]
-pub fn decode_head(packet: &Packet<'_>, tunnels: Tunnels) -> Option<Headers> {
-    let other = || decode_any(packet, tunnels).ok().filter(|headers| tells_all(headers, tunnels));
-    decode_most(packet, tunnels).or_else(other)
+pub fn decode_head(packet: &Packet<'_>, tunnels: Tunnels) -> Option<Result<Headers, Undecodable>> {
+    if let Some(headers) = decode_most(packet, tunnels) {
+        return Some(Ok(headers));
+    }
+    let decoded = decode_any(packet, tunnels);
+    let is_final = match &decoded {
+        Ok(headers) => tells_all(headers, tunnels),
+        Err(reason) => *reason != Malformed::Truncated.into(),
+    };
+    is_final.then_some(decoded)
 }
 
-/// Whether the last number that counts has been read.
+/// Whether nothing more can be known of them.
 fn tells_all(headers: &Headers, tunnels: Tunnels) -> bool {
     match headers.protocol {
         _ if tunnels == Tunnels::Inner && headers.protocol != IpProtocol::TCP => false,
-        IpProtocol(number) if FOLLOWED.contains(&number) => false,
+        IpProtocol(number) if headers.source.is_ipv6() && EXTENSIONS.contains(&number) => false,
         _ if headers.fragment.is_some_and(Fragment::is_later) => true,
         IpProtocol::TCP => headers.tcp.is_some(),
         IpProtocol::UDP | IpProtocol::SCTP | IpProtocol::ICMPV4 | IpProtocol::ICMPV6 => {
