@@ -11,13 +11,15 @@ use std::{
     ffi::c_void,
     fs::File,
     io::{self, IoSliceMut},
+    num::NonZeroU64,
     os::unix::fs::FileExt as _,
     ptr, slice,
     sync::atomic::{AtomicBool, AtomicU64},
 };
 
-use netglass_packet::file::{FileMemory, MOST_SHOWN};
+use netglass_packet::file::{FileMemory, MOST_SHOWN, WINDOW};
 use rustix::{
+    fs::{Advice, fadvise},
     io::{Errno, ReadWriteFlags, preadv2},
     mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap},
 };
@@ -28,6 +30,11 @@ use self::bus_error::Guard;
 /// it is not.
 const ASKED: usize = 256 << 10;
 const NOWAIT: ReadWriteFlags = ReadWriteFlags::NOWAIT;
+/// How far behind a window that is shown it is looked whether the file comes from a disk: then as much of
+/// it is under way while the window is gone through.
+const AHEAD: u64 = 32 << 20;
+/// What is asked for with each window, which is what two have: others may ask for every other one.
+const AT_ONCE: u64 = 2 * WINDOW as u64;
 
 /// A file that is mapped, one window of it after another.
 #[derive(Debug)]
@@ -95,6 +102,7 @@ impl MappedFile {
     /// Has the system get to memory what of a part of the file it seems not to have there. What it gets
     /// because a mapping is looked at comes in small pieces, which takes longer to get and to map.
     fn fetch(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        self.ask_ahead(offset + AHEAD);
         for place in (0..length).step_by(ASKED) {
             let (offset, length) = (offset + place as u64, ASKED.min(length - place));
             if !self.is_at_hand(offset) {
@@ -104,11 +112,22 @@ impl MappedFile {
         Ok(())
     }
 
-    /// Whether the system has a place of the file in memory.
+    /// Has the system get what comes before a place, while something else is done, if it seems not to have it.
+    fn ask_ahead(&self, end: u64) {
+        if self.is_at_hand(end - 1) {
+            return;
+        }
+        // Most systems get no more than they read ahead, whatever they are asked for.
+        for place in (end - AT_ONCE..end).step_by(ASKED) {
+            // If one does not do so, it gets it once it is read.
+            let _ = fadvise(&self.file, place, NonZeroU64::new(ASKED as u64), Advice::WillNeed);
+        }
+    }
+
+    /// Whether the system has a place of the file in memory, if the file has it.
     fn is_at_hand(&self, offset: u64) -> bool {
         let mut byte = [0];
-        let read = preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], offset, NOWAIT);
-        matches!(read, Ok(1..))
+        preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], offset, NOWAIT).is_ok()
     }
 
     fn read(&mut self, offset: u64, length: usize) -> io::Result<()> {
