@@ -9,7 +9,7 @@ use crate::{
     capture_contestants::{self as contestants, NETGLASS, Results, TCPDUMP},
     capture_file::CaptureFile,
     capture_public::{self as public, COPIES, public_captures},
-    capture_realistic::realistic_traffic,
+    capture_realistic::{ROUTER, SAMPLES, realistic_traffic},
     capture_small::{PACKETS_PER_FLOW, small_packets},
     goal::Goal,
     netglass::netglass_program,
@@ -47,7 +47,12 @@ pub(crate) fn benches(effort: Effort) -> Vec<Bench> {
         bench(
             "realistic",
             format!("a file of {} bytes as a gateway sees them; {rounds} rounds", grouped(bytes)),
-            Box::new(move || realistic(&realistic_traffic(bytes)?, rounds)),
+            Box::new(move || realistic(&realistic_traffic(&SAMPLES, bytes)?, rounds)),
+        ),
+        bench(
+            "router",
+            format!("a file of {} bytes as routers count them; {rounds} rounds", grouped(bytes)),
+            Box::new(move || realistic(&realistic_traffic(&ROUTER, bytes)?, rounds)),
         ),
         bench(
             "public",

@@ -1,9 +1,13 @@
 //! Traffic as a gateway sees it.
 //!
-//! The sizes of packets, the lengths of flows and the mix of protocols are those that public
-//! captures have when many of them are put together: half of the flows have a single packet and half
-//! of the frames less than 100 bytes, most packets are of flows of some dozens of packets, and a few
-//! flows have a thousand.
+//! There are two mixes of it. [`SAMPLES`] has the sizes of packets, the lengths of flows and the
+//! protocols that public captures have when many of them are put together: half of the flows have a
+//! single packet and half of the frames less than 100 bytes, most packets are of flows of some dozens
+//! of packets, and a few flows have a thousand. [`ROUTER`] has those of networks in use, where data are
+//! moved: the sizes that two routers counted by NetFlow, of 97 thousand million packets (published to the
+//! list of NANOG, <https://community.nanog.org/t/avg-packet-size-again/35807>), in flows as long as those
+//! of bigFlows.pcap, five minutes of a busy access to the Internet (791,615 packets in 40,686 flows,
+//! <https://tcpreplay.appneta.com/wiki/captures.html>).
 
 use std::{
     collections::BTreeMap,
@@ -24,31 +28,71 @@ const fn range(weight: u32, from: u32, to: u32) -> WeightedRange {
     WeightedRange { weight, from, to }
 }
 
-/// Packets of a flow.
-const LENGTHS: [WeightedRange; 9] = [
-    range(530, 1, 1),
-    range(165, 2, 3),
-    range(100, 4, 7),
-    range(100, 8, 15),
-    range(60, 16, 31),
-    range(25, 32, 63),
-    range(12, 64, 127),
-    range(5, 128, 255),
-    range(3, 256, 1000),
-];
+/// How long flows are, and packets.
+#[derive(Debug)]
+pub(crate) struct Mix {
+    name: &'static str,
+    /// Packets of a flow.
+    lengths: &'static [WeightedRange],
+    /// Bytes of payload of a packet. The first of these are of TCP alone, the next three of questions, too.
+    payloads: &'static [WeightedRange],
+}
 
-/// Bytes of payload of a packet.
-const PAYLOADS: [WeightedRange; 9] = [
-    range(25, 0, 0),
-    range(20, 1, 46),
-    range(20, 47, 150),
-    range(13, 151, 300),
-    range(5, 301, 500),
-    range(5, 501, 900),
-    range(4, 901, 1200),
-    range(4, 1201, 1399),
-    range(12, LONGEST_PAYLOAD, LONGEST_PAYLOAD),
-];
+/// As in public captures.
+pub(crate) static SAMPLES: Mix = Mix {
+    name: "realistic",
+    lengths: &[
+        range(530, 1, 1),
+        range(165, 2, 3),
+        range(100, 4, 7),
+        range(100, 8, 15),
+        range(60, 16, 31),
+        range(25, 32, 63),
+        range(12, 64, 127),
+        range(5, 128, 255),
+        range(3, 256, 1000),
+    ],
+    payloads: &[
+        range(25, 0, 0),
+        range(20, 1, 46),
+        range(20, 47, 150),
+        range(13, 151, 300),
+        range(5, 301, 500),
+        range(5, 501, 900),
+        range(4, 901, 1200),
+        range(4, 1201, 1399),
+        range(12, LONGEST_PAYLOAD, LONGEST_PAYLOAD),
+    ],
+};
+
+/// As at a router.
+pub(crate) static ROUTER: Mix = Mix {
+    name: "router",
+    lengths: &[
+        range(530, 1, 1),
+        range(165, 2, 3),
+        range(100, 4, 7),
+        range(100, 8, 15),
+        range(55, 16, 31),
+        range(25, 32, 63),
+        range(13, 64, 127),
+        range(7, 128, 255),
+        range(5, 256, 4150),
+    ],
+    payloads: &[
+        range(310, 0, 0),
+        range(110, 1, 24),
+        range(64, 25, 56),
+        range(38, 57, 88),
+        range(64, 89, 216),
+        range(40, 217, 472),
+        range(12, 473, 536),
+        range(28, 537, 984),
+        range(43, 985, LONGEST_PAYLOAD - 1),
+        range(300, LONGEST_PAYLOAD, LONGEST_PAYLOAD),
+    ],
+};
+
 /// What a segment of TCP over IPv6 with a tag has room for.
 const LONGEST_PAYLOAD: u32 = 1436;
 static PAYLOAD: [u8; LONGEST_PAYLOAD as usize] = [0x5A; LONGEST_PAYLOAD as usize];
@@ -70,11 +114,11 @@ const UDP_PORTS: [u16; 5] = [53, 53, 443, 123, 1900];
 const VLAN: u16 = 42;
 
 /// A file of so many bytes.
-pub(crate) fn realistic_traffic(bytes: u64) -> Result<CaptureFile> {
-    CaptureFile::cached(&format!("realistic-1-{bytes}.pcap"), |path| write(path, bytes))
+pub(crate) fn realistic_traffic(mix: &'static Mix, bytes: u64) -> Result<CaptureFile> {
+    CaptureFile::cached(&format!("{}-1-{bytes}.pcap", mix.name), |path| write(path, mix, bytes))
 }
 
-fn write(path: &Path, bytes: u64) -> Result<()> {
+fn write(path: &Path, mix: &'static Mix, bytes: u64) -> Result<()> {
     let mut writer = Writer::create(path)?;
     let mut random = Random::new(1);
     // Those that go on, by the time of their next packet and by their number.
@@ -82,7 +126,7 @@ fn write(path: &Path, bytes: u64) -> Result<()> {
     let (mut started, mut start) = (0, Duration::ZERO);
     while writer.bytes() < bytes {
         while flows.first_key_value().is_none_or(|((at, _), _)| start <= *at) {
-            flows.insert((start, started), Flow::new(&mut random));
+            flows.insert((start, started), Flow::new(mix, &mut random));
             started += 1;
             start = Duration::from_secs(started) / u32::try_from(FLOWS_PER_SECOND)?;
         }
@@ -111,6 +155,7 @@ enum Kind {
 
 #[derive(Debug)]
 struct Flow {
+    mix: &'static Mix,
     kind: Kind,
     client: SocketAddr,
     server: SocketAddr,
@@ -123,8 +168,8 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(random: &mut Random) -> Self {
-        let length = random.choose(&LENGTHS);
+    fn new(mix: &'static Mix, random: &mut Random) -> Self {
+        let length = random.choose(mix.lengths);
         let kind = match (length, random.below(100)) {
             (1, 0..45) => Kind::Scan,
             (1..=3, 95..) => Kind::Ping,
@@ -145,6 +190,7 @@ impl Flow {
             (address_v4(CLIENTS_V4, client), address_v4(SERVERS_V4, server))
         };
         Self {
+            mix,
             kind,
             client: SocketAddr::new(client, client_port),
             server: SocketAddr::new(server, server_port),
@@ -160,8 +206,12 @@ impl Flow {
         let (answers, transport, payload) = match self.kind {
             Kind::Connection => self.segment(random),
             Kind::Scan => (false, self.tcp(false, Segment::Syn, 0), 0),
-            Kind::Question => (self.step % 2 == 1, Transport::Udp, random.choose(&PAYLOADS[1..4])),
-            Kind::Stream => (random.below(4) != 0, Transport::Udp, random.choose(&PAYLOADS[1..])),
+            Kind::Question => {
+                (self.step % 2 == 1, Transport::Udp, random.choose(&self.mix.payloads[1..4]))
+            }
+            Kind::Stream => {
+                (random.below(4) != 0, Transport::Udp, random.choose(&self.mix.payloads[1..]))
+            }
             Kind::Ping => {
                 let echo = if self.step % 2 == 1 { Echo::Reply } else { Echo::Request };
                 (echo == Echo::Reply, Transport::Echo(echo), 56)
@@ -184,7 +234,7 @@ impl Flow {
             (_, 3) => (false, Segment::Fin, 0),
             (_, 2) => (true, Segment::Fin, 0),
             _ => {
-                let payload = random.choose(&PAYLOADS);
+                let payload = random.choose(self.mix.payloads);
                 let segment = if payload == 0 { Segment::Ack } else { Segment::Data };
                 (random.below(5) < 3, segment, payload)
             }
@@ -221,7 +271,7 @@ mod tests {
     fn a_connection_is_opened_and_closed() {
         let mut random = Random::new(1);
         let mut flow = loop {
-            let flow = Flow::new(&mut random);
+            let flow = Flow::new(&SAMPLES, &mut random);
             if flow.kind == Kind::Connection {
                 break flow;
             }
@@ -241,29 +291,61 @@ mod tests {
         assert_eq!(sent.wrapping_add(answered), bytes + 4);
     }
 
-    #[test]
-    fn packets_are_as_large_and_flows_as_long_as_those_of_public_captures() {
+    /// What many flows have: packets, bytes of a frame, and of a hundred frames those of less and of more than
+    /// so many bytes.
+    struct Counted {
+        packets: f64,
+        mean: f64,
+        small: f64,
+        large: f64,
+    }
+
+    fn count(mix: &'static Mix, small: usize, large: usize) -> Counted {
         const FLOWS: u32 = 20_000;
         let mut random = Random::new(2);
-        let (mut packets, mut bytes, mut small) = (0_u32, 0_usize, 0_u32);
         let mut kinds = HashMap::<u8, u32>::new();
-        let mut frame = Vec::new();
+        let (mut lengths, mut frame) = (Vec::new(), Vec::new());
         for _ in 0..FLOWS {
-            let mut flow = Flow::new(&mut random);
+            let mut flow = Flow::new(mix, &mut random);
             *kinds.entry(flow.kind as u8).or_default() += 1;
             while flow.step < flow.length {
                 flow.next(&mut random).write(&mut frame).unwrap();
                 assert!(frame.len() <= 1518, "{}", frame.len());
-                packets += 1;
-                bytes += frame.len();
-                small += u32::from(frame.len() < 100);
+                lengths.push(frame.len());
             }
         }
-        let mean = bytes / packets as usize;
-        assert!((320..420).contains(&mean), "{mean} bytes a packet");
-        assert!((7..12).contains(&(packets / FLOWS)), "{packets} packets");
-        assert!((35..60).contains(&(100 * small / packets)), "{small} small ones");
         assert_eq!(kinds.len(), 5);
+        let packets = f64::from(u32::try_from(lengths.len()).unwrap());
+        let share = |is: &dyn Fn(usize) -> bool| {
+            let count = lengths.iter().filter(|&&length| is(length)).count();
+            100.0 * f64::from(u32::try_from(count).unwrap()) / packets
+        };
+        Counted {
+            packets: packets / f64::from(FLOWS),
+            mean: f64::from(u32::try_from(lengths.iter().sum::<usize>()).unwrap()) / packets,
+            small: share(&|length| length < small),
+            large: share(&|length| length > large),
+        }
+    }
+
+    #[test]
+    fn packets_are_as_large_and_flows_as_long_as_those_of_public_captures() {
+        let Counted { packets, mean, small, .. } = count(&SAMPLES, 100, 0);
+        assert!((320.0..420.0).contains(&mean), "{mean} bytes a packet");
+        assert!((7.0..12.0).contains(&packets), "{packets} packets");
+        assert!((35.0..60.0).contains(&small), "{small} small ones");
+    }
+
+    #[test]
+    fn packets_are_as_large_as_routers_counted_and_flows_as_long_as_those_of_a_busy_access() {
+        const ETHERNET: usize = 14;
+        // Both routers: .382 and .418 of up to 64 bytes, .375 and .311 of more than 1,024.
+        let Counted { packets, mean, small, large } =
+            count(&ROUTER, ETHERNET + 65, ETHERNET + 1024);
+        assert!((38.2..41.8).contains(&small), "{small} small ones");
+        assert!((31.1..37.5).contains(&large), "{large} large ones");
+        assert!((18.5..20.5).contains(&packets), "{packets} packets");
+        assert!((550.0..650.0).contains(&mean), "{mean} bytes a packet");
     }
 
     #[test]
@@ -271,7 +353,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let made = ["a", "b"].map(|name| {
             let path = folder.path().join(name);
-            write(&path, 1_000_000).unwrap();
+            write(&path, &SAMPLES, 1_000_000).unwrap();
             fs::read(path).unwrap()
         });
         assert!((1_000_000..1_002_000).contains(&made[0].len()), "{}", made[0].len());
