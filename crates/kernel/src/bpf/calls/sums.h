@@ -73,6 +73,7 @@ static __always_inline void fill_sum_key(const struct telling *it)
 	key->error = record->result < 0 ? -record->result : 0;
 	key->call = record->call;
 	key->flags = record->flags & RECORD_CONNECTION ? SUM_CONNECTION : 0;
+	key->processor = by_service ? it->processor : 0;
 	if ((record->call == CALL_SPLICE || record->call == CALL_TEE) &&
 	    record->fd == (__s32)record->details[0])
 		key->flags |= SUM_TAKEN_FROM;
@@ -98,7 +99,6 @@ static __always_inline __u64 number_of_key(const struct sum_key *key)
 	__u64 number;
 
 	_Static_assert(__builtin_offsetof(struct sum_key, connection.socket_cookie) == 32, "is 0");
-	_Static_assert(__builtin_offsetof(struct sum_key, reserved) == 68, "is 0");
 	number = words[0] * 0x9e3779b97f4a7c15ULL + words[1] * 0xc2b2ae3d27d4eb4fULL +
 		 words[2] * 0xd6e8feb86659fd93ULL + words[3] * 0xa0761d6478bd642fULL +
 		 words[5] * 0xe7037ed1a0b428dbULL + words[6] * 0x8ebc6af09c88c6e3ULL +
@@ -116,9 +116,14 @@ static __always_inline bool is_same_key(const struct sum_key *one, const struct 
 
 static __always_inline struct call_sum *find_sum(__u64 number, bool odd)
 {
-	/* Each by itself, which the verifier turns into fewer steps than one of two. */
-	return odd ? bpf_map_lookup_elem(&sums_odd, &number) :
-		     bpf_map_lookup_elem(&sums_even, &number);
+	struct call_sum *sum;
+
+	if (!odd)
+		return bpf_map_lookup_elem(&sums_even, &number);
+	sum = bpf_map_lookup_elem(&sums_odd, &number);
+	/* Two calls stay two, each of which the verifier turns into one of the table's own function. */
+	barrier_var(sum);
+	return sum;
 }
 
 static __always_inline struct call_sum *begin_sum(const struct telling *it, __u64 number,
@@ -163,6 +168,18 @@ static __always_inline bool only_looks(__u32 call, struct pt_regs *regs)
 }
 
 /*
+ * Sums by service are few, and what is added to them often: each processor has its own. Those of single
+ * sockets are many, so that processors share them.
+ */
+#define ADD(sum, more)                                                                             \
+	do {                                                                                       \
+		if (settings.flags & BY_SERVICE)                                                   \
+			(sum) += (more);                                                           \
+		else                                                                               \
+			__sync_fetch_and_add(&(sum), (more));                                      \
+	} while (0)
+
+/*
  * Adds a call to its sum. Of a task that is given, what is not in the record yet is read; of
  * registers whether bytes count.
  */
@@ -191,13 +208,13 @@ static __always_inline void add_to_sum(const struct telling *it, struct task_str
 	if (!(record->flags & RECORD_BEGAN_BEFORE))
 		place = latency_place(record->duration_ns);
 	if (place < LATENCIES)
-		__sync_fetch_and_add(&sum->latencies[place], 1);
-	__sync_fetch_and_add(&sum->duration_ns, record->duration_ns);
+		ADD(sum->latencies[place], 1);
+	ADD(sum->duration_ns, record->duration_ns);
 	bytes = record->flags & RECORD_TRANSFERRED ? it->work->extra.transferred :
 		record->result > 0		   ? record->result :
 						     0;
 	if (bytes && !(regs && only_looks(record->call, regs)))
-		__sync_fetch_and_add(&sum->bytes, bytes);
+		ADD(sum->bytes, bytes);
 }
 
 #endif
