@@ -13,7 +13,8 @@ use crate::{
     capture_small::{PACKETS_PER_FLOW, small_packets},
     goal::Goal,
     netglass::netglass_program,
-    race::Race,
+    plain_flows::{PLAIN, plain_flows},
+    race::{Contestant, Race},
     report::{Report, grouped},
 };
 
@@ -85,11 +86,19 @@ fn about_small(flows: u64) -> String {
     format!("a file of {packets} packets of 60 bytes in {} flows", grouped(flows))
 }
 
+/// Without peers: what it takes to read a file and to log its flows at all, and what ours takes.
+fn floor_and_ours(file: &CaptureFile, results: &Results) -> Result<Vec<Contestant>> {
+    Ok(vec![
+        contestants::tcpdump(file),
+        plain_flows(file, results)?,
+        contestants::netglass(NETGLASS, file, results, &[]),
+    ])
+}
+
 fn realistic(file: &CaptureFile, rounds: u32) -> Result<Report> {
     let results = Results::new()?;
     let mut notes = vec![about_file(file)];
-    let mut all =
-        vec![contestants::tcpdump(file), contestants::netglass(NETGLASS, file, &results, &[])];
+    let mut all = floor_and_ours(file, &results)?;
     all.extend(contestants::peers(file, &results, &mut notes));
     let race = Race::run(&all, rounds)?;
     let goals = vec![race.wall_goal(NETGLASS, TCPDUMP, REALISTIC_GOAL)];
@@ -98,29 +107,27 @@ fn realistic(file: &CaptureFile, rounds: u32) -> Result<Report> {
 
 fn small(flows: u64, rounds: u32) -> Result<Report> {
     let (file, results) = (small_packets(flows)?, Results::new()?);
-    let all = [contestants::tcpdump(&file), contestants::netglass(NETGLASS, &file, &results, &[])];
-    let race = Race::run(&all, rounds)?;
+    let race = Race::run(&floor_and_ours(&file, &results)?, rounds)?;
     let mut goals = vec![race.wall_goal(NETGLASS, TCPDUMP, SMALL_GOAL)];
     // With fewer flows, the program itself is most of it.
     if flows == SMALL_FLOWS {
         goals.push(race.peak_memory_goal(NETGLASS, BYTES_PER_FLOW * flows));
     }
     let notes = vec![about_file(&file)];
-    Ok(Report { table: race.table(&[TCPDUMP]), notes, failures: race.failures, goals })
+    Ok(Report { table: race.table(&[TCPDUMP, PLAIN]), notes, failures: race.failures, goals })
 }
 
 fn small_peers(flows: u64) -> Result<Report> {
     let (file, results) = (small_packets(flows)?, Results::new()?);
     let mut notes = vec![about_file(&file)];
-    let mut all =
-        vec![contestants::tcpdump(&file), contestants::netglass(NETGLASS, &file, &results, &[])];
+    let mut all = floor_and_ours(&file, &results)?;
     all.extend(contestants::peers(&file, &results, &mut notes));
     Ok(report_with_peers(Race::run(&all, 1)?, notes, Vec::new()))
 }
 
 /// A peer that a file makes fail is no failure of ours: public captures are broken in many ways.
 fn report_with_peers(race: Race, mut notes: Vec<String>, goals: Vec<Goal>) -> Report {
-    let table = race.table(&[TCPDUMP]);
+    let table = race.table(&[TCPDUMP, PLAIN]);
     let (failures, of_peers): (Vec<_>, Vec<_>) =
         race.failures.into_iter().partition(|(name, _)| [NETGLASS, TCPDUMP].contains(name));
     notes.extend(of_peers.iter().map(|(name, reason)| {

@@ -33,7 +33,7 @@ pub(crate) fn small_packets(flows: u64) -> Result<CaptureFile> {
     CaptureFile::cached(&format!("small-1-{flows}.pcap"), |path| write(path, flows))
 }
 
-fn write(path: &Path, flows: u64) -> Result<()> {
+pub(crate) fn write(path: &Path, flows: u64) -> Result<()> {
     let mut writer = Writer::create(path)?;
     let packets = flows * PACKETS_PER_FLOW;
     let shuffle = Shuffle::new(packets);

@@ -31,6 +31,7 @@ mod monitor_kernel;
 mod monitor_rendering;
 mod netglass;
 mod plain_calls;
+mod plain_flows;
 mod race;
 mod rate;
 mod report;
