@@ -14,7 +14,7 @@ use super::{
     MAX_RECORD,
     memory::{PIECE, WINDOW},
     pcap::Pcap,
-    windows::{LINE, View, WORD, Windows, word_in},
+    windows::{LINE, View, WORD, Windows, between, word_in},
 };
 
 /// How long pieces are.
@@ -213,13 +213,25 @@ fn after(view: View<'_>, pcap: &Pcap, at: u64, half: [u8; WORD]) -> Option<u64> 
 
 /// Where it seems that a packet begins, at `from` or not long after it.
 fn guess(view: View<'_>, pcap: &Pcap, from: u64, seconds: u32) -> Option<u64> {
-    (from..(from + SEARCHED).min(view.length)).find(|&at| is_plausible(view, pcap, at, seconds))
+    let end = (from + SEARCHED).min(view.length);
+    (from - from % WORD as u64..end).step_by(WORD).find_map(|word| {
+        // All places in a word have the same ones behind them.
+        let words = view.words::<3>(word)?.each_ref();
+        let [first, second, third] = words.map(|it| u64::from_le(it.load(Ordering::Relaxed)));
+        let is_like_one = |place: u64| {
+            // What tells most other places from the beginnings of packets comes first.
+            pcap.has_usual_lengths(between(second, third, place))
+                && pcap.has_usual_time(between(first, second, place), seconds)
+        };
+        let places = (0..WORD as u64).filter(|&place| is_like_one(place));
+        let mut places = places.map(|place| word + place);
+        places.find(|&at| (from..end).contains(&at) && is_plausible(view, pcap, at, seconds))
+    })
 }
 
 fn is_plausible(view: View<'_>, pcap: &Pcap, mut at: u64, seconds: u32) -> bool {
     (0..FOLLOWING).all(|_| {
         let Some(words) = view.words::<3>(at) else { return false };
-        // What tells most other places from the beginnings of packets comes first.
         let second = word_in(words, at, WORD);
         let is_plausible =
             pcap.has_usual_lengths(second) && pcap.has_usual_time(word_in(words, at, 0), seconds);

@@ -137,8 +137,13 @@ pub(super) fn word_in<const COUNT: usize>(
     let word = |number: usize| {
         words.get(number).map_or(0, |word| u64::from_le(word.load(Ordering::Relaxed)))
     };
-    let shift = (at % WORD as u64) * 8;
-    let (low, high) = (word(behind / WORD), word(behind / WORD + 1));
+    between(word(behind / WORD), word(behind / WORD + 1), at % WORD as u64)
+}
+
+/// The word that begins so many bytes behind the beginning of the first one of two, fewer than a word has.
+#[inline]
+pub(super) fn between(first: u64, second: u64, bytes: u64) -> [u8; WORD] {
+    let shift = bytes * 8;
     // In two steps, as there may be nothing to shift.
-    (low >> shift | high << 1 << (63 - shift)).to_le_bytes()
+    (first >> shift | second << 1 << (63 - shift)).to_le_bytes()
 }

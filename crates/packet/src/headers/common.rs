@@ -57,6 +57,7 @@ pub fn decode_common(packet: &Packet<'_>, tunnels: Tunnels) -> Option<Headers> {
 }
 
 /// The same of IPv6 without extension headers.
+#[inline]
 pub(super) fn decode_common_ipv6(packet: &Packet<'_>, tunnels: Tunnels) -> Option<Headers> {
     if packet.link_type != LinkType::ETHERNET || tunnels != Tunnels::Outer {
         return None;
