@@ -85,22 +85,27 @@ impl Piece {
         (self.at, self.stopped, self.count) = (begin.unwrap_or(self.end), false, 0);
     }
 
-    /// Goes past one packet. False at the end.
+    /// Whether there may be more packets in it.
     #[inline]
-    fn step(&mut self, view: View<'_>, pcap: &Pcap) -> bool {
-        if self.at >= self.end || self.stopped {
-            return false;
+    fn goes_on(&self) -> bool {
+        self.at < self.end && !self.stopped
+    }
+
+    /// Goes past one packet, if there is one.
+    #[inline]
+    fn step(&mut self, view: View<'_>, pcap: &Pcap) {
+        if !self.goes_on() {
+            return;
         }
         let Some(next) = self.copy(view, pcap) else {
             self.stopped = true;
-            return false;
+            return;
         };
         self.count += 1;
         self.at = next;
         for byte in [0, LINE, size_of::<Head>() - 1] {
             view.fetch(next + byte as u64);
         }
-        true
     }
 
     /// Copies the head of a packet, if there is room for it and it is whole and usual. Returns where the next one
@@ -167,8 +172,13 @@ impl Chains {
         if piece.begin != Some(begin) {
             piece.begin_at(Some(begin));
         }
-        let view = windows.views()[Windows::number(piece.place())];
-        while piece.step(view, &self.pcap) {}
+        let views = windows.views();
+        // The others are gone on with meanwhile: nobody waits for one packet after another.
+        while self.pieces[self.first].goes_on() {
+            self.step(&views);
+        }
+        let piece = &mut self.pieces[self.first];
+        let view = views[Windows::number(piece.place())];
         mem::swap(piece, taken);
         self.see_time(view, begin);
         self.open(windows);
@@ -214,13 +224,16 @@ fn after(view: View<'_>, pcap: &Pcap, at: u64, half: [u8; WORD]) -> Option<u64> 
 /// Where it seems that a packet begins, at `from` or not long after it.
 fn guess(view: View<'_>, pcap: &Pcap, from: u64, seconds: u32) -> Option<u64> {
     let end = (from + SEARCHED).min(view.length);
+    let above = pcap.bits_above_usual_lengths();
     (from - from % WORD as u64..end).step_by(WORD).find_map(|word| {
         // All places in a word have the same ones behind them.
         let words = view.words::<3>(word)?.each_ref();
         let [first, second, third] = words.map(|it| u64::from_le(it.load(Ordering::Relaxed)));
         let is_like_one = |place: u64| {
+            let lengths = between(second, third, place);
             // What tells most other places from the beginnings of packets comes first.
-            pcap.has_usual_lengths(between(second, third, place))
+            u64::from_le_bytes(lengths) & above == 0
+                && pcap.has_usual_lengths(lengths)
                 && pcap.has_usual_time(between(first, second, place), seconds)
         };
         let places = (0..WORD as u64).filter(|&place| is_like_one(place));

@@ -125,6 +125,14 @@ impl Pcap {
         captured <= wire && wire <= LONGEST_USUAL
     }
 
+    /// The bits that the second half of a packet's header has not, as a number whose first byte is the lowest,
+    /// where it may be one by [`Self::has_usual_lengths`].
+    pub(super) fn bits_above_usual_lengths(&self) -> u64 {
+        let above = !(2 * LONGEST_USUAL - 1);
+        let above = self.order.u32(above.to_le_bytes());
+        u64::from(above) << 32 | u64::from(above)
+    }
+
     /// Whether this may be the first half of a packet's header, `near` being the seconds of another
     /// packet's time. Of a packet like most others it may.
     pub(super) fn has_usual_time(&self, half: [u8; 8], near: u32) -> bool {
@@ -158,6 +166,36 @@ impl Pcap {
             Lengths::WireFirst => (second, first),
             Lengths::SmallerIsCaptured if first > second => (second, first),
             _ => (first, second),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn usual_lengths_have_none_of_the_bits_above_them(
+            is_big in any::<bool>(),
+            captured in 0..=LONGEST_USUAL,
+            more in 0..=LONGEST_USUAL,
+        ) {
+            let wire = (captured + more).min(LONGEST_USUAL);
+            let order = if is_big { ByteOrder::Big } else { ByteOrder::Little };
+            let bytes = |number: u32| if is_big { number.to_be_bytes() } else { number.to_le_bytes() };
+            let header = [MICROSECONDS, 0, 0, 0, 0, 1].map(bytes);
+            let mut header: [u8; HEADER] = header.as_flattened().try_into().unwrap();
+            header[4..8].copy_from_slice(if is_big { &[0, 2, 0, 4] } else { &[2, 0, 4, 0] });
+            let (pcap, _) = Pcap::new(order, &header).unwrap();
+            let half: [u8; 8] = [captured, wire].map(bytes).as_flattened().try_into().unwrap();
+            prop_assert!(pcap.has_usual_lengths(half));
+            prop_assert_eq!(u64::from_le_bytes(half) & pcap.bits_above_usual_lengths(), 0);
+            let longer = [captured, wire | 1 << 19].map(bytes);
+            let longer: [u8; 8] = longer.as_flattened().try_into().unwrap();
+            prop_assert_ne!(u64::from_le_bytes(longer) & pcap.bits_above_usual_lengths(), 0);
         }
     }
 }
