@@ -30,10 +30,10 @@ use self::bus_error::Guard;
 /// it is not.
 const ASKED: usize = 256 << 10;
 const NOWAIT: ReadWriteFlags = ReadWriteFlags::NOWAIT;
-/// How far behind a window that is shown it is looked whether the file comes from a disk: then as much of
-/// it is under way while the window is gone through.
+/// How far behind the beginning of a window that is shown it is looked whether the file comes from a disk.
+/// What is before that is under way then while the window is gone through.
 const AHEAD: u64 = 32 << 20;
-/// What is asked for with each window, which is what two have: others may ask for every other one.
+/// How much is asked for with each window: two of them take turns, and each asks for itself.
 const AT_ONCE: u64 = 2 * WINDOW as u64;
 
 /// A file that is mapped, one window of it after another.

@@ -131,6 +131,34 @@ fn connections_of_a_client_are_one_by_service() {
 }
 
 #[test]
+fn calls_on_several_processors_are_one_sum_by_service() {
+    require!(root, ebpf, command("python3"));
+    let mut program = Program::start(
+        "
+import itertools, os
+def talk():
+    client = socket.create_connection(address)
+    server, _ = listener.accept()
+    processors = itertools.cycle(sorted(os.sched_getaffinity(0)))
+    for _ in range(100):
+        os.sched_setaffinity(0, {next(processors)})
+        client.send(b'ping')
+        server.recv(4)
+",
+    );
+    let sums = program.add_up(SumsBy::Service, 1024);
+    program.talk();
+    let sums = finish(sums);
+    for (name, direction) in
+        [(CallName::Sendto, Direction::Active), (CallName::Recvfrom, Direction::Passive)]
+    {
+        let sum = only(&sums, name, direction);
+        assert_eq!((sum.calls(), sum.bytes), (ROUNDS, 4 * ROUNDS));
+        assert!(sum.latencies.quantile(500).unwrap() <= sum.duration);
+    }
+}
+
+#[test]
 fn every_connection_is_kept_apart_by_socket() {
     require!(root, ebpf, command("python3"));
     let mut program = Program::start(&TALK.replace("100", "3"));

@@ -312,6 +312,7 @@ struct sum_key {
 	__u32 processor;
 };
 _Static_assert(sizeof(struct sum_key) == 72, "src/calls/sum.rs reads 72 bytes");
+_Static_assert(__builtin_offsetof(struct sum_key, processor) == 68, "src/calls/sum.rs");
 
 /*
  * How long calls took: the first counts those of unknown duration, the second those below the first
