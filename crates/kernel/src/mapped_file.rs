@@ -184,7 +184,12 @@ impl FileMemory for MappedFile {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, sync::atomic::Ordering};
+    use std::{
+        io::Write as _,
+        sync::atomic::Ordering,
+        thread,
+        time::{Duration, Instant},
+    };
 
     use netglass_packet::{
         Packet,
@@ -248,6 +253,27 @@ mod tests {
         mapped.show(0, 32 * PAGE).unwrap();
         assert_eq!(bytes(&mapped, PAGE), [2; 8]);
         assert!(!is_lost(&mapped));
+    }
+
+    #[test]
+    fn what_comes_from_a_disk_is_asked_for_ahead() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&vec![1; usize::try_from(AHEAD).unwrap()], 0).unwrap();
+        file.sync_all().unwrap();
+        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        let mut mapped = MappedFile::new(&file).unwrap();
+        let last = AHEAD - 1;
+        if mapped.is_at_hand(last) {
+            eprintln!("skipped: what temporary files have stays in memory");
+            return;
+        }
+        mapped.show(0, WINDOW).unwrap();
+        // Nobody tells when it is there.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !mapped.is_at_hand(last) {
+            assert!(Instant::now() < deadline, "it was not asked for");
+            thread::yield_now();
+        }
     }
 
     #[test]
