@@ -160,7 +160,7 @@ impl CallWatcher {
     /// Takes what was added up since the last time.
     pub fn take_sums(&mut self, visit: &mut dyn FnMut(&CallSum)) -> Result<(), Error> {
         let Self { programs, added_up, unknown, .. } = self;
-        programs.collect_sums(&mut |sum| match sum::parse(sum) {
+        programs.collect_sums(&mut |sum| match sum {
             Some(sum) => {
                 *added_up += sum.calls();
                 visit(&sum);

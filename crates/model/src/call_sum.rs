@@ -159,13 +159,6 @@ impl CallSum {
     pub fn calls(&self) -> u64 {
         self.latencies.calls()
     }
-
-    /// Adds other calls of the same name, process, connection and error.
-    pub fn merge(&mut self, other: &Self) {
-        self.bytes = self.bytes.saturating_add(other.bytes);
-        self.duration = self.duration.saturating_add(other.duration);
-        self.latencies.merge(&other.latencies);
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use libbpf_rs::{
     Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenMapMut, OpenObject,
     ProgramMut, RingBuffer, RingBufferBuilder, num_possible_cpus,
 };
-use netglass_model::Degradation;
+use netglass_model::{CallSum, Degradation};
 use rustix::thread::CapabilitySet;
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     descendants, record,
     ring::{self, BLOCK_RECORDS, Ring},
     settings::{Sizes, Telling},
+    sum,
 };
 use crate::{
     Error,
@@ -208,8 +209,11 @@ impl Programs {
             .map_err(|error| failure("control", reason(&error)))
     }
 
-    /// Takes what was added up since the last time: each sum as the kernel programs have it.
-    pub(super) fn collect_sums(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    /// Takes what was added up since the last time; `None` stands for what could not be understood.
+    pub(super) fn collect_sums(
+        &mut self,
+        visit: &mut dyn FnMut(Option<CallSum>),
+    ) -> Result<(), Error> {
         let ended = self.control.epoch;
         let control = Control { epoch: ended.wrapping_add(1), ..self.control };
         self.set_control(control)?;
@@ -220,7 +224,7 @@ impl Programs {
             .update(&0_u32.to_ne_bytes(), &content.as_fd().as_raw_fd().to_ne_bytes(), MapFlags::ANY)
             .map_err(|error| failure("wait for", reason(&error)))?;
         let map = find_map(&self.object, if ended & 1 == 1 { "sums_odd" } else { "sums_even" })?;
-        program::take_entries(&map, &mut |_, sum| visit(sum))
+        program::take_entries(&map, &mut |_, sum| visit(sum::parse(sum)))
             .map_err(|error| failure("read the sums of", reason(&error)))
     }
 

@@ -9,8 +9,6 @@ use crate::program::{u16_at, u32_at, u64_at};
 
 /// `struct sum_key`.
 const KEY_LENGTH: usize = 72;
-/// All of it but the processor, which is its end.
-const KIND_LENGTH: usize = 68;
 /// The rest of `struct call_sum`, which begins with its key.
 const SUM_LENGTH: usize = 528;
 
@@ -18,15 +16,6 @@ const HAS_CONNECTION: u8 = 1 << 0;
 const IS_TAKEN_FROM: u8 = 1 << 1;
 
 const LATENCIES_AT: usize = 72;
-
-/// What sums of several processors have in common that belong together.
-pub(super) type Kind = [u8; KIND_LENGTH];
-
-/// That of a value of the table; `None` where it is not one.
-#[must_use]
-pub(super) fn kind(bytes: &[u8]) -> Option<Kind> {
-    bytes.first_chunk().copied()
-}
 
 /// Reads what the kernel programs add up, a value of their table; `None` where it is not that.
 #[must_use]
@@ -105,9 +94,6 @@ mod tests {
             assert!(HEADER.contains(&format!("#define {name} {number}\n")), "{name}");
         }
         assert!(HEADER.contains(&format!("sizeof(struct sum_key) == {KEY_LENGTH}, ")));
-        assert!(
-            HEADER.contains(&format!("offsetof(struct sum_key, processor) == {KIND_LENGTH}, "))
-        );
         assert!(
             HEADER.contains(&format!("sizeof(struct call_sum) == {}, ", KEY_LENGTH + SUM_LENGTH))
         );

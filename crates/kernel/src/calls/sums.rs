@@ -1,14 +1,11 @@
 //! Calls that are added up in the kernel: nothing is told of a call by itself.
 
-use std::collections::HashMap;
-
 use netglass_model::{CallSum, Degradation};
 
 use super::{
     CallSelection,
     programs::{Plan, Programs},
     settings::{AddingUp, SumsBy, Telling},
-    sum,
 };
 use crate::Error;
 
@@ -19,8 +16,7 @@ pub struct SumOptions {
     pub selection: CallSelection,
     /// What sums are kept apart by.
     pub by: SumsBy,
-    /// How many sums there can be between two collections; each takes about 600 bytes, twice. By service
-    /// each processor has sums of its own, which are one once they are collected.
+    /// How many sums there can be between two collections; each takes about 600 bytes, twice.
     pub most: u32,
     /// How many threads' calls are found without a search, rounded up to a power of two; those of
     /// further ones take longer.
@@ -50,7 +46,6 @@ pub struct SumCounts {
 #[derive(Debug)]
 pub struct CallSums {
     programs: Programs,
-    by: SumsBy,
     collected: u64,
     malformed: u64,
 }
@@ -70,7 +65,7 @@ impl CallSums {
             threads: options.threads,
         };
         let programs = Programs::start(&plan)?;
-        Ok(Self { programs, by: options.by, collected: 0, malformed: 0 })
+        Ok(Self { programs, collected: 0, malformed: 0 })
     }
 
     /// What does not work as well as it could and was not told of before.
@@ -90,23 +85,14 @@ impl CallSums {
 
     /// Takes what was added up since the last time.
     pub fn collect(&mut self, visit: &mut dyn FnMut(&CallSum)) -> Result<(), Error> {
-        let Self { programs, by, collected, malformed } = self;
-        let mut of_processors = HashMap::<sum::Kind, CallSum>::new();
-        programs.collect_sums(&mut |bytes| match (sum::parse(bytes), sum::kind(bytes)) {
-            (Some(sum), Some(kind)) => {
+        let Self { programs, collected, malformed } = self;
+        programs.collect_sums(&mut |sum| match sum {
+            Some(sum) => {
                 *collected += sum.calls();
-                match of_processors.get_mut(&kind) {
-                    Some(other) => other.merge(&sum),
-                    None if *by == SumsBy::Service => {
-                        of_processors.insert(kind, sum);
-                    }
-                    None => visit(&sum),
-                }
+                visit(&sum);
             }
-            _ => *malformed += 1,
-        })?;
-        of_processors.values().for_each(visit);
-        Ok(())
+            None => *malformed += 1,
+        })
     }
 
     /// Stops, and takes what was added up until then.

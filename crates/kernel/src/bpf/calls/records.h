@@ -308,11 +308,9 @@ struct sum_key {
 	__u16 error;
 	__u8 call;
 	__u8 flags;
-	/* By service, on which calls returned: nobody else adds to that sum. */
-	__u32 processor;
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct sum_key) == 72, "src/calls/sum.rs reads 72 bytes");
-_Static_assert(__builtin_offsetof(struct sum_key, processor) == 68, "src/calls/sum.rs");
 
 /*
  * How long calls took: the first counts those of unknown duration, the second those below the first

@@ -73,7 +73,6 @@ static __always_inline void fill_sum_key(const struct telling *it)
 	key->error = record->result < 0 ? -record->result : 0;
 	key->call = record->call;
 	key->flags = record->flags & RECORD_CONNECTION ? SUM_CONNECTION : 0;
-	key->processor = by_service ? it->processor : 0;
 	if ((record->call == CALL_SPLICE || record->call == CALL_TEE) &&
 	    record->fd == (__s32)record->details[0])
 		key->flags |= SUM_TAKEN_FROM;
@@ -99,6 +98,7 @@ static __always_inline __u64 number_of_key(const struct sum_key *key)
 	__u64 number;
 
 	_Static_assert(__builtin_offsetof(struct sum_key, connection.socket_cookie) == 32, "is 0");
+	_Static_assert(__builtin_offsetof(struct sum_key, reserved) == 68, "is 0");
 	number = words[0] * 0x9e3779b97f4a7c15ULL + words[1] * 0xc2b2ae3d27d4eb4fULL +
 		 words[2] * 0xd6e8feb86659fd93ULL + words[3] * 0xa0761d6478bd642fULL +
 		 words[5] * 0xe7037ed1a0b428dbULL + words[6] * 0x8ebc6af09c88c6e3ULL +
@@ -121,7 +121,10 @@ static __always_inline struct call_sum *find_sum(__u64 number, bool odd)
 	if (!odd)
 		return bpf_map_lookup_elem(&sums_even, &number);
 	sum = bpf_map_lookup_elem(&sums_odd, &number);
-	/* Two calls stay two, each of which the verifier turns into one of the table's own function. */
+	/*
+	 * So two calls stay two: of one that is about either table the verifier makes a call of what any
+	 * table is looked up by.
+	 */
 	barrier_var(sum);
 	return sum;
 }
@@ -168,18 +171,6 @@ static __always_inline bool only_looks(__u32 call, struct pt_regs *regs)
 }
 
 /*
- * Sums by service are few, and what is added to them often: each processor has its own. Those of single
- * sockets are many, so that processors share them.
- */
-#define ADD(sum, more)                                                                             \
-	do {                                                                                       \
-		if (settings.flags & BY_SERVICE)                                                   \
-			(sum) += (more);                                                           \
-		else                                                                               \
-			__sync_fetch_and_add(&(sum), (more));                                      \
-	} while (0)
-
-/*
  * Adds a call to its sum. Of a task that is given, what is not in the record yet is read; of
  * registers whether bytes count.
  */
@@ -208,13 +199,13 @@ static __always_inline void add_to_sum(const struct telling *it, struct task_str
 	if (!(record->flags & RECORD_BEGAN_BEFORE))
 		place = latency_place(record->duration_ns);
 	if (place < LATENCIES)
-		ADD(sum->latencies[place], 1);
-	ADD(sum->duration_ns, record->duration_ns);
+		__sync_fetch_and_add(&sum->latencies[place], 1);
+	__sync_fetch_and_add(&sum->duration_ns, record->duration_ns);
 	bytes = record->flags & RECORD_TRANSFERRED ? it->work->extra.transferred :
 		record->result > 0		   ? record->result :
 						     0;
 	if (bytes && !(regs && only_looks(record->call, regs)))
-		ADD(sum->bytes, bytes);
+		__sync_fetch_and_add(&sum->bytes, bytes);
 }
 
 #endif
