@@ -48,7 +48,8 @@ fuzz: ## Feed made-up bytes to every parser, FUZZ_SECONDS to each
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && for target in $$($(CARGO) fuzz list); do \
 		echo "== $$target"; \
-		$(CARGO) fuzz run --sanitizer none $$target -- \
+		mkdir -p corpus/$$target; \
+		$(CARGO) fuzz run --sanitizer none $$target corpus/$$target $$(ls -d seeds/$$target 2>/dev/null) -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 || exit; \
 	done
 

@@ -1,11 +1,11 @@
-//! Packets: any bytes are read or refused, more of the same bytes never change whose a packet is, and
-//! what goes through a tunnel is told or the tunnel is.
+//! Packets: any bytes are read or refused, more of the same bytes never change whose a packet is, what
+//! the first bytes tell all of them tell, and what goes through a tunnel is told or the tunnel is.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use netglass_fuzz::{prefixes, splice};
 use netglass_model::Timestamp;
-use netglass_packet::{Headers, LinkType, Packet, Tunnels, Undecodable, decode};
+use netglass_packet::{Headers, LinkType, Packet, Tunnels, Undecodable, decode, decode_head};
 
 /// Each with headers that lead to others.
 const SAMPLES: [(LinkType, &[u8]); 9] = [
@@ -81,14 +81,25 @@ fuzz_target!(|data: &[u8]| {
 
 fn check(link_type: LinkType, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).expect("a fuzzer makes less");
-    let decode = |bytes, tunnels| -> Result<Headers, Undecodable> {
+    let packet = |bytes| {
         let at = Timestamp::default();
-        decode(&Packet { at, link_type, interface: 0, wire_length: length, bytes }, tunnels)
+        Packet { at, link_type, interface: 0, wire_length: length, bytes }
     };
+    let decode =
+        |bytes, tunnels| -> Result<Headers, Undecodable> { decode(&packet(bytes), tunnels) };
     let outer = decode(bytes, Tunnels::Outer);
     let inner = decode(bytes, Tunnels::Inner);
     assert_eq!(outer.map(drop), inner.map(drop), "there is always the tunnel itself");
     for prefix in prefixes(bytes) {
+        for (tunnels, all) in [(Tunnels::Outer, outer), (Tunnels::Inner, inner)] {
+            let told = decode_head(&packet(prefix), tunnels);
+            assert!(
+                told.is_none_or(|told| told == all),
+                "{link_type:?} {tunnels:?} {} of {}: {told:?} {all:?} {bytes:02x?}",
+                prefix.len(),
+                bytes.len()
+            );
+        }
         let Ok(cut) = decode(prefix, Tunnels::Outer) else { continue };
         let outer = outer.expect("more bytes tell no less");
         assert_eq!((cut.source, cut.destination), (outer.source, outer.destination));

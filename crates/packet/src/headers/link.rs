@@ -139,6 +139,7 @@ fn frame_relay(rest: Rest<'_>) -> Decoded {
         [0x03, 0x80, ..] => ethernet::snap(rest.skip(2)),
         [0x03, 0xcc, ..] => ipv4::datagram(rest.skip(2)),
         [0x03, 0x8e, ..] => ipv6::datagram(rest.skip(2)),
+        [0x03, 0x00] => Err(Malformed::Truncated.into()),
         [0x03, _, ..] => Err(Undecodable::NotIp),
         [type_0, type_1, ..] => {
             ether_type_or_length(u16::from_be_bytes([type_0, type_1]), rest.skip(2))
@@ -251,6 +252,11 @@ mod tests {
         let bytes = [&[0x18, 0x41, 0x03, 0x8e], &ipv6(17, &UDP)[..]].concat();
         assert_eq!(outer(LinkType::FRELAY, &bytes), Ok(udp_headers_6()));
         assert_eq!(outer(LinkType::FRELAY, &[0x18, 0x41, 0x03, 0x08]), Err(Undecodable::NotIp));
+        let cut = &[0x18, 0x41, 0x03, 0x00, 0x80][..];
+        for length in 0..cut.len() {
+            let truncated = Err(Malformed::Truncated.into());
+            assert_eq!(outer(LinkType::FRELAY, &cut[..length]), truncated, "{length} bytes");
+        }
     }
 
     #[test]
