@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use netglass_testing::{requirement, shared_folder};
 
-use crate::capture_file::CaptureFile;
+use crate::{capture_file::CaptureFile, command::run};
 
 /// From the first packet to the last of each copy, in seconds.
 const WINDOW: &str = "60";
@@ -61,11 +61,4 @@ fn converted(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     ensure!(!all.is_empty(), "there are no captures");
     Ok(all)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("running {command:?}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}: {}", output.status, said.trim());
-    Ok(())
 }

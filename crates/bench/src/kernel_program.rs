@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+
+use crate::command::run;
 
 /// The object file of a program in C. It is compiled without the types of the running kernel.
 pub(crate) fn compile(source: &str) -> Result<Vec<u8>> {
@@ -18,8 +20,6 @@ pub(crate) fn compile(source: &str) -> Result<Vec<u8>> {
     clang.args(["-O2", "-g", "-target", "bpf", "-c", "-o"]).arg(&object).arg(&file);
     clang.arg(format!("-D__TARGET_ARCH_{architecture}"));
     clang.arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH));
-    let output = clang.output().context("running clang")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "clang: {}: {}", output.status, said.trim());
+    run(&mut clang)?;
     fs::read(object).context("reading what clang has made")
 }

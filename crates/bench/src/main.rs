@@ -19,6 +19,7 @@ mod capture_sender;
 mod capture_small;
 mod capture_watchers;
 mod churn;
+mod command;
 mod empty_programs;
 mod fleet;
 mod fleet_database;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     capture_contestants::{Results, number_after},
     capture_file::CaptureFile,
+    command::run,
     race::Contestant,
 };
 
@@ -22,9 +23,7 @@ pub(crate) fn plain_flows(file: &CaptureFile, results: &Results) -> Result<Conte
     fs::write(&source, SOURCE).context("writing the source of a program")?;
     let mut gcc = Command::new("gcc");
     gcc.args(["-O3", "-march=native", "-o"]).arg(&program).arg(&source);
-    let output = gcc.output().context("running gcc")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "gcc: {}: {}", output.status, said.trim());
+    run(&mut gcc)?;
     let command = move || {
         let mut command = Command::new(&program);
         command.arg(&path).arg(results.fresh("plain_flows.json"));
