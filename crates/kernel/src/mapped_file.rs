@@ -184,13 +184,7 @@ impl FileMemory for MappedFile {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        env,
-        io::Write as _,
-        path::Path,
-        process::Command,
-        sync::atomic::Ordering,
-    };
+    use std::{env, io::Write as _, path::Path, process::Command, sync::atomic::Ordering};
 
     use netglass_packet::{
         Packet,
