@@ -21,12 +21,16 @@ use crate::{
 };
 
 pub(crate) const NETGLASS: &str = "netglass capture";
+/// The same with its lines in a file of its own, which it completes on the disk before it ends.
+pub(crate) const NETGLASS_ON_DISK: &str = "netglass capture --output file";
 /// The same where the kernel counts.
 pub(crate) const NETGLASS_IN_KERNEL: &str = "netglass --engine kernel";
 pub(crate) const TCPDUMP: &str = "tcpdump -w /dev/null";
 pub(crate) const SOFTFLOWD: &str = "softflowd";
 pub(crate) const NFPCAPD: &str = "nfpcapd";
 pub(crate) const ARGUS: &str = "argus";
+
+const NETGLASS_OPTIONS: [&str; 5] = ["capture", "--config", "/dev/null", "--stats-format", "json"];
 
 /// As many as netglass has by default.
 pub(crate) const MAX_FLOWS: &str = "1048576";
@@ -35,6 +39,8 @@ pub(crate) const COLLECTOR: &str = "127.0.0.1:9995";
 
 /// Runs a command whose messages are its output.
 const TELL: &str = r#"exec "$@" 2>&1"#;
+/// The same where the output itself goes to a file.
+const TELL_AND_WRITE: &str = r#"output=$1; shift; exec "$@" 2>&1 >"$output""#;
 
 /// A folder for what the contestants write; it goes with the last of them.
 #[derive(Debug, Clone)]
@@ -71,22 +77,37 @@ pub(crate) fn tcpdump(file: &CaptureFile) -> Contestant {
     Contestant::new(TCPDUMP, command, |_| Ok(()))
 }
 
-/// Ours, with lines of JSON in a file.
+/// Ours, with lines of JSON as its output, which goes to a file.
 pub(crate) fn netglass(
     name: &'static str,
     file: &CaptureFile,
     results: &Results,
     options: &'static [&'static str],
 ) -> Contestant {
-    let (path, packets, results) = (file.path.clone(), file.packets, results.clone());
+    let (path, results) = (file.path.clone(), results.clone());
     let command = move || {
-        let mut command = telling(&netglass_program());
-        command.args(["capture", "--config", "/dev/null", "--stats-format", "json"]);
-        command.args(options).arg("--output");
-        command.arg(format!("file:{}", results.fresh("flows.json").display()));
-        command.arg("-r").arg(&path);
+        let mut command = Command::new("sh");
+        command.args(["-c", TELL_AND_WRITE, "sh"]).arg(results.fresh("flows.json"));
+        command.arg(netglass_program()).args(NETGLASS_OPTIONS).args(["--format", "json"]);
+        command.args(options).arg("-r").arg(&path);
         command
     };
+    ours(name, command, file.packets)
+}
+
+/// Ours, with its lines on the disk when it ends.
+pub(crate) fn netglass_on_disk(file: &CaptureFile, results: &Results) -> Contestant {
+    let (path, results) = (file.path.clone(), results.clone());
+    let command = move || {
+        let mut command = telling(&netglass_program());
+        let output = format!("file:{}", results.fresh("flows.json").display());
+        command.args(NETGLASS_OPTIONS).args(["--output", &output]).arg("-r").arg(&path);
+        command
+    };
+    ours(NETGLASS_ON_DISK, command, file.packets)
+}
+
+fn ours(name: &'static str, command: impl Fn() -> Command + 'static, packets: u64) -> Contestant {
     Contestant::new(name, command, move |said| {
         let mut text = String::new();
         said.read_to_string(&mut text)?;

@@ -42,14 +42,23 @@ impl CaptureFile {
             fs::rename(&partial, &path)
                 .with_context(|| format!("renaming {} to its end", partial.display()))?;
         }
-        leave_memory(&path).with_context(|| format!("writing {} to the disk", path.display()))?;
         let packets = count(&path).with_context(|| format!("counting {}", path.display()))?;
         Ok(Self { path, packets })
     }
+
+    /// Has all of it be in memory as reading it in order leaves it there, whatever has become of it since
+    /// it was written or read: systems take pages away and get them back in pieces, and who maps pieces
+    /// waits for each.
+    pub(crate) fn get_to_memory(&self) -> Result<()> {
+        let path = self.path.display();
+        leave_memory(&self.path).with_context(|| format!("writing {path} to the disk"))?;
+        let mut file = File::open(&self.path)?;
+        let read = io::copy(&mut file, &mut io::sink());
+        read.map(|_| ()).with_context(|| format!("reading {path}"))
+    }
 }
 
-/// Has the system forget what it has in memory of a file. Then it is read in order, and all find it in memory
-/// as that leaves it there, whatever has become of it since it was written.
+/// Has the system forget what it has in memory of a file.
 fn leave_memory(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     file.sync_all()?;

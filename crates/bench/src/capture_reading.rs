@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     bench::{Bench, Effort},
-    capture_contestants::{self as contestants, NETGLASS, Results, TCPDUMP},
+    capture_contestants::{self as contestants, NETGLASS, NETGLASS_ON_DISK, Results, TCPDUMP},
     capture_file::CaptureFile,
     capture_public::{self as public, COPIES, public_captures},
     capture_realistic::{ROUTER, SAMPLES, realistic_traffic},
@@ -99,15 +99,16 @@ fn realistic(file: &CaptureFile, rounds: u32) -> Result<Report> {
     let results = Results::new()?;
     let mut notes = vec![about_file(file)];
     let mut all = floor_and_ours(file, &results)?;
+    all.push(contestants::netglass_on_disk(file, &results));
     all.extend(contestants::peers(file, &results, &mut notes));
-    let race = Race::run(&all, rounds)?;
+    let race = race(&all, rounds, file)?;
     let goals = vec![race.wall_goal(NETGLASS, TCPDUMP, REALISTIC_GOAL)];
     Ok(report_with_peers(race, notes, goals))
 }
 
 fn small(flows: u64, rounds: u32) -> Result<Report> {
     let (file, results) = (small_packets(flows)?, Results::new()?);
-    let race = Race::run(&floor_and_ours(&file, &results)?, rounds)?;
+    let race = race(&floor_and_ours(&file, &results)?, rounds, &file)?;
     let mut goals = vec![race.wall_goal(NETGLASS, TCPDUMP, SMALL_GOAL)];
     // With fewer flows, the program itself is most of it.
     if flows == SMALL_FLOWS {
@@ -122,14 +123,19 @@ fn small_peers(flows: u64) -> Result<Report> {
     let mut notes = vec![about_file(&file)];
     let mut all = floor_and_ours(&file, &results)?;
     all.extend(contestants::peers(&file, &results, &mut notes));
-    Ok(report_with_peers(Race::run(&all, 1)?, notes, Vec::new()))
+    Ok(report_with_peers(race(&all, 1, &file)?, notes, Vec::new()))
+}
+
+/// Those who read a file, which is in memory.
+fn race(contestants: &[Contestant], rounds: u32, file: &CaptureFile) -> Result<Race> {
+    Race::run_prepared(contestants, rounds, || file.get_to_memory())
 }
 
 /// A peer that a file makes fail is no failure of ours: public captures are broken in many ways.
 fn report_with_peers(race: Race, mut notes: Vec<String>, goals: Vec<Goal>) -> Report {
     let table = race.table(&[TCPDUMP, PLAIN]);
     let (failures, of_peers): (Vec<_>, Vec<_>) =
-        race.failures.into_iter().partition(|(name, _)| [NETGLASS, TCPDUMP].contains(name));
+        race.failures.into_iter().partition(|(name, _)| [NETGLASS, NETGLASS_ON_DISK, TCPDUMP].contains(name));
     notes.extend(of_peers.iter().map(|(name, reason)| {
         let reason = reason.lines().next().unwrap_or_default();
         format!("{name} fails on it: {reason}")
@@ -150,7 +156,7 @@ fn threads(flows: u64, rounds: u32) -> Result<Report> {
         netglass(ONE_THREAD, &["--threads", "1"]),
         netglass(TWO_THREADS, &["--threads", "2"]),
     ];
-    let race = Race::run(&all, rounds)?;
+    let race = race(&all, rounds, &file)?;
     Ok(Report {
         table: race.table(&[TCPDUMP, ONE_THREAD]),
         notes: vec![about_file(&file)],

@@ -75,6 +75,15 @@ pub(crate) struct Race {
 impl Race {
     /// Runs the contestants A B C, A B C, …; one that fails before the first round is left out.
     pub(crate) fn run(contestants: &[Contestant], rounds: u32) -> Result<Self> {
+        Self::run_prepared(contestants, rounds, || Ok(()))
+    }
+
+    /// The same where something is done before each round.
+    pub(crate) fn run_prepared(
+        contestants: &[Contestant],
+        rounds: u32,
+        prepare: impl Fn() -> Result<()>,
+    ) -> Result<Self> {
         ensure!(!contestants.is_empty(), "nobody takes part");
         let mut running = Vec::new();
         let mut failures = Vec::new();
@@ -85,6 +94,7 @@ impl Race {
             }
         }
         for _ in 0..rounds {
+            prepare().context("preparing a round")?;
             for (contestant, runs) in &mut running {
                 let run = Measurement::of((contestant.command)());
                 runs.push(run.with_context(|| format!("running {}", contestant.name))?);
@@ -238,8 +248,10 @@ mod tests {
             };
             Contestant::new(name, command, |_| Ok(()))
         };
-        let race = Race::run(&[contestant("a"), contestant("b")], 2).unwrap();
-        assert_eq!(*order.borrow(), "ababab");
+        let contestants = [contestant("a"), contestant("b")];
+        let prepare = || Ok(order.borrow_mut().push(' '));
+        let race = Race::run_prepared(&contestants, 2, prepare).unwrap();
+        assert_eq!(*order.borrow(), "ab ab ab");
         assert_eq!(race.results.len(), 2);
     }
 
