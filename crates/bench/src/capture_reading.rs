@@ -134,8 +134,10 @@ fn race(contestants: &[Contestant], rounds: u32, file: &CaptureFile) -> Result<R
 /// A peer that a file makes fail is no failure of ours: public captures are broken in many ways.
 fn report_with_peers(race: Race, mut notes: Vec<String>, goals: Vec<Goal>) -> Report {
     let table = race.table(&[TCPDUMP, PLAIN]);
-    let (failures, of_peers): (Vec<_>, Vec<_>) =
-        race.failures.into_iter().partition(|(name, _)| [NETGLASS, NETGLASS_ON_DISK, TCPDUMP].contains(name));
+    let (failures, of_peers): (Vec<_>, Vec<_>) = race
+        .failures
+        .into_iter()
+        .partition(|(name, _)| [NETGLASS, NETGLASS_ON_DISK, TCPDUMP].contains(name));
     notes.extend(of_peers.iter().map(|(name, reason)| {
         let reason = reason.lines().next().unwrap_or_default();
         format!("{name} fails on it: {reason}")

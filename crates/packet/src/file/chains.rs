@@ -159,10 +159,10 @@ impl Chains {
 
     /// Goes past one packet. Each time it is one of another piece, so that its head has had time to come.
     #[inline]
-    pub(super) fn step(&mut self, views: &[View<'_>; 2]) {
+    pub(super) fn step(&mut self, views: &[View<'_>; 2], pcap: &Pcap) {
         self.turn = (self.turn + 1) % TOGETHER;
         let piece = &mut self.pieces[self.turn];
-        piece.step(views[Windows::number(piece.place())], &self.pcap);
+        piece.step(views[Windows::number(piece.place())], pcap);
     }
 
     /// Goes past all packets that belong to the first piece, of which the first one begins at `begin`, and
@@ -174,8 +174,9 @@ impl Chains {
         }
         let views = windows.views();
         // The others are gone on with meanwhile: nobody waits for one packet after another.
+        let pcap = self.pcap;
         while self.pieces[self.first].goes_on() {
-            self.step(&views);
+            self.step(&views, &pcap);
         }
         let piece = &mut self.pieces[self.first];
         let view = views[Windows::number(piece.place())];

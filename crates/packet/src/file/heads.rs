@@ -100,12 +100,25 @@ impl Heads {
     /// Gives as many packets of the piece at most.
     #[inline]
     fn give_of_piece(&mut self, limit: usize, to: &mut impl TakeHeads) -> io::Result<usize> {
-        let Self { file, pcap, windows, chains, piece, given, at, whole, patience } = self;
+        match self.pcap.if_usual() {
+            Some(usual) => self.give_by(&usual, limit, to),
+            None => self.give_by(&{ self.pcap }, limit, to),
+        }
+    }
+
+    /// The same where it is known how packets stand in the file, as far as the caller knows it.
+    #[expect(
+        clippy::inline_always,
+        reason = "so that what is known need not be asked for each packet"
+    )]
+    #[inline(always)]
+    fn give_by(&mut self, pcap: &Pcap, limit: usize, to: &mut impl TakeHeads) -> io::Result<usize> {
+        let Self { file, windows, chains, piece, given, at, whole, patience, .. } = self;
         let views = windows.views();
         let heads = piece.heads().get(*given..).unwrap_or_default();
         let heads = heads.get(..limit).unwrap_or(heads);
         for head in heads {
-            chains.step(&views);
+            chains.step(&views, pcap);
             let record = record(head, *at, pcap);
             let bytes = *at + pcap.header_length() as u64;
             *at = bytes + u64::from(record.captured);

@@ -80,6 +80,21 @@ impl Pcap {
         Ok((Self { order, link_type, unit, header, lengths }, interface))
     }
 
+    /// The same if packets stand in it as in nearly all files. Whoever is compiled with what it returns need
+    /// not ask how they do.
+    #[expect(clippy::inline_always, reason = "so that the caller knows all but the unit")]
+    #[inline(always)]
+    pub(super) fn if_usual(&self) -> Option<Self> {
+        let usual = Self {
+            order: ByteOrder::Little,
+            link_type: LinkType::ETHERNET,
+            unit: self.unit,
+            header: 16,
+            lengths: Lengths::CapturedFirst,
+        };
+        (*self == usual).then_some(usual)
+    }
+
     /// How long the header of a packet is.
     pub(super) fn header_length(&self) -> usize {
         self.header
