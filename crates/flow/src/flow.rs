@@ -184,6 +184,13 @@ impl Flow {
         (details.first_seen, details.last_seen(self.touched))
     }
 
+    /// Whether it has not ended by then if nothing came.
+    #[inline]
+    pub(crate) fn goes_on(&self, limits: &Limits, now: u64) -> bool {
+        // No flow ends sooner than what is over.
+        self.touched.saturating_add(limits.linger) > now || self.ends_at(limits) > now
+    }
+
     /// When it ends if nothing comes.
     #[inline]
     pub(crate) fn ends_at(&self, limits: &Limits) -> u64 {

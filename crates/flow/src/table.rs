@@ -255,11 +255,31 @@ impl FlowTable {
         if self.due <= self.clock {
             self.collect(ended);
         }
-        let place = if self.plainly_takes(candidate, packet) {
-            candidate
-        } else {
-            self.place_for(packet, candidate, ended)
-        };
+        if !self.adds_plainly(packet, candidate) {
+            let place = self.place_for(packet, candidate, ended);
+            self.count(place, packet);
+        }
+    }
+
+    /// Counts a packet if its flow is where it most likely is, and goes on with it as flows do with nearly all
+    /// of their packets.
+    #[inline]
+    fn adds_plainly(&mut self, packet: &KeyedPacket, candidate: u32) -> bool {
+        let goes_on = self
+            .flows
+            .with_key(candidate, &packet.key)
+            .is_some_and(|flow| flow.goes_on(&self.limits, self.clock))
+            && self.limits.active.is_none()
+            && !packet.tcp.as_ref().is_some_and(Connection::may_follow);
+        if goes_on {
+            self.count(candidate, packet);
+        }
+        goes_on
+    }
+
+    /// Counts a packet of the flow at a place.
+    #[inline]
+    fn count(&mut self, place: u32, packet: &KeyedPacket) {
         let clock = self.clock;
         let (flow, details) = self.flows.at_mut(place);
         let side = flow.side(packet.sender);
@@ -271,17 +291,6 @@ impl FlowTable {
                 self.linger(place);
             }
         }
-    }
-
-    /// Whether a packet's flow is where it most likely is, and goes on with it as flows do with nearly
-    /// all of their packets.
-    #[inline]
-    fn plainly_takes(&self, candidate: u32, packet: &KeyedPacket) -> bool {
-        self.flows
-            .with_key(candidate, &packet.key)
-            .is_some_and(|flow| flow.ends_at(&self.limits) > self.clock)
-            && self.limits.active.is_none()
-            && !packet.tcp.as_ref().is_some_and(Connection::may_follow)
     }
 
     /// The place of a packet's flow, which begins if there is none that goes on.

@@ -180,11 +180,13 @@ impl Connection {
         let settled = self.ends.iter().all(|end| matches!(end, End::Established | End::Partial))
             && matches!(self.handshake, Handshake::Unknown | Handshake::Done)
             && !Self::changes(segment);
-        let ends = !settled && self.follow(sequences, details, sender, segment, at);
-        sequences.follow(details, sender, segment);
         self.flags[sender as usize] |= segment.flags;
-        self.data |= segment.payload > 0 && segment.flags & RST == 0;
-        ends
+        if settled {
+            self.data |= segment.payload > 0;
+            sequences.follow_data(details, sender, segment);
+            return false;
+        }
+        self.follow(sequences, details, sender, segment, at)
     }
 
     /// Follows a segment that may say something new of the connection. Returns whether nothing is
@@ -202,6 +204,8 @@ impl Connection {
         self.follow_handshake(details, sender, segment, at);
         self.follow_end(sender, segment);
         self.follow_initial(sequences, details, sender, segment);
+        sequences.follow(details, sender, segment);
+        self.data |= segment.payload > 0 && segment.flags & RST == 0;
         self.is_over() && !was_over
     }
 
@@ -433,18 +437,38 @@ impl Connection {
 }
 
 impl Sequences {
-    /// A segment that begins before the highest number sent was sent before, or overtaken by what was
-    /// sent after it, which is not told apart. A keep-alive is neither: it has at most one byte, the
-    /// last one that was sent (RFC 9293, 3.8.4).
+    /// Follows a segment. What is reset has no numbers.
     #[inline]
     fn follow(&mut self, details: &mut ConnectionDetails, sender: Side, segment: &TcpSegment) {
+        let control = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
+        if segment.flags & RST == 0 {
+            self.follow_numbers(details, sender, segment, control);
+        }
+    }
+
+    /// Follows a segment that neither opens nor closes a connection.
+    #[inline]
+    fn follow_data(&mut self, details: &mut ConnectionDetails, sender: Side, segment: &TcpSegment) {
+        self.follow_numbers(details, sender, segment, 0);
+    }
+
+    /// A segment that begins before the highest number sent was sent before, or overtaken by what was
+    /// sent after it, which is not told apart. A keep-alive is neither: it has at most one byte, the
+    /// last one that was sent (RFC 9293, 3.8.4). SYN and FIN have a number each, as `control` says.
+    #[inline]
+    fn follow_numbers(
+        &mut self,
+        details: &mut ConnectionDetails,
+        sender: Side,
+        segment: &TcpSegment,
+        control: u32,
+    ) {
         let sender = sender as usize;
         let (next, start) = (self.next[sender], segment.sequence);
-        let control = u32::from(segment.flags & SYN != 0) + u32::from(segment.flags & FIN != 0);
         let length = segment.payload.wrapping_add(control);
-        let counts = segment.flags & RST == 0 && length != 0;
+        let counts = length != 0;
         let end = start.wrapping_add(length);
-        let keep_alive = control == 0 && segment.payload == 1 && end == next;
+        let keep_alive = control == 0 && length == 1 && end == next;
         let sent_again = counts && is_before(start, next) && !keep_alive;
         let (retransmissions, more) =
             self.retransmissions[sender].overflowing_add(sent_again.into());

@@ -1,11 +1,19 @@
 //! Numbers as digits.
 
 /// Appends a number in decimal.
+#[inline]
 pub(in crate::flow_log) fn append_integer(integer: i64, out: &mut Vec<u8>) {
     if let Ok(small) = u8::try_from(integer) {
         let (digits, count) = SMALL[usize::from(small)];
         append_padded(digits, count.into(), out);
-    } else if let Ok(short @ 0..100_000_000) = u32::try_from(integer) {
+    } else {
+        append_larger(integer, out);
+    }
+}
+
+#[inline(never)]
+fn append_larger(integer: i64, out: &mut Vec<u8>) {
+    if let Ok(short @ 0..100_000_000) = u32::try_from(integer) {
         append_short(short, out);
     } else {
         out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
