@@ -4,7 +4,7 @@ use netglass_model::{FlowRecord, printable};
 
 use super::{
     columns::{self, COLUMNS, ColumnType, Value, Visitor},
-    text,
+    text::Text,
 };
 
 /// Appends the names of the columns.
@@ -19,31 +19,31 @@ pub(super) fn append_header(out: &mut Vec<u8>) {
 }
 
 /// Appends a record. What a name should not do to a terminal is escaped where `escapes` says so.
-pub(super) fn append(record: &FlowRecord, escapes: bool, out: &mut Vec<u8>) {
-    columns::visit(record, &mut Fields { escapes, out });
+pub(super) fn append(record: &FlowRecord, escapes: bool, text: &mut Text<'_>) {
+    columns::visit(record, &mut Fields { escapes, text });
     // The comma behind the last field.
-    out.pop();
-    out.extend_from_slice(b"\r\n");
+    text.out.pop();
+    text.bytes(b"\r\n");
 }
 
 /// Fields of a record, each with a comma behind it.
-struct Fields<'a> {
+struct Fields<'a, 'b> {
     escapes: bool,
-    out: &'a mut Vec<u8>,
+    text: &'a mut Text<'b>,
 }
 
-impl Visitor for Fields<'_> {
+impl Visitor for Fields<'_, '_> {
     #[expect(clippy::inline_always, reason = "so that each column has code of its own")]
     #[inline(always)]
     fn visit(&mut self, _: &'static str, _: &'static str, _: ColumnType, value: Option<Value<'_>>) {
-        if let Some(text) = value.and_then(|value| text::append(value, self.out)) {
+        if let Some(field) = value.and_then(|value| self.text.append(value)) {
             if self.escapes {
-                append_field(&printable(text), self.out);
+                append_field(&printable(field), self.text.out);
             } else {
-                append_field(text, self.out);
+                append_field(field, self.text.out);
             }
         }
-        self.out.push(b',');
+        self.text.out.push(b',');
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
         let mut out = Vec::new();
         append_header(&mut out);
         for record in records {
-            append(record, escapes, &mut out);
+            append(record, escapes, &mut Text::new(&mut out));
         }
         String::from_utf8(out).unwrap()
     }

@@ -2,7 +2,7 @@
 
 use netglass_model::FlowRecord;
 
-use super::{csv, json, sink::FlowBatch, table::Table};
+use super::{csv, json, sink::FlowBatch, table::Table, text::Text};
 
 /// A format that is text, in UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,9 @@ pub(super) enum Encoder {
 
 /// Appends records as JSON Lines.
 pub fn append_json(records: &[FlowRecord], out: &mut Vec<u8>) {
+    let mut text = Text::new(out);
     for record in records {
-        json::append(record, out);
+        json::append(record, &mut text);
     }
 }
 
@@ -59,7 +60,8 @@ impl Encoder {
             (Self::Json, Some(json)) => out.extend_from_slice(json),
             (Self::Json, None) => append_json(&batch.records, out),
             (Self::Csv { escapes }, _) => {
-                batch.records.iter().for_each(|record| csv::append(record, *escapes, out));
+                let mut text = Text::new(out);
+                batch.records.iter().for_each(|record| csv::append(record, *escapes, &mut text));
             }
             (Self::Table(table), _) => {
                 batch.records.iter().for_each(|record| table.append(record, out));

@@ -6,27 +6,27 @@ use netglass_model::FlowRecord;
 
 use super::{
     columns::{self, ColumnType, SCHEMA_VERSION, Value, Visitor},
-    text,
+    text::Text,
 };
 
 /// Behind which column the version of the schema stands: it is the last one that has to come first.
 const BEFORE_VERSION: &str = "status";
 
 /// Appends a record.
-pub(super) fn append(record: &FlowRecord, out: &mut Vec<u8>) {
-    let start = out.len();
-    columns::visit(record, &mut Object(out));
+pub(super) fn append(record: &FlowRecord, text: &mut Text<'_>) {
+    let start = text.out.len();
+    columns::visit(record, &mut Object(text));
     // Each value has a comma before it, the first one too.
-    if let Some(first) = out.get_mut(start) {
+    if let Some(first) = text.out.get_mut(start) {
         *first = b'{';
     }
-    out.extend_from_slice(b"}\n");
+    text.bytes(b"}\n");
 }
 
 /// Values of an object, each with a comma before it.
-struct Object<'a>(&'a mut Vec<u8>);
+struct Object<'a, 'b>(&'a mut Text<'b>);
 
-impl Visitor for Object<'_> {
+impl Visitor for Object<'_, '_> {
     #[expect(clippy::inline_always, reason = "so that each column has code of its own")]
     #[inline(always)]
     fn visit(
@@ -37,12 +37,12 @@ impl Visitor for Object<'_> {
         value: Option<Value<'_>>,
     ) {
         let Some(value) = value else { return };
-        self.0.extend_from_slice(key.as_bytes());
-        if let Some(text) = text::append(value, self.0) {
-            append_escaped(text, self.0);
+        self.0.bytes(key.as_bytes());
+        if let Some(text) = self.0.append(value) {
+            append_escaped(text, self.0.out);
         }
         if column_type != ColumnType::Integer {
-            self.0.push(b'"');
+            self.0.out.push(b'"');
         }
         if name == BEFORE_VERSION {
             append_version(self.0);
@@ -50,9 +50,9 @@ impl Visitor for Object<'_> {
     }
 }
 
-fn append_version(out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"version\":");
-    text::append_integer(SCHEMA_VERSION.into(), out);
+fn append_version(text: &mut Text<'_>) {
+    text.bytes(b",\"version\":");
+    text.append(Value::Integer(SCHEMA_VERSION.into()));
 }
 
 /// What stands between the quotes. DEL and the C1 control characters are escaped too, which JSON
@@ -89,7 +89,7 @@ mod tests {
 
     fn line(record: &FlowRecord) -> String {
         let mut out = Vec::new();
-        append(record, &mut out);
+        append(record, &mut Text::new(&mut out));
         String::from_utf8(out).unwrap()
     }
 

@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     columns::{COLUMNS, Column, ColumnType, Value},
-    text,
+    text::Text,
 };
 
 /// What is shown, and how wide it is at least: as wide as most values are, since what follows is
@@ -59,7 +59,8 @@ impl Table {
         for (column, width) in &mut self.columns {
             self.cell.clear();
             let value = column.value(record);
-            let outside = value.and_then(|value: Value<'_>| text::append(value, &mut self.cell));
+            let outside =
+                value.and_then(|value: Value<'_>| Text::new(&mut self.cell).append(value));
             let outside = outside.map(printable);
             let cell = match &outside {
                 Some(text) => text,

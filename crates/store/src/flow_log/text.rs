@@ -6,32 +6,56 @@ mod time;
 
 use uuid::Uuid;
 
-use self::{address::append_address, digits::append_padded};
-pub(super) use self::{digits::append_integer, time::append_timestamp};
+use self::{
+    address::append_address,
+    digits::{append_integer, append_padded},
+    time::{Date, append_timestamp},
+};
 use super::columns::Value;
 
-/// Appends a value that holds no character which any format would have to escape; what may hold
-/// such, which is text from outside, is returned instead.
-#[expect(clippy::inline_always, reason = "of which kind a value is, is known where it is appended")]
-#[inline(always)]
-pub(super) fn append<'a>(value: Value<'a>, out: &mut Vec<u8>) -> Option<&'a str> {
-    match value {
-        Value::Text(text) => return Some(text),
-        Value::Name(name) => out.extend_from_slice(name.as_bytes()),
-        Value::Id(id) => append_id(id, out),
-        Value::Protocol(protocol) => match protocol.name() {
-            Some(name) => out.extend_from_slice(name.as_bytes()),
-            None => append_integer(protocol.0.into(), out),
-        },
-        Value::Address(address) => append_address(address, out),
-        Value::TcpFlags(flags) => {
-            let (letters, count) = flags.padded_letters();
-            append_padded(letters, count.into(), out);
-        }
-        Value::Integer(integer) => append_integer(integer, out),
-        Value::Timestamp(moment) => append_timestamp(moment, out),
+/// A buffer to which text is appended.
+pub(super) struct Text<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    /// That of the last moment.
+    date: Date,
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, date: Date::EPOCH }
     }
-    None
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Appends a value that holds no character which any format would have to escape; what may hold
+    /// such, which is text from outside, is returned instead.
+    #[expect(
+        clippy::inline_always,
+        reason = "of which kind a value is, is known where it is appended"
+    )]
+    #[inline(always)]
+    pub(super) fn append<'v>(&mut self, value: Value<'v>) -> Option<&'v str> {
+        let Self { out, date } = self;
+        match value {
+            Value::Text(text) => return Some(text),
+            Value::Name(name) => out.extend_from_slice(name.as_bytes()),
+            Value::Id(id) => append_id(id, out),
+            Value::Protocol(protocol) => match protocol.name() {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => append_integer(protocol.0.into(), out),
+            },
+            Value::Address(address) => append_address(address, out),
+            Value::TcpFlags(flags) => {
+                let (letters, count) = flags.padded_letters();
+                append_padded(letters, count.into(), out);
+            }
+            Value::Integer(integer) => append_integer(integer, out),
+            Value::Timestamp(moment) => append_timestamp(moment, date, out),
+        }
+        None
+    }
 }
 
 /// As RFC 9562, 4 has it: 8, 4, 4, 4 and 12 digits.
@@ -62,7 +86,7 @@ mod tests {
         fn all_but_moments_is_as_displayed(record in fixtures::any_record()) {
             for value in COLUMNS.iter().filter_map(|column| column.value(&record)) {
                 let mut out = Vec::new();
-                let text = append(value, &mut out);
+                let text = Text::new(&mut out).append(value);
                 if !matches!(value, Value::Text(_) | Value::Timestamp(_)) {
                     prop_assert_eq!(text, None);
                     prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());

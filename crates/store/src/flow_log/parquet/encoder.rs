@@ -18,7 +18,7 @@ use parquet::{
 
 use crate::flow_log::{
     columns::{COLUMNS, Column, ColumnType, SCHEMA_VERSION, Value},
-    text,
+    text::Text,
 };
 
 /// The key of the schema's version in the metadata of a file.
@@ -70,15 +70,16 @@ fn write_texts(
     records: &[FlowRecord],
     mut writer: SerializedColumnWriter<'_>,
 ) -> Result<()> {
-    let mut text = Vec::new();
+    let mut bytes = Vec::new();
+    let mut text = Text::new(&mut bytes);
     let mut ends = Vec::with_capacity(records.len());
     let levels = levels(column, records, |value| {
-        if let Some(outside) = text::append(value, &mut text) {
-            text.extend_from_slice(outside.as_bytes());
+        if let Some(outside) = text.append(value) {
+            text.bytes(outside.as_bytes());
         }
-        ends.push(text.len());
+        ends.push(text.out.len());
     });
-    let text = Bytes::from(text);
+    let text = Bytes::from(bytes);
     let starts = std::iter::once(0).chain(ends.iter().copied());
     let value = |(start, end)| ByteArray::from(text.slice(start..end));
     let values: Vec<_> = starts.zip(ends.iter().copied()).map(value).collect();

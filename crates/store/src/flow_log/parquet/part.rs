@@ -8,10 +8,9 @@ use std::{
     time::SystemTime,
 };
 
-use netglass_model::Timestamp;
 use uuid::Uuid;
 
-use crate::flow_log::text;
+use crate::flow_log::{columns::Value, text::Text};
 
 const PREFIX: &str = "flows-";
 const SUFFIX: &str = ".parquet";
@@ -131,7 +130,7 @@ fn is_part(name: &str) -> bool {
 /// `flows-20260131T140000Z-0f1e2d3c4b5a.parquet`: names sort by the second, and no two are the same.
 fn name() -> String {
     let mut moment = Vec::new();
-    text::append_timestamp(Timestamp::from(SystemTime::now()), &mut moment);
+    Text::new(&mut moment).append(Value::Timestamp(SystemTime::now().into()));
     let moment = String::from_utf8_lossy(&moment);
     let (seconds, _) = moment.split_once('.').unwrap_or((&moment, ""));
     let seconds = seconds.replace(['-', ':'], "");

@@ -2,7 +2,7 @@
 
 /// Appends a number in decimal.
 #[inline]
-pub(in crate::flow_log) fn append_integer(integer: i64, out: &mut Vec<u8>) {
+pub(super) fn append_integer(integer: i64, out: &mut Vec<u8>) {
     if let Ok(small) = u8::try_from(integer) {
         let (digits, count) = SMALL[usize::from(small)];
         append_padded(digits, count.into(), out);
