@@ -14,7 +14,7 @@ use super::{
     MAX_RECORD,
     memory::{PIECE, WINDOW},
     pcap::Pcap,
-    windows::{LINE, View, WORD, Windows, between, word_in},
+    windows::{LINE, View, WORD, Windows, between, word_in, zero_bytes},
 };
 
 /// How long pieces are.
@@ -225,16 +225,21 @@ fn after(view: View<'_>, pcap: &Pcap, at: u64, half: [u8; WORD]) -> Option<u64> 
 /// Where it seems that a packet begins, at `from` or not long after it.
 fn guess(view: View<'_>, pcap: &Pcap, from: u64, seconds: u32) -> Option<u64> {
     let end = (from + SEARCHED).min(view.length);
-    let above = pcap.bits_above_usual_lengths();
+    let zero = pcap.zero_byte_of_usual_lengths();
     (from - from % WORD as u64..end).step_by(WORD).find_map(|word| {
         // All places in a word have the same ones behind them.
         let words = view.words::<3>(word)?.each_ref();
         let [first, second, third] = words.map(|it| u64::from_le(it.load(Ordering::Relaxed)));
+        // What tells most other places from the beginnings of packets comes first, for all of them at once.
+        let [of_second, of_third] = [second, third].map(zero_bytes);
+        let zeros = |place| u64::from_le_bytes(between(of_second, of_third, place));
+        let possible = zeros(zero) & zeros(zero + 4);
+        if possible == 0 {
+            return None;
+        }
         let is_like_one = |place: u64| {
-            let lengths = between(second, third, place);
-            // What tells most other places from the beginnings of packets comes first.
-            u64::from_le_bytes(lengths) & above == 0
-                && pcap.has_usual_lengths(lengths)
+            possible >> (8 * place) & 0x80 != 0
+                && pcap.has_usual_lengths(between(second, third, place))
                 && pcap.has_usual_time(between(first, second, place), seconds)
         };
         let places = (0..WORD as u64).filter(|&place| is_like_one(place));

@@ -147,3 +147,27 @@ pub(super) fn between(first: u64, second: u64, bytes: u64) -> [u8; WORD] {
     // In two steps, as there may be nothing to shift.
     (first >> shift | second << 1 << (63 - shift)).to_le_bytes()
 }
+
+/// The highest bit of each byte of a word that is zero, and no other bit.
+#[inline]
+pub(super) fn zero_bytes(word: u64) -> u64 {
+    const LOWER: u64 = u64::from_ne_bytes([0x7f; WORD]);
+    !(((word & LOWER) + LOWER) | word | LOWER)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_that_are_zero_are_told(bytes in prop::array::uniform8(0_u8..3), any: [u8; WORD]) {
+            for bytes in [bytes, any, bytes.map(|byte| byte << 7)] {
+                let told = bytes.map(|byte| if byte == 0 { 0x80 } else { 0 });
+                prop_assert_eq!(zero_bytes(u64::from_le_bytes(bytes)), u64::from_le_bytes(told));
+            }
+        }
+    }
+}
