@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use self::{
     address::append_address,
-    digits::{append_integer, append_padded},
+    digits::{append_integer, append_padded, append_written},
     time::{Date, append_timestamp},
 };
 use super::columns::Value;
@@ -64,14 +64,16 @@ fn append_id(id: Uuid, out: &mut Vec<u8>) {
     let id = id.as_u128();
     let eight = |shift: u32| digits::hexadecimal((id >> shift) as u32);
     let (second, third) = (eight(64), eight(32));
-    let mut text = [b'-'; 36];
-    text[..8].copy_from_slice(&eight(96));
-    text[9..13].copy_from_slice(&second[..4]);
-    text[14..18].copy_from_slice(&second[4..]);
-    text[19..23].copy_from_slice(&third[..4]);
-    text[24..28].copy_from_slice(&third[4..]);
-    text[28..].copy_from_slice(&eight(0));
-    out.extend_from_slice(&text);
+    append_written(out, |text: &mut [u8; 36]| {
+        text[..8].copy_from_slice(&eight(96));
+        text[9..13].copy_from_slice(&second[..4]);
+        text[14..18].copy_from_slice(&second[4..]);
+        text[19..23].copy_from_slice(&third[..4]);
+        text[24..28].copy_from_slice(&third[4..]);
+        text[28..].copy_from_slice(&eight(0));
+        (text[8], text[13], text[18], text[23]) = (b'-', b'-', b'-', b'-');
+        text.len()
+    });
 }
 
 #[cfg(test)]

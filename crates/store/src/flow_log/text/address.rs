@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::digits::{SMALL, append_padded, hexadecimal};
+use super::digits::{SMALL, append_padded, append_written, hexadecimal};
 
 /// Appends an address.
 pub(super) fn append_address(address: IpAddr, out: &mut Vec<u8>) {
@@ -14,15 +14,16 @@ pub(super) fn append_address(address: IpAddr, out: &mut Vec<u8>) {
 
 fn append_v4(address: Ipv4Addr, out: &mut Vec<u8>) {
     // Room for the longest one, and for what is too much of its last number.
-    let mut text = [0; 16];
-    let mut end = 0;
-    for octet in address.octets() {
-        let (digits, count) = DOTTED[usize::from(octet)];
-        text[end..end + 4].copy_from_slice(&digits);
-        end += usize::from(count);
-    }
-    // Without the last dot.
-    append_padded(text, end - 1, out);
+    append_written(out, |text: &mut [u8; 16]| {
+        let mut end = 0;
+        for octet in address.octets() {
+            let (digits, count) = DOTTED[usize::from(octet)];
+            text[end..end + 4].copy_from_slice(&digits);
+            end += usize::from(count);
+        }
+        // Without the last dot.
+        end - 1
+    });
 }
 
 /// The digits of each octet with a dot behind them, and how many characters that is.

@@ -39,6 +39,21 @@ pub(super) fn append_padded<const N: usize>(bytes: [u8; N], count: usize, out: &
     out.truncate(end);
 }
 
+/// Appends the first bytes of those that `write` writes, as many as it returns. They are written where they
+/// stay: what was written in pieces is not there yet when it is copied as a whole.
+#[inline]
+pub(super) fn append_written<const N: usize>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut [u8; N]) -> usize,
+) {
+    let start = out.len();
+    out.extend_from_slice(&[0; N]);
+    if let Some(room) = out.last_chunk_mut() {
+        let count = write(room);
+        out.truncate(start + count);
+    }
+}
+
 /// The two digits of a number below 100.
 #[inline]
 pub(super) fn pair(number: u32) -> [u8; 2] {

@@ -2,7 +2,7 @@
 
 use netglass_model::Timestamp;
 
-use super::digits::pair;
+use super::digits::{append_written, pair};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -45,20 +45,21 @@ pub(super) fn append_timestamp(moment: Timestamp, date: &mut Date, out: &mut Vec
     });
     let (second, fraction) = (lower_half(since / SECOND), lower_half(since % SECOND));
 
-    let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    text[..11].copy_from_slice(&date.text);
-    let mut put = |place: usize, number| text[place..place + 2].copy_from_slice(&pair(number));
-    put(11, second / 3_600);
-    put(14, second / 60 % 60);
-    put(17, second % 60);
-    // The tenths are alone, and what is put before them is put over.
-    put(19, fraction / 100_000_000);
-    put(21, fraction / 1_000_000 % 100);
-    put(23, fraction / 10_000 % 100);
-    put(25, fraction / 100 % 100);
-    put(27, fraction % 100);
-    text[19] = b'.';
-    out.extend_from_slice(&text);
+    append_written(out, |text: &mut [u8; 30]| {
+        text[..11].copy_from_slice(&date.text);
+        let mut put = |place: usize, number| text[place..place + 2].copy_from_slice(&pair(number));
+        put(11, second / 3_600);
+        put(14, second / 60 % 60);
+        put(17, second % 60);
+        // The tenths are alone, and what is put before them is put over.
+        put(19, fraction / 100_000_000);
+        put(21, fraction / 1_000_000 % 100);
+        put(23, fraction / 10_000 % 100);
+        put(25, fraction / 100 % 100);
+        put(27, fraction % 100);
+        (text[13], text[16], text[19], text[29]) = (b':', b':', b'.', b'Z');
+        text.len()
+    });
 }
 
 /// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years begin with
