@@ -249,7 +249,10 @@ mod tests {
             Contestant::new(name, command, |_| Ok(()))
         };
         let contestants = [contestant("a"), contestant("b")];
-        let prepare = || Ok(order.borrow_mut().push(' '));
+        let prepare = || {
+            order.borrow_mut().push(' ');
+            Ok(())
+        };
         let race = Race::run_prepared(&contestants, 2, prepare).unwrap();
         assert_eq!(*order.borrow(), "ab ab ab");
         assert_eq!(race.results.len(), 2);
