@@ -2,6 +2,8 @@
 //!
 //! Nothing here allocates but the growth of that buffer.
 
+use netglass_model::digits::append_integer;
+
 const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends `text`.
@@ -10,8 +12,8 @@ pub(crate) fn put(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends an integer in decimal.
-pub(crate) fn put_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+pub(crate) fn put_number(out: &mut Vec<u8>, number: impl TryInto<i128>) {
+    append_integer(number, out);
 }
 
 /// Appends an integer in lower-case hexadecimal, without prefix or padding.

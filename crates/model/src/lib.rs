@@ -7,6 +7,7 @@
 mod call;
 mod call_sum;
 mod degradation;
+pub mod digits;
 mod edge;
 mod endpoint;
 mod failures;

@@ -366,7 +366,7 @@ pub(super) fn text(out: &mut Vec<u8>, key: &str, value: &str) {
 }
 
 /// Appends a key and a number.
-pub(super) fn number(out: &mut Vec<u8>, key: &str, value: impl itoa::Integer) {
+pub(super) fn number(out: &mut Vec<u8>, key: &str, value: impl TryInto<i128>) {
     put(out, key);
     put_number(out, value);
 }

@@ -82,7 +82,7 @@ fn begin(out: &mut Vec<u8>, name: &str, tab: Tab, contents: Shown, payload: Show
     payload.put(out);
 }
 
-fn field(out: &mut Vec<u8>, name: &str, number: impl itoa::Integer) {
+fn field(out: &mut Vec<u8>, name: &str, number: impl TryInto<i128>) {
     put(out, name);
     put_number(out, number);
 }

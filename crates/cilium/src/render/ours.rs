@@ -277,7 +277,7 @@ fn put_identity(out: &mut Vec<u8>, number_of: u32) {
     out.push(b'}');
 }
 
-fn put_optional(out: &mut Vec<u8>, value: Option<impl itoa::Integer>) {
+fn put_optional(out: &mut Vec<u8>, value: Option<impl TryInto<i128>>) {
     match value {
         Some(value) => put_number(out, value),
         None => put(out, "null"),

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use netglass_kernel::calls::{Subject, ToldCall};
 use netglass_model::{
     Call, CallConnection, CallName, CallPhase, Caller, CommandName, SocketPath, Timestamp,
+    digits::append_integer,
 };
 
 use super::{
     errno,
     payload::{push_characters, push_hexadecimal},
-    text::{plain_or_text, push_display, push_endpoint, push_integer},
+    text::{plain_or_text, push_display, push_endpoint},
     words::{family_of, protocol_name},
 };
 
@@ -115,7 +116,7 @@ impl Json {
             && i64::try_from(bytes) != Ok(call.result)
         {
             out.extend_from_slice(b",\"bytes\":");
-            push_integer(out, bytes);
+            append_integer(bytes, out);
         }
         if !payload.is_empty() {
             out.extend_from_slice(b",\"payload_hex\":\"");
@@ -131,7 +132,7 @@ impl Json {
         let beginning = self.beginnings.get(head.name as usize);
         out.extend_from_slice(beginning.map_or(&[], |it| it.as_bytes()));
         match head.phase {
-            CallPhase::Returned => push_integer(out, head.result),
+            CallPhase::Returned => append_integer(head.result, out),
             CallPhase::Entered => out.extend_from_slice(b"null,\"phase\":\"enter\""),
             CallPhase::Pending => out.extend_from_slice(b"null,\"phase\":\"pending\""),
         }
@@ -144,7 +145,7 @@ impl Json {
             Some(Err(number)) => push_display(out, format_args!(",\"error\":\"errno {number}\"")),
         }
         out.extend_from_slice(b",\"time_ns\":");
-        push_integer(out, head.at.as_nanoseconds());
+        append_integer(head.at.as_nanoseconds(), out);
         out.extend_from_slice(b",\"duration_ns\":");
         integer_or_null(out, head.duration_ns);
     }
@@ -205,17 +206,17 @@ fn number_of(subject: &Subject) -> u32 {
 
 fn write_caller(caller: &Caller, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"pid\":");
-    push_integer(out, caller.pid);
+    append_integer(caller.pid, out);
     out.extend_from_slice(b",\"tid\":");
-    push_integer(out, caller.tid);
+    append_integer(caller.tid, out);
     out.extend_from_slice(b",\"comm\":");
     name(out, &caller.comm);
     out.extend_from_slice(b",\"ppid\":");
-    push_integer(out, caller.ppid);
+    append_integer(caller.ppid, out);
     out.extend_from_slice(b",\"pcomm\":");
     name(out, &caller.parent_comm);
     out.extend_from_slice(b",\"uid\":");
-    push_integer(out, caller.uid);
+    append_integer(caller.uid, out);
 }
 
 fn write_connection(call: &Call, connection: Option<&CallConnection>, out: &mut Vec<u8>) {
@@ -235,10 +236,10 @@ fn write_connection(call: &Call, connection: Option<&CallConnection>, out: &mut 
     end(b",\"remote\":", connection.and_then(|it| it.remote), remote, out);
     if let Some(connection) = connection {
         out.extend_from_slice(b",\"netns\":");
-        push_integer(out, connection.namespace.0);
+        append_integer(connection.namespace.0, out);
         if let Some(cookie) = connection.cookie {
             out.extend_from_slice(b",\"cookie\":");
-            push_integer(out, cookie);
+            append_integer(cookie, out);
         }
     }
 }
@@ -282,9 +283,9 @@ fn quoted(out: &mut Vec<u8>, plain: &str) {
     out.push(b'"');
 }
 
-fn integer_or_null(out: &mut Vec<u8>, number: Option<impl itoa::Integer>) {
+fn integer_or_null(out: &mut Vec<u8>, number: Option<impl TryInto<i128>>) {
     match number {
-        Some(number) => push_integer(out, number),
+        Some(number) => append_integer(number, out),
         None => null(out),
     }
 }

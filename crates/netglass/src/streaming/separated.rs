@@ -1,11 +1,11 @@
 //! Comma-separated values (RFC 4180) and tab-separated values: a header, then one call a line.
 
-use netglass_model::{Call, CallPhase, CommandName};
+use netglass_model::{Call, CallPhase, CommandName, digits::append_integer};
 
 use super::{
     errno,
     payload::{push_characters, push_hexadecimal},
-    text::{plain_or_text, push_display, push_endpoint, push_integer},
+    text::{plain_or_text, push_display, push_endpoint},
     words::{family_of, protocol_name},
 };
 
@@ -90,28 +90,28 @@ impl Separator {
             Some(Err(number)) => push_display(out, format_args!("errno {number}")),
         }
         next(out);
-        push_integer(out, call.at.as_nanoseconds());
+        append_integer(call.at.as_nanoseconds(), out);
         next(out);
         optional(out, call.duration.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)));
         for id in [caller.pid, caller.tid] {
             next(out);
-            push_integer(out, id);
+            append_integer(id, out);
         }
         next(out);
         self.name(out, &caller.comm);
         next(out);
-        push_integer(out, caller.ppid);
+        append_integer(caller.ppid, out);
         next(out);
         self.name(out, &caller.parent_comm);
         next(out);
-        push_integer(out, caller.uid);
+        append_integer(caller.uid, out);
         next(out);
         optional(out, call.fd);
         next(out);
         match family_of(call) {
             None => {}
             Some(Ok(name)) => out.extend_from_slice(name.as_bytes()),
-            Some(Err(number)) => push_integer(out, number),
+            Some(Err(number)) => append_integer(number, out),
         }
         next(out);
         let protocol = connection.and_then(protocol_name).unwrap_or_default();
@@ -166,9 +166,9 @@ impl Separator {
     }
 }
 
-fn optional(out: &mut Vec<u8>, number: Option<impl itoa::Integer>) {
+fn optional(out: &mut Vec<u8>, number: Option<impl TryInto<i128>>) {
     if let Some(number) = number {
-        push_integer(out, number);
+        append_integer(number, out);
     }
 }
 

@@ -2,13 +2,14 @@
 
 use anstyle::{AnsiColor, Style};
 use netglass_model::{
-    Call, CallName, CallPhase, CommandName, SocketPath, Timestamp, Transfer, printable,
+    Call, CallName, CallPhase, CommandName, SocketPath, Timestamp, Transfer,
+    digits::append_integer, printable,
 };
 
 use super::{
     errno,
     payload::push_dump,
-    text::{plain_or_text, push_display, push_endpoint, push_integer},
+    text::{plain_or_text, push_display, push_endpoint},
     words::family_name,
 };
 use crate::time::show_latency;
@@ -62,13 +63,13 @@ impl Table {
                 out.extend_from_slice(b"_RETURN");
             }
         });
-        line.cell(|out| push_integer(out, call.caller.pid));
+        line.cell(|out| append_integer(call.caller.pid, out));
         line.cell(|out| push_name(out, &call.caller.comm));
-        line.cell(|out| push_integer(out, call.caller.ppid));
+        line.cell(|out| append_integer(call.caller.ppid, out));
         line.cell(|out| push_name(out, &call.caller.parent_comm));
         line.cell(|out| {
             if let Some(fd) = call.fd {
-                push_integer(out, fd);
+                append_integer(fd, out);
             }
         });
         let error = call.error();
@@ -164,7 +165,7 @@ fn push_outcome(out: &mut Vec<u8>, call: &Call) {
             Some(name) => out.extend_from_slice(name.as_bytes()),
             None => push_display(out, format_args!("errno {number}")),
         },
-        (None, Some(bytes)) => push_integer(out, bytes),
+        (None, Some(bytes)) => append_integer(bytes, out),
         (None, None) => {}
     }
 }
@@ -222,7 +223,7 @@ fn push_words(out: &mut Vec<u8>, call: &Call) {
             out.extend_from_slice(b"family:");
             match call.family().map(|family| family_name(family).ok_or(family)) {
                 Some(Ok(name)) => out.extend_from_slice(name.as_bytes()),
-                Some(Err(number)) => push_integer(out, number),
+                Some(Err(number)) => append_integer(number, out),
                 None => out.push(b'?'),
             }
             push_display(out, format_args!(", flags:{first:04x}"));
@@ -241,7 +242,7 @@ fn push_words(out: &mut Vec<u8>, call: &Call) {
             match (first, errno::name(first)) {
                 (0, _) => out.push(b'0'),
                 (_, Some(name)) => out.extend_from_slice(name.as_bytes()),
-                (number, None) => push_integer(out, number),
+                (number, None) => append_integer(number, out),
             }
         }
         name if name.makes_descriptor() && has_succeeded(call) => {
@@ -250,8 +251,8 @@ fn push_words(out: &mut Vec<u8>, call: &Call) {
         CallName::Splice | CallName::Sendfile | CallName::Tee => {
             push_display(out, format_args!("{first} => "));
             match (call.name, call.fd) {
-                (CallName::Sendfile, Some(fd)) => push_integer(out, fd),
-                _ => push_integer(out, second),
+                (CallName::Sendfile, Some(fd)) => append_integer(fd, out),
+                _ => append_integer(second, out),
             }
         }
         name if name.waits() && has_succeeded(call) => {

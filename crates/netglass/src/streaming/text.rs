@@ -2,12 +2,7 @@
 
 use std::{fmt, io::Write as _, net::SocketAddr};
 
-use netglass_model::{CommandName, text_from_bytes};
-
-/// Writes an integer.
-pub(super) fn push_integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
+use netglass_model::{CommandName, digits::append_integer, text_from_bytes};
 
 /// Writes what knows how to write itself.
 pub(super) fn push_display(out: &mut Vec<u8>, value: impl fmt::Display) {
@@ -24,10 +19,10 @@ pub(super) fn push_endpoint(out: &mut Vec<u8>, endpoint: SocketAddr) {
         if index > 0 {
             out.push(b'.');
         }
-        push_integer(out, octet);
+        append_integer(octet, out);
     }
     out.push(b':');
-    push_integer(out, endpoint.port());
+    append_integer(endpoint.port(), out);
 }
 
 /// Whether a name needs no escaping anywhere.

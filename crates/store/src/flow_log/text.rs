@@ -1,14 +1,13 @@
 //! Values as text, appended to a buffer without allocating anything else.
 
 mod address;
-mod digits;
 mod time;
 
+use netglass_model::digits::{append_integer, append_padded, append_written, hexadecimal};
 use uuid::Uuid;
 
 use self::{
     address::append_address,
-    digits::{append_integer, append_padded, append_written},
     time::{Date, append_timestamp},
 };
 use super::columns::Value;
@@ -44,7 +43,7 @@ impl<'a> Text<'a> {
             Value::Id(id) => append_id(id, out),
             Value::Protocol(protocol) => match protocol.name() {
                 Some(name) => out.extend_from_slice(name.as_bytes()),
-                None => append_integer(protocol.0.into(), out),
+                None => append_integer(protocol.0, out),
             },
             Value::Address(address) => append_address(address, out),
             Value::TcpFlags(flags) => {
@@ -62,7 +61,7 @@ impl<'a> Text<'a> {
 #[expect(clippy::cast_possible_truncation, reason = "32 bits are wanted each time")]
 fn append_id(id: Uuid, out: &mut Vec<u8>) {
     let id = id.as_u128();
-    let eight = |shift: u32| digits::hexadecimal((id >> shift) as u32);
+    let eight = |shift: u32| hexadecimal((id >> shift) as u32);
     let (second, third) = (eight(64), eight(32));
     append_written(out, |text: &mut [u8; 36]| {
         text[..8].copy_from_slice(&eight(96));

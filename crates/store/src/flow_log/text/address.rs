@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::digits::{SMALL, append_padded, append_written, hexadecimal};
+use netglass_model::digits::{SMALL, append_padded, append_written, hexadecimal};
 
 /// Appends an address.
 pub(super) fn append_address(address: IpAddr, out: &mut Vec<u8>) {

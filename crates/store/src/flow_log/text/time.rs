@@ -1,8 +1,9 @@
 //! Moments as RFC 3339 has them.
 
-use netglass_model::Timestamp;
-
-use super::digits::{append_written, pair};
+use netglass_model::{
+    Timestamp,
+    digits::{append_written, pair},
+};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;

@@ -1,27 +1,51 @@
-//! Numbers as digits.
+//! Numbers as digits, appended to a buffer: at some million numbers a second, that is a good part of what
+//! telling of them takes.
 
-/// Appends a number in decimal.
+/// Appends a number of 64 bits at most in decimal.
 #[inline]
-pub(super) fn append_integer(integer: i64, out: &mut Vec<u8>) {
-    if let Ok(small) = u8::try_from(integer) {
+pub fn append_integer(number: impl TryInto<i128>, out: &mut Vec<u8>) {
+    let number = number.try_into().unwrap_or(i128::MAX);
+    if number < 0 {
+        out.push(b'-');
+    }
+    append_unsigned(u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX), out);
+}
+
+#[inline]
+fn append_unsigned(number: u64, out: &mut Vec<u8>) {
+    if let Ok(small) = u8::try_from(number) {
         let (digits, count) = SMALL[usize::from(small)];
         append_padded(digits, count.into(), out);
     } else {
-        append_larger(integer, out);
+        append_larger(number, out);
     }
 }
 
 #[inline(never)]
-fn append_larger(integer: i64, out: &mut Vec<u8>) {
-    if let Ok(short @ 0..100_000_000) = u32::try_from(integer) {
-        append_short(short, out);
-    } else {
-        out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+fn append_larger(number: u64, out: &mut Vec<u8>) {
+    let (rest, last) = eight_last(number);
+    if rest == 0 {
+        return append_short(last, out);
     }
+    let (first, middle) = eight_last(rest);
+    if first == 0 {
+        append_short(middle, out);
+    } else {
+        append_short(eight_last(first).1, out);
+        out.extend_from_slice(&decimal(middle));
+    }
+    out.extend_from_slice(&decimal(last));
 }
 
-/// Nearly all numbers that are not small have eight digits at most: with zeros before them they are one
-/// number of 64 bits, from which the zeros are shifted out.
+/// What is before the eight last digits of a number, and those.
+#[inline]
+fn eight_last(number: u64) -> (u64, u32) {
+    const EIGHT: u64 = 100_000_000;
+    (number / EIGHT, (number % EIGHT) as u32)
+}
+
+/// Of eight digits at most: with zeros before them they are one number of 64 bits, from which the zeros are
+/// shifted out.
 fn append_short(integer: u32, out: &mut Vec<u8>) {
     const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
     let text = u64::from_le_bytes(decimal(integer));
@@ -33,7 +57,7 @@ fn append_short(integer: u32, out: &mut Vec<u8>) {
 /// too much is taken back: a copy whose length is only known when it is made takes longer than to
 /// find the bytes does.
 #[inline]
-pub(super) fn append_padded<const N: usize>(bytes: [u8; N], count: usize, out: &mut Vec<u8>) {
+pub fn append_padded<const N: usize>(bytes: [u8; N], count: usize, out: &mut Vec<u8>) {
     let end = out.len() + count;
     out.extend_from_slice(&bytes);
     out.truncate(end);
@@ -42,7 +66,7 @@ pub(super) fn append_padded<const N: usize>(bytes: [u8; N], count: usize, out: &
 /// Appends the first bytes of those that `write` writes, as many as it returns. They are written where they
 /// stay: what was written in pieces is not there yet when it is copied as a whole.
 #[inline]
-pub(super) fn append_written<const N: usize>(
+pub fn append_written<const N: usize>(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut [u8; N]) -> usize,
 ) {
@@ -56,7 +80,8 @@ pub(super) fn append_written<const N: usize>(
 
 /// The two digits of a number below 100.
 #[inline]
-pub(super) fn pair(number: u32) -> [u8; 2] {
+#[must_use]
+pub fn pair(number: u32) -> [u8; 2] {
     PAIRS[number as usize % PAIRS.len()]
 }
 
@@ -87,7 +112,8 @@ fn decimal(number: u32) -> [u8; 8] {
 
 /// The eight hexadecimal digits of a number.
 #[inline]
-pub(super) fn hexadecimal(number: u32) -> [u8; 8] {
+#[must_use]
+pub fn hexadecimal(number: u32) -> [u8; 8] {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     // Each in a byte.
     let fours = u64::from(number) | u64::from(number) << 16;
@@ -101,7 +127,7 @@ pub(super) fn hexadecimal(number: u32) -> [u8; 8] {
 }
 
 /// The digits of small numbers, and how many they are.
-pub(super) const SMALL: [([u8; 4], u8); 256] = {
+pub const SMALL: [([u8; 4], u8); 256] = {
     let mut all = [([0; 4], 0); 256];
     let mut number = 0_u8;
     loop {
@@ -126,9 +152,9 @@ mod tests {
 
     use super::*;
 
-    fn shown(integer: i64) -> String {
+    fn shown(number: impl TryInto<i128>) -> String {
         let mut out = Vec::new();
-        append_integer(integer, &mut out);
+        append_integer(number, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -143,14 +169,22 @@ mod tests {
         for integer in [i64::MIN, i64::MAX] {
             assert_eq!(shown(integer), integer.to_string());
         }
+        assert_eq!(shown(u64::MAX), u64::MAX.to_string());
     }
 
     proptest! {
         #[test]
+        fn numbers_are_as_displayed(unsigned: u64, signed: i64, bits in 0..u64::BITS) {
+            let (unsigned, signed) = (unsigned >> bits, signed >> bits);
+            prop_assert_eq!(shown(unsigned), unsigned.to_string());
+            prop_assert_eq!(shown(signed), signed.to_string());
+        }
+
+        #[test]
         fn eight_digits_are_as_displayed(number in 0_u32..100_000_000, any: u32) {
             prop_assert_eq!(decimal(number).to_vec(), format!("{number:08}").into_bytes());
             prop_assert_eq!(hexadecimal(any).to_vec(), format!("{any:08x}").into_bytes());
-            prop_assert_eq!(shown(number.into()), number.to_string());
+            prop_assert_eq!(shown(number), number.to_string());
         }
     }
 }
