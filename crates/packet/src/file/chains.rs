@@ -259,3 +259,49 @@ fn is_plausible(view: View<'_>, pcap: &Pcap, mut at: u64, seconds: u32) -> bool 
         next.is_some()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write as _};
+
+    use super::{super::tests::heads::copied, *};
+
+    const SECONDS: u32 = 1_700_000_000;
+
+    #[test]
+    fn in_each_piece_it_is_guessed_where_its_first_packet_begins() {
+        for is_big in [false, true] {
+            let bytes = |word: u32| if is_big { word.to_be_bytes() } else { word.to_le_bytes() };
+            let mut header = [0xa1b2_c3d4, 0, 0, 0, 0, 1].map(bytes).as_flattened().to_vec();
+            header[4..8].copy_from_slice(if is_big { &[0, 2, 0, 4] } else { &[2, 0, 4, 0] });
+            let (mut file, mut begins) = (header.clone(), Vec::new());
+            let mut random = 1_u64;
+            while file.len() < 4 * PIECE {
+                let mut next = || {
+                    random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    (random >> 33) as u32
+                };
+                let length = next() % 1500;
+                begins.push(file.len() as u64);
+                let at = [SECONDS + next() % 1000, next() % 1_000_000];
+                file.extend(at.into_iter().chain([length, length]).flat_map(bytes));
+                let is_empty = next().is_multiple_of(2);
+                file.extend(
+                    (0..length).map(|_| if is_empty { 0 } else { next().to_le_bytes()[0] }),
+                );
+            }
+            let mut out = tempfile::tempfile().unwrap();
+            out.write_all(&file).unwrap();
+            let order = Pcap::detect(header[..4].try_into().unwrap()).unwrap();
+            let (pcap, _) = Pcap::new(order, header.as_slice().try_into().unwrap()).unwrap();
+            let memory = |it: &File| copied(it, u64::MAX);
+            let mut windows = Windows::new(&out, memory).unwrap();
+            assert!(windows.show(0));
+            let [view, _] = windows.views();
+            for from in [LENGTH, 2 * LENGTH, 3 * LENGTH, LENGTH + 1, LENGTH + 7] {
+                let first = begins.iter().copied().find(|&begin| begin >= from);
+                assert_eq!(guess(view, &pcap, from, SECONDS), first, "{from}, big: {is_big}");
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Files put together by hand, and what is read of them.
 
-mod heads;
+pub(super) mod heads;
 mod properties;
 mod samples;
 

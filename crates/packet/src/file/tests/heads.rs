@@ -53,11 +53,14 @@ impl FileMemory for Copied {
     }
 }
 
+/// A file that is cut so.
+pub(in crate::file) fn copied(file: &File, cut: u64) -> io::Result<Box<dyn FileMemory>> {
+    let (file, words, is_lost) = (file.try_clone()?, Vec::new(), AtomicBool::new(false));
+    Ok(Box::new(Copied { file, words, is_lost, cut }))
+}
+
 fn open(path: &Path, cut: u64) -> Result<Reader, FileError> {
-    Reader::open_heads(path, |file| {
-        let (file, words, is_lost) = (file.try_clone()?, Vec::new(), AtomicBool::new(false));
-        Ok(Box::new(Copied { file, words, is_lost, cut }))
-    })
+    Reader::open_heads(path, |file| copied(file, cut))
 }
 
 /// Takes packets, of some only as a whole.
