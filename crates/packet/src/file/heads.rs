@@ -100,9 +100,10 @@ impl Heads {
     /// Gives as many packets of the piece at most.
     #[inline]
     fn give_of_piece(&mut self, limit: usize, to: &mut impl TakeHeads) -> io::Result<usize> {
-        match self.pcap.if_usual() {
+        let pcap = self.pcap;
+        match pcap.if_usual() {
             Some(usual) => self.give_by(&usual, limit, to),
-            None => self.give_by(&{ self.pcap }, limit, to),
+            None => self.give_by(&pcap, limit, to),
         }
     }
 
