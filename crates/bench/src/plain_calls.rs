@@ -1,6 +1,6 @@
 //! As plain programs as can tell of calls: they take the times of nine system calls by their
-//! numbers and look at no socket. One writes a line for each call, another one adds calls up by
-//! process and call. What they cost is about what that costs at all.
+//! numbers and look at no socket. One does nothing else, another one writes a line for each call, and
+//! one adds calls up by process and call. What they cost is about what that costs at all.
 
 use std::{
     fs::File,
@@ -23,8 +23,8 @@ use crate::{
     report::grouped,
 };
 
-/// When each call begins.
-const BEGINS: &str = r#"
+/// Which calls.
+const CALLS: &str = r#"
 #include <asm/unistd.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -33,13 +33,6 @@ struct pt_regs {
 	unsigned long orig_ax;
 	unsigned long di;
 } __attribute__((preserve_access_index));
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__type(key, __u64);
-	__type(value, __u64);
-} begun SEC(".maps");
 
 static __always_inline int is_told(long number)
 {
@@ -58,6 +51,73 @@ static __always_inline int is_told(long number)
 	return 0;
 }
 
+char _license[] SEC("license") = "Dual MIT/GPL";
+"#;
+
+/// Their two times and no more, kept where a thread's id leads to.
+const TIMES: &str = r#"
+#define SLOTS 65536
+
+struct task_struct {
+	int pid;
+} __attribute__((preserve_access_index));
+
+struct slot {
+	__u64 begun, calls, time, reserved[5];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
+
+static __always_inline struct slot *own_slot(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	__u32 key = task->pid % SLOTS;
+
+	return bpf_map_lookup_elem(&slots, &key);
+}
+
+SEC("tp_btf/sys_enter") int begins(__u64 *context)
+{
+	struct slot *slot;
+
+	if (!is_told(context[1]))
+		return 0;
+	slot = own_slot();
+	if (slot)
+		slot->begun = bpf_ktime_get_ns();
+	return 0;
+}
+
+SEC("tp_btf/sys_exit") int returns(__u64 *context)
+{
+	struct pt_regs *registers = (void *)context[0];
+	struct slot *slot;
+
+	if (!is_told(registers->orig_ax))
+		return 0;
+	slot = own_slot();
+	if (!slot)
+		return 0;
+	slot->time += bpf_ktime_get_ns() - slot->begun;
+	slot->calls++;
+	return 0;
+}
+"#;
+
+/// When each call begins, for those that do more with it.
+const BEGINS: &str = r#"
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, __u64);
+} begun SEC(".maps");
+
 SEC("tp_btf/sys_enter") int begins(__u64 *context)
 {
 	__u64 who, now;
@@ -69,8 +129,6 @@ SEC("tp_btf/sys_enter") int begins(__u64 *context)
 	bpf_map_update_elem(&begun, &who, &now, BPF_ANY);
 	return 0;
 }
-
-char _license[] SEC("license") = "Dual MIT/GPL";
 "#;
 
 /// A line for each call that returns.
@@ -201,7 +259,7 @@ struct Written {
 
 impl PlainCalls {
     pub(crate) fn start() -> Result<Self> {
-        let object = compile(&[BEGINS, LINES].concat())?;
+        let object = compile(&[CALLS, BEGINS, LINES].concat())?;
         let (is_over, cpu_nanoseconds) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
         let (started, has_started) = std::sync::mpsc::channel();
         let (stop, cpu) = (Arc::clone(&is_over), Arc::clone(&cpu_nanoseconds));
@@ -234,18 +292,28 @@ impl Observer for PlainCalls {
     }
 }
 
-/// It adds calls up for as long as this lives.
+/// It adds calls up, or their times alone, for as long as this lives.
 pub(crate) struct PlainSums {
     // Before the programs that they attach.
     _links: Vec<Link>,
     object: Object,
+    /// Which map has them, and in which of its words their number is.
+    calls: (&'static str, usize),
 }
 
 impl PlainSums {
     pub(crate) fn start() -> Result<Self> {
-        let object = load(&compile(&[BEGINS, SUMS].concat())?)?;
+        Self::of(&[CALLS, BEGINS, SUMS], ("sums", 0))
+    }
+
+    pub(crate) fn of_times() -> Result<Self> {
+        Self::of(&[CALLS, TIMES], ("slots", 1))
+    }
+
+    fn of(sources: &[&str], calls: (&'static str, usize)) -> Result<Self> {
+        let object = load(&compile(&sources.concat())?)?;
         let links = attach(&object)?;
-        Ok(Self { _links: links, object })
+        Ok(Self { _links: links, object, calls })
     }
 }
 
@@ -255,11 +323,13 @@ impl Observer for PlainSums {
     }
 
     fn end(self: Box<Self>, work: Work) -> Result<Option<String>> {
-        let sums = map(&self.object, "sums")?;
+        let (name, word) = self.calls;
+        let sums = map(&self.object, name)?;
         let mut calls = 0;
         for key in sums.keys() {
             let sum = sums.lookup(&key, MapFlags::ANY)?.unwrap_or_default();
-            calls += sum.first_chunk().copied().map_or(0, u64::from_ne_bytes);
+            let number = sum.get(word * 8..).and_then(<[u8]>::first_chunk);
+            calls += number.copied().map_or(0, u64::from_ne_bytes);
         }
         ensure!(calls > work.count, "it has added up {calls} calls");
         Ok(None)

@@ -26,6 +26,7 @@ const BPFTRACE: &str = "bpftrace, a line per call";
 const STRACE: &str = "strace, of nginx alone";
 const PLAIN: &str = "a plain program, a line per call";
 const PLAIN_SUMS: &str = "a plain program, sums by process and call";
+const TIMES: &str = "the two times of each call, and nothing else";
 const NOTHING: &str = "programs that do nothing";
 
 /// The calls that wrk and nginx make on sockets.
@@ -64,6 +65,7 @@ fn measure(kind: Kind, rounds: u32, seconds: u64) -> Result<Report> {
         .collect();
     conditions
         .push(Condition { name: NOTHING, start: Box::new(|| boxed(EmptyPrograms::of_calls())) });
+    conditions.push(Condition { name: TIMES, start: Box::new(|| boxed(PlainSums::of_times())) });
     conditions.push(Condition { name: PLAIN, start: Box::new(|| boxed(PlainCalls::start())) });
     conditions.push(Condition { name: PLAIN_SUMS, start: Box::new(|| boxed(PlainSums::start())) });
     let mut notes = Vec::new();

@@ -30,6 +30,7 @@ pub mod process;
 mod program;
 mod route;
 mod scan;
+mod scheduling;
 mod selection;
 pub mod socket;
 #[cfg(feature = "ebpf")]
@@ -46,6 +47,7 @@ pub use owner::OwnerSource;
 pub use perf_events::{PerfEvent, PerfEvents};
 pub use privileges::{Needs, drop_to};
 pub use scan::{ScanOptions, Scanner, Sightings, SocketSource};
+pub use scheduling::wait_for_turns;
 pub use selection::Selection;
 #[cfg(feature = "ebpf")]
 pub use stream::{Sizes, StreamOptions, Streamer};

@@ -228,6 +228,33 @@ def talk():
 }
 
 #[test]
+fn what_is_spliced_out_of_a_socket_is_received_and_what_is_spliced_into_it_is_sent() {
+    require!(root, ebpf, command("python3"));
+    let mut program = Program::start(
+        "
+import os
+def talk():
+    client = socket.create_connection(address)
+    server, _ = listener.accept()
+    out, into = os.pipe()
+    client.send(b'a message')
+    os.splice(server.fileno(), into, 9)
+    os.splice(out, server.fileno(), 5)
+    client.recv(5)
+",
+    );
+    let sums = program.add_up(SumsBy::Service, 1024);
+    program.talk();
+    let sums = finish(sums);
+    let mut spliced: Vec<_> = find(&sums, CallName::Splice, Direction::Passive)
+        .into_iter()
+        .map(|sum| (sum.bytes, sum.transfer.unwrap(), sum.calls()))
+        .collect();
+    spliced.sort_unstable_by_key(|&(bytes, ..)| bytes);
+    assert_eq!(spliced, [(5, Transfer::Send, 1), (9, Transfer::Receive, 1)]);
+}
+
+#[test]
 fn what_there_is_no_room_for_is_counted() {
     require!(root, ebpf, command("python3"));
     let mut program = Program::start(TALK);

@@ -32,6 +32,7 @@ use anyhow::Context as _;
 use netglass_kernel::{
     Needs,
     calls::{CallCounts, CallOptions, CallWatcher, THREADS},
+    wait_for_turns,
 };
 
 pub(crate) use self::{
@@ -104,6 +105,9 @@ fn stream(
     };
     let kept = drop_privileges(Needs::default(), watcher.trial(), || true);
     tell(kept.as_slice());
+    // After the command was started, which is to run as it would without us. What there is to be read
+    // can wait in the buffer; where this is forbidden, what is watched is somewhat slower.
+    let _ = wait_for_turns();
     sink.start()?;
     let signals = signals.listen()?;
     let mut streaming = Streaming {

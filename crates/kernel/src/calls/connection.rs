@@ -1,40 +1,41 @@
-//! A connection as the kernel programs write it (`struct call_connection`), taken apart.
+//! A connection as the kernel programs write it into the key of a sum (`union sum_key`), taken apart.
 
 use std::net::{IpAddr, SocketAddr};
 
 use netglass_model::{CallConnection, Direction, NamespaceInode, unmapped_address};
 
-use crate::program::{u16_at, u32_at, u64_at};
+use crate::program::{u16_at, u32_at};
 
-pub(super) const LENGTH: usize = 56;
+pub(super) const LENGTH: usize = 48;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 /// Of what family the socket is; 0 where that is not known.
 pub(super) fn family(bytes: &[u8; LENGTH]) -> u16 {
-    u16_at(bytes, 48).unwrap_or_default()
+    u16_at(bytes, 40).unwrap_or_default()
 }
 
 /// Which end it is, as far as the socket tells.
 pub(super) fn direction(bytes: &[u8; LENGTH]) -> Direction {
-    if bytes[55] == 0 { Direction::Active } else { Direction::Passive }
+    if bytes[47] == 0 { Direction::Active } else { Direction::Passive }
 }
 
 pub(super) fn parse(bytes: &[u8; LENGTH]) -> CallConnection {
     let family = family(bytes);
     let port = |offset| u16_at(bytes, offset).unwrap_or_default();
     let [local, remote] =
-        endpoints(family, [address(bytes, 0), address(bytes, 16)], [port(44), port(46)]);
+        endpoints(family, [address(bytes, 0), address(bytes, 16)], [port(36), port(38)]);
     CallConnection {
         family,
-        protocol: u16_at(bytes, 50).unwrap_or_default(),
-        socket_type: u16_at(bytes, 52).unwrap_or_default(),
-        state: bytes[54],
+        protocol: u16_at(bytes, 42).unwrap_or_default(),
+        socket_type: u16_at(bytes, 44).unwrap_or_default(),
         local,
         remote,
-        namespace: NamespaceInode(u32_at(bytes, 40).unwrap_or_default().into()),
-        cookie: u64_at(bytes, 32).filter(|&cookie| cookie != 0),
+        namespace: NamespaceInode(u32_at(bytes, 32).unwrap_or_default().into()),
+        // Sums are not kept apart by these.
+        state: 0,
+        cookie: None,
     }
 }
 

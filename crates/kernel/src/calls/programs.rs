@@ -18,7 +18,7 @@ use super::{
     clock::monotonic_ns,
     descendants, record,
     ring::{self, BLOCK_RECORDS, Ring},
-    settings::{Sizes, Telling},
+    settings::{AddingUp, Sizes, Telling},
     sum,
 };
 use crate::{
@@ -35,6 +35,10 @@ const NEEDED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 /// Whether calls are added up because there was no room to tell of them.
 const OVERLOAD: &str = ".data.overload";
 
+const ENTER: &str = "enter_call";
+/// When a call returns: it is told of, or added up.
+const LEAVE: &str = "leave_call";
+const ADD_UP: &str = "add_up_call";
 const PENDING: &str = "list_pending";
 /// Those that follow processes; needed only where that is asked for.
 const FOLLOW: &str = "follow_child";
@@ -169,7 +173,7 @@ impl Programs {
                 }
             }
         }
-        for name in [FREE, "leave_call", "enter_call"] {
+        for name in [FREE, at_return(plan.telling), ENTER] {
             programs.links.push(attach(&programs.object, name)?);
         }
         Ok(programs)
@@ -298,7 +302,7 @@ impl Programs {
         };
         let written = ring::written_by_all(&find_map(&self.object, "rings_written")?)?;
         Ok(CallCounts {
-            seen: written.seen,
+            seen: written.seen + read(5)?,
             // Until it is taken.
             waiting: written.records,
             filtered: read(0)?,
@@ -317,7 +321,7 @@ pub(crate) fn try_programs() -> Result<(), Obstacle> {
     let telling = Telling::default();
     let plan = Plan { selection: &selection, telling, buffer_size: 0, sums: 0, threads: 0 };
     let object = load(&plan, false)?;
-    for name in [PENDING, FREE, "leave_call", "enter_call"] {
+    for name in [PENDING, FREE, at_return(telling), ENTER] {
         try_attach(&object, name).map(drop)?;
     }
     Ok(())
@@ -357,7 +361,12 @@ fn configure(
     let follows = selection.children != Children::Alone;
     for mut program in object.progs_mut() {
         let is = |name: &str| program.name() == name;
-        if (is(FOLLOW) || is(FORGET)) && !following(selection).any(is) {
+        let is_left_out = match () {
+            () if is(FOLLOW) || is(FORGET) => !following(selection).any(is),
+            () if is(LEAVE) || is(ADD_UP) => !is(at_return(plan.telling)),
+            () => false,
+        };
+        if is_left_out {
             program.set_autoload(false);
         }
     }
@@ -390,6 +399,11 @@ fn configure(
         }
     }
     Ok(())
+}
+
+/// The program for calls that return.
+fn at_return(telling: Telling) -> &'static str {
+    if matches!(telling.adding_up, AddingUp::Always(_)) { ADD_UP } else { LEAVE }
 }
 
 /// Which of the programs that follow processes are needed. Also what is selected by its id has to be

@@ -1,4 +1,4 @@
-//! What the kernel programs add up of calls (`struct sum_key`, `struct call_sum`), taken apart.
+//! What the kernel programs add up of calls (`struct call_sum`), taken apart.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use netglass_model::{CallName, CallSum, CallingProcess, CommandName, Latencies, 
 use super::connection;
 use crate::program::{u16_at, u32_at, u64_at};
 
-/// `struct sum_key`.
-const KEY_LENGTH: usize = 72;
+/// `union sum_key`.
+const KEY_LENGTH: usize = 64;
 /// The rest of `struct call_sum`, which begins with its key.
 const SUM_LENGTH: usize = 528;
 
@@ -23,17 +23,17 @@ pub fn parse(bytes: &[u8]) -> Option<CallSum> {
     let (key, sum) = bytes.split_first_chunk::<KEY_LENGTH>()?;
     let sum: &[u8; SUM_LENGTH] = sum.try_into().ok()?;
     let ends = key.first_chunk()?;
-    let name = *CallName::ALL.get(usize::from(key[66]).checked_sub(1)?)?;
-    let flags = key[67];
+    let name = *CallName::ALL.get(usize::from(key[58]).checked_sub(1)?)?;
+    let flags = key[59];
     let family = connection::family(ends);
     let transfer = transfer(name, flags & IS_TAKEN_FROM != 0);
-    let error = u16_at(key, 64).filter(|&error| error != 0).map(u32::from);
+    let error = u16_at(key, 56).filter(|&error| error != 0).map(u32::from);
     let moves = transfer.is_some() && error.is_none();
     let comm = |at: usize| sum.get(at..).and_then(<[u8]>::first_chunk::<16>);
     Some(CallSum {
         name,
         process: CallingProcess {
-            pid: u32_at(key, 56)?,
+            pid: u32_at(key, 48)?,
             ppid: u32_at(sum, 24)?,
             pgid: Some(u32_at(sum, 32)?).filter(|&pgid| pgid != 0),
             uid: u32_at(sum, 28)?,
@@ -47,7 +47,7 @@ pub fn parse(bytes: &[u8]) -> Option<CallSum> {
         family: Some(family).filter(|&family| family != 0),
         connection: (flags & HAS_CONNECTION != 0).then(|| connection::parse(ends)),
         direction: connection::direction(ends),
-        fd: u32_at(key, 60).and_then(|fd| i32::try_from(fd).ok()),
+        fd: u32_at(key, 52).and_then(|fd| i32::try_from(fd).ok()),
         transfer,
         bytes: u64_at(sum, 0).filter(|_| moves).unwrap_or_default(),
         duration: Duration::from_nanos(u64_at(sum, 8)?),
@@ -93,7 +93,7 @@ mod tests {
         ] {
             assert!(HEADER.contains(&format!("#define {name} {number}\n")), "{name}");
         }
-        assert!(HEADER.contains(&format!("sizeof(struct sum_key) == {KEY_LENGTH}, ")));
+        assert!(HEADER.contains(&format!("sizeof(union sum_key) == {KEY_LENGTH}, ")));
         assert!(
             HEADER.contains(&format!("sizeof(struct call_sum) == {}, ", KEY_LENGTH + SUM_LENGTH))
         );
@@ -114,12 +114,12 @@ mod tests {
         };
         put(&mut key, 0, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
         put(&mut key, 16, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 2]);
-        put(&mut key, 46, &80_u16.to_ne_bytes());
-        put(&mut key, 48, &2_u16.to_ne_bytes());
-        put(&mut key, 55, &[1]);
-        put(&mut key, 56, &77_u32.to_ne_bytes());
-        put(&mut key, 60, &(-1_i32).to_ne_bytes());
-        put(&mut key, 66, &[16, HAS_CONNECTION]);
+        put(&mut key, 38, &80_u16.to_ne_bytes());
+        put(&mut key, 40, &2_u16.to_ne_bytes());
+        put(&mut key, 47, &[1]);
+        put(&mut key, 48, &77_u32.to_ne_bytes());
+        put(&mut key, 52, &(-1_i32).to_ne_bytes());
+        put(&mut key, 58, &[16, HAS_CONNECTION]);
         put(&mut sum, 0, &1_000_u64.to_ne_bytes());
         put(&mut sum, 8, &500_u64.to_ne_bytes());
         put(&mut sum, 40, b"nginx\0");
@@ -149,7 +149,7 @@ mod tests {
             sum in vec(any::<u8>(), SUM_LENGTH),
             call in 1..=CallName::ALL.len(),
         ) {
-            key[66] = u8::try_from(call).unwrap();
+            key[58] = u8::try_from(call).unwrap();
             let counts = sum[LATENCIES_AT..].as_chunks().0;
             let calls: u64 = counts.iter().map(|&it| u64::from(u32::from_ne_bytes(it))).sum();
             prop_assert_eq!(parse(&[key, sum].concat()).unwrap().calls(), calls);

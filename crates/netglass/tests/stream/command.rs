@@ -21,6 +21,21 @@ fn its_status_is_passed_on() {
 }
 
 #[test]
+fn it_interrupts_as_it_would_by_itself_and_who_follows_it_waits_for_its_turns() {
+    require!(root, ebpf);
+    // The 41st field of proc(5) is the policy: 0 is SCHED_OTHER, 3 is SCHED_BATCH.
+    let script = "
+        policy() { set -- $(cut -d ')' -f 2 /proc/$1/stat); echo ${39}; }
+        for i in $(seq 1000); do
+            [ $(policy $PPID) = 3 ] && exit $(policy $$)
+            sleep 0.01
+        done
+        exit 9";
+    let streamed = Place::new().follow(&[], &words(&["sh", "-c", script]));
+    assert_eq!(streamed.status, Some(0), "{}", streamed.stderr);
+}
+
+#[test]
 fn one_that_does_not_exist_or_cannot_be_run_says_so() {
     require!(root, ebpf);
     let place = Place::new();

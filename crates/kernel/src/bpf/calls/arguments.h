@@ -56,9 +56,9 @@ static __always_inline void read_address(const struct telling *it, __u64 pointer
 	    bpf_probe_read_user(&address, length_v4, (void *)pointer))
 		return;
 	if (address.family == AF_INET)
-		map_address(extra->address, address.address_v4);
+		extra->address = map_address(address.address_v4);
 	else if (address.family == AF_INET6)
-		__builtin_memcpy(extra->address, address.address_v6, ADDRESS_LENGTH);
+		__builtin_memcpy(&extra->address, address.address_v6, ADDRESS_LENGTH);
 	else
 		return;
 	extra->address_port = bpf_ntohs(address.port);
@@ -155,9 +155,12 @@ static __always_inline void read_arguments(const struct telling *it, struct pt_r
 		record->details[0] = SECOND_ARGUMENT(regs);
 		break;
 	case CALL_GETSOCKOPT:
-		if (returned && !record->result)
-			bpf_probe_read_user(&record->details[0], sizeof(record->details[0]),
-					    (void *)FOURTH_ARGUMENT(regs));
+		if (returned && !record->result) {
+			__u32 error = 0;
+
+			bpf_probe_read_user(&error, sizeof(error), (void *)FOURTH_ARGUMENT(regs));
+			record->details[0] = error;
+		}
 		break;
 	case CALL_READ:
 	case CALL_PREAD64:
@@ -210,6 +213,9 @@ static __always_inline void read_arguments(const struct telling *it, struct pt_r
 		record->details[1] = SECOND_ARGUMENT(regs);
 		break;
 	}
+	if ((record->call == CALL_SPLICE || record->call == CALL_TEE) &&
+	    record->fd == (__s32)record->details[0])
+		record->flags |= RECORD_TAKEN_FROM;
 }
 
 /* Where the buffers of a call are: one, or several. */

@@ -83,7 +83,9 @@ struct work {
 	 */
 	__u8 rest[2 * MAX_PATH + 2 * MAX_PAYLOAD];
 	struct user_vector vectors[MAX_VECTORS];
-	/* Its key has the connection that a call is about. */
+	/* Of a call that is added up and told nobody. */
+	struct call_record record;
+	/* One that begins. */
 	struct call_sum sum;
 };
 

@@ -28,6 +28,7 @@ int list_pending(struct bpf_iter__task *ctx)
 	struct call_record *record;
 	struct file *file = NULL;
 	struct telling telling;
+	struct call_connection connection = {};
 	struct pending *it;
 	struct pt_regs *regs;
 	__u32 first = 0, call;
@@ -52,10 +53,9 @@ int list_pending(struct bpf_iter__task *ctx)
 	record = &it->record;
 	telling = (struct telling){
 		.record = record,
-		.connection = &it->work.sum.key.connection,
+		.connection = &connection,
 		.work = &it->work,
 	};
-	__builtin_memset(telling.connection, 0, sizeof(*telling.connection));
 	__builtin_memset(record, 0, sizeof(*record));
 	record->kind = RECORD_PENDING;
 	record->call = call;

@@ -99,16 +99,25 @@ enum record_flags {
 	RECORD_CONNECTION = 1 << 4,
 	/* The addresses of the connection are behind the record. */
 	RECORD_ADDRESSES = 1 << 5,
+	/* Of a call between two descriptors: the socket is the one that is taken from. */
+	RECORD_TAKEN_FROM = 1 << 6,
 };
 
 /* Where these say so, there is something behind the record. */
 #define RECORD_EXTRA (RECORD_ADDRESS | RECORD_TRANSFERRED | RECORD_ADDRESSES)
 
-/* A connection as its socket has it. Addresses of IPv4 are mapped into IPv6, in network order. */
+/* An address of IPv6, or one of IPv4 that is mapped into it, in network order. */
+union address {
+	__u8 bytes[ADDRESS_LENGTH];
+	__u64 words[2];
+};
+/* What is written together in a word is as if it was written piece by piece. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "all machines that this runs on are");
+
+/* A connection as its socket has it. */
 struct call_connection {
-	__u8 local_address[ADDRESS_LENGTH];
-	__u8 remote_address[ADDRESS_LENGTH];
-	__u64 socket_cookie;
+	union address local_address;
+	union address remote_address;
 	__u32 network_namespace;
 	__u16 local_port;
 	__u16 remote_port;
@@ -118,8 +127,9 @@ struct call_connection {
 	__u8 state;
 	/* Where calls may be added up: it is the end that listened, as far as the socket tells. */
 	__u8 is_passive;
+	__u64 socket_cookie;
 };
-_Static_assert(sizeof(struct call_connection) == 56, "src/calls/connection.rs reads 56 bytes");
+_Static_assert(sizeof(struct call_connection) == 56, "fits into struct call_in_progress");
 
 struct call_record {
 	/* CLOCK_MONOTONIC, of the return or, where there is none, of now. */
@@ -163,9 +173,9 @@ _Static_assert(__builtin_offsetof(struct call_record, type) == 46, "src/calls/re
 
 /* What few calls have, behind the record where a flag says that some of it is there. */
 struct call_extra {
-	__u8 local_address[ADDRESS_LENGTH];
-	__u8 remote_address[ADDRESS_LENGTH];
-	__u8 address[ADDRESS_LENGTH];
+	union address local_address;
+	union address remote_address;
+	union address address;
 	__u64 transferred;
 	__u16 address_port;
 	__u16 reserved[3];
@@ -215,6 +225,8 @@ enum call_count {
 	COUNT_NOT_REMEMBERED,
 	/* There was no room for another sum. */
 	COUNT_SUMS_FULL,
+	/* Calls of processes that are selected, on sockets, where all calls are added up. */
+	COUNT_ADDED_UP,
 	COUNTS,
 };
 
@@ -240,6 +252,11 @@ enum setting_flags {
 	BY_SERVICE = 1 << 12,
 };
 
+/* Those by which processes are selected. */
+#define SELECT_PROCESSES                                                                           \
+	(SELECT_PIDS | SELECT_NOT_PIDS | SELECT_COMMS | SELECT_NOT_COMMS | SELECT_UIDS |           \
+	 SELECT_FOLLOWED | FOLLOW_CHILDREN)
+
 #define MAX_PAYLOAD 4096
 #define MAX_PATH 108
 #define MAX_PREFIXES 32
@@ -247,8 +264,8 @@ enum setting_flags {
 #define MAX_CGROUPS 16
 
 struct address_prefix {
-	__u8 address[ADDRESS_LENGTH];
-	__u8 mask[ADDRESS_LENGTH];
+	union address address;
+	union address mask;
 };
 
 struct selected_cgroup {
@@ -297,20 +314,35 @@ enum sum_flags {
 	SUM_TAKEN_FROM = 1 << 1,
 };
 
-/* What calls have in common that are added up. */
-struct sum_key {
-	/* Without state and cookie. By service, a client's port and the other's are 0. */
-	struct call_connection connection;
-	__u32 pid;
-	/* -1 by service. */
-	__s32 fd;
-	/* 0 for calls that succeed. */
-	__u16 error;
-	__u8 call;
-	__u8 flags;
-	__u32 reserved;
+/*
+ * What calls have in common that are added up. It is written word by word: what is read at once right
+ * after it was written in pieces is waited for.
+ */
+union sum_key {
+	struct {
+		union address local_address;
+		union address remote_address;
+		__u32 network_namespace;
+		/* By service, the port of the end that asks is 0. */
+		__u16 local_port;
+		__u16 remote_port;
+		__u16 family;
+		__u16 protocol;
+		__u16 type;
+		__u8 reserved;
+		__u8 is_passive;
+		__u32 pid;
+		/* -1 by service. */
+		__s32 fd;
+		/* 0 for calls that succeed. */
+		__u16 error;
+		__u8 call;
+		__u8 flags;
+		__u32 reserved_behind;
+	};
+	__u64 words[8];
 };
-_Static_assert(sizeof(struct sum_key) == 72, "src/calls/sum.rs reads 72 bytes");
+_Static_assert(sizeof(union sum_key) == 64, "src/calls/sum.rs reads 64 bytes");
 
 /*
  * How long calls took: the first counts those of unknown duration, the second those below the first
@@ -322,7 +354,7 @@ _Static_assert(sizeof(struct sum_key) == 72, "src/calls/sum.rs reads 72 bytes");
 #define LATENCIES (2 + LATENCY_POWERS * LATENCY_PARTS)
 
 struct call_sum {
-	struct sum_key key;
+	union sum_key key;
 	__u64 bytes;
 	__u64 duration_ns;
 	/* When the process began, by CLOCK_BOOTTIME. */
@@ -336,6 +368,6 @@ struct call_sum {
 	char parent_comm[COMM_LENGTH];
 	__u32 latencies[LATENCIES];
 };
-_Static_assert(sizeof(struct call_sum) == 600, "src/calls/sum.rs reads 600 bytes");
+_Static_assert(sizeof(struct call_sum) == 592, "src/calls/sum.rs reads 592 bytes");
 
 #endif

@@ -55,14 +55,19 @@ static __always_inline struct call_record *record_at(__u32 processor, __u64 plac
 		      (place / BLOCK_RECORDS & (settings.ring_blocks - 1));
 	struct record_block *it = bpf_map_lookup_elem(&record_blocks, &block);
 
-	return it ? &it->records[place % BLOCK_RECORDS] : NULL;
+	if (!it)
+		return NULL;
+	/* What is added to a pointer is added once it is known to be one. */
+	barrier_var(it);
+	return &it->records[place % BLOCK_RECORDS];
 }
 
 /*
- * Begins a record at the place that is next, where there is always room for one. What is not read
- * unless a flag says that it is there is not initialised. Returns whether there is such a place.
+ * Begins a record at the place that is next, where there is always room for one, or beside if all calls
+ * are added up. What is not read unless a flag says that it is there is not initialised. Returns
+ * whether there is such a place.
  */
-static __always_inline bool begin_record(struct telling *it)
+static __always_inline bool begin_record(struct telling *it, struct call_connection *connection)
 {
 	struct call_record *record;
 	__u32 first = 0;
@@ -72,7 +77,10 @@ static __always_inline bool begin_record(struct telling *it)
 	it->ring = bpf_map_lookup_elem(&rings_written, &it->processor);
 	if (!it->work || !it->ring)
 		return false;
-	record = record_at(it->processor, it->ring->places);
+	if (settings.flags & ADD_UP)
+		record = &it->work->record;
+	else
+		record = record_at(it->processor, it->ring->places);
 	if (!record)
 		return false;
 	record->details[0] = 0;
@@ -83,8 +91,8 @@ static __always_inline bool begin_record(struct telling *it)
 	record->remote_path_length = 0;
 	record->reserved = 0;
 	it->record = record;
-	it->connection = &it->work->sum.key.connection;
-	__builtin_memset(it->connection, 0, sizeof(*it->connection));
+	it->connection = connection;
+	*connection = (struct call_connection){};
 	return true;
 }
 
@@ -107,12 +115,11 @@ static __always_inline void put_connection(const struct telling *it)
 		record->flags |= RECORD_ADDRESSES;
 		record->local_address_v4 = 0;
 		record->remote_address_v4 = 0;
-		__builtin_memcpy(extra->local_address, connection->local_address, ADDRESS_LENGTH);
-		__builtin_memcpy(extra->remote_address, connection->remote_address,
-				 ADDRESS_LENGTH);
+		extra->local_address = connection->local_address;
+		extra->remote_address = connection->remote_address;
 	} else {
-		record->local_address_v4 = *(__be32 *)(connection->local_address + 12);
-		record->remote_address_v4 = *(__be32 *)(connection->remote_address + 12);
+		record->local_address_v4 = connection->local_address.words[1] >> 32;
+		record->remote_address_v4 = connection->remote_address.words[1] >> 32;
 	}
 }
 

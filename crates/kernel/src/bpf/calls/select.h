@@ -41,6 +41,9 @@ static __always_inline bool is_selected(struct task_struct *task)
 	struct comm_key comm;
 	__u32 number = 0;
 
+	/* What the verifier knows to be so leaves nothing of the rest. */
+	if (!(flags & SELECT_PROCESSES) && !settings.cgroup_count)
+		return true;
 	if (flags & by_number)
 		number = number_of(task);
 	if (flags & SELECT_PIDS)
@@ -67,17 +70,17 @@ static __always_inline bool is_selected(struct task_struct *task)
 	return selected;
 }
 
-static __always_inline bool has_prefix(const __u8 *address)
+static __always_inline bool has_prefix(const union address *address)
 {
-	const __u64 *words = (const __u64 *)address;
+	const __u64 *words = address->words;
 
 	for (__u32 i = 0; i < MAX_PREFIXES; i++) {
 		const volatile __u64 *prefix, *mask;
 
 		if (i >= settings.prefix_count)
 			return false;
-		prefix = (const volatile __u64 *)settings.prefixes[i].address;
-		mask = (const volatile __u64 *)settings.prefixes[i].mask;
+		prefix = settings.prefixes[i].address.words;
+		mask = settings.prefixes[i].mask.words;
 		if ((words[0] & mask[0]) == prefix[0] && (words[1] & mask[1]) == prefix[1])
 			return true;
 	}
@@ -117,8 +120,8 @@ static __always_inline bool is_record_selected(const struct telling *it)
 	    !has_selected_port(connection->remote_port) &&
 	    !(named && has_selected_port(extra->address_port)))
 		return false;
-	if (settings.prefix_count && !has_prefix(connection->local_address) &&
-	    !has_prefix(connection->remote_address) && !(named && has_prefix(extra->address)))
+	if (settings.prefix_count && !has_prefix(&connection->local_address) &&
+	    !has_prefix(&connection->remote_address) && !(named && has_prefix(&extra->address)))
 		return false;
 	return true;
 }

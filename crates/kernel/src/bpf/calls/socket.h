@@ -6,14 +6,17 @@
 #define NETGLASS_CALLS_SOCKET_H
 
 /*
- * Reads a member of what a pointer from nowhere in particular points to. Since Linux 6.2 that takes
- * one instruction, before a call.
+ * What a pointer from nowhere in particular points to, and a member of that. Since Linux 6.2 it is
+ * read by one instruction, before by a call.
  */
+#define READS_AT_ONCE __builtin_expect(bpf_ksym_exists(bpf_rdonly_cast), 1)
+#define AT(pointer, type)                                                                          \
+	(READS_AT_ONCE ? bpf_core_cast(pointer, type) : (type *)(pointer))
 #define READ(pointer, member)                                                                      \
 	({                                                                                         \
 		typeof((pointer)->member) it;                                                      \
-		if (bpf_ksym_exists(bpf_rdonly_cast))                                              \
-			it = bpf_core_cast(pointer, typeof(*(pointer)))->member;                   \
+		if (READS_AT_ONCE)                                                                 \
+			it = (pointer)->member;                                                    \
 		else                                                                               \
 			it = BPF_CORE_READ(pointer, member);                                       \
 		it;                                                                                \
@@ -54,8 +57,8 @@ static __always_inline struct file *open_file(struct task_struct *task, int fd)
 	if ((__u32)fd >= table->max_fds)
 		return NULL;
 	/* One instruction reads what is known to be a pointer: this structure is nothing else. */
-	place = (struct hlist_head *)(table->fd + fd);
-	return (struct file *)READ(place, first);
+	place = AT(table->fd + fd, struct hlist_head);
+	return AT(READ(place, first), struct file);
 }
 
 /* The same if it is a socket. */
@@ -74,23 +77,23 @@ static __always_inline bool has_descriptors_alone(struct task_struct *task)
 	return files && files->count.counter == 1;
 }
 
-static __always_inline void map_address(__u8 *mapped, __be32 address)
+static __always_inline union address map_address(__be32 address)
 {
-	__u32 *words = (__u32 *)mapped;
-
-	words[0] = 0;
-	words[1] = 0;
-	words[2] = bpf_htonl(0xffff);
-	words[3] = address;
+	return (union address){ .words = { 0, bpf_htonl(0xffff) | (__u64)address << 32 } };
 }
 
-static __always_inline void read_address_v6(__u8 *bytes, struct sock *sk, bool remote)
+static __always_inline union address read_address_v6(struct sock *sk, bool remote)
 {
-	__u32 *words = (__u32 *)bytes;
+	union address address = {};
 
-	for (int i = 0; i < 4; i++)
-		words[i] = remote ? READ(sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]) :
-				    READ(sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
+	for (int i = 0; i < 4; i++) {
+		__u64 quarter = remote ?
+					READ(sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]) :
+					READ(sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
+
+		address.words[i / 2] |= quarter << 32 * (i % 2);
+	}
+	return address;
 }
 
 /*
@@ -107,33 +110,35 @@ static __always_inline bool is_passive(struct sock *sk, __u16 protocol)
 /* Reads what a socket knows of its connection. */
 static __always_inline void read_connection(struct file *file, struct call_connection *connection)
 {
-	struct socket *socket = READ(file, private_data);
-	struct sock *sk;
+	struct socket *socket = AT(READ(file, private_data), struct socket);
+	struct sock *sk = READ(socket, sk);
 	struct net *net;
 	__u16 family;
 
-	sk = READ(socket, sk);
 	family = READ(sk, __sk_common.skc_family);
 	net = READ(sk, __sk_common.skc_net.net);
 	connection->family = family;
 	connection->type = READ(socket, type);
 	connection->protocol = READ(sk, sk_protocol);
-	connection->state = READ(sk, __sk_common.skc_state);
-	connection->socket_cookie = READ(sk, __sk_common.skc_cookie.counter);
+	/* Of these there are no sums. */
+	if (!(settings.flags & ADD_UP)) {
+		connection->state = READ(sk, __sk_common.skc_state);
+		connection->socket_cookie = READ(sk, __sk_common.skc_cookie.counter);
+	}
 	connection->network_namespace = READ(net, ns.inum);
 	if (family == AF_INET) {
-		map_address(connection->local_address, READ(sk, __sk_common.skc_rcv_saddr));
-		map_address(connection->remote_address, READ(sk, __sk_common.skc_daddr));
+		connection->local_address = map_address(READ(sk, __sk_common.skc_rcv_saddr));
+		connection->remote_address = map_address(READ(sk, __sk_common.skc_daddr));
 	} else if (family == AF_INET6) {
-		read_address_v6(connection->local_address, sk, false);
-		read_address_v6(connection->remote_address, sk, true);
+		connection->local_address = read_address_v6(sk, false);
+		connection->remote_address = read_address_v6(sk, true);
 	} else {
 		return;
 	}
 	connection->local_port = READ(sk, __sk_common.skc_num);
 	/* A connection that is no more has given its port back. */
 	if (!connection->local_port)
-		connection->local_port = bpf_ntohs(READ((struct inet_sock *)sk, inet_sport));
+		connection->local_port = bpf_ntohs(READ(AT(sk, struct inet_sock), inet_sport));
 	connection->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
 	if (settings.flags & (ADD_UP | ADD_UP_WHEN_FULL))
 		connection->is_passive = is_passive(sk, connection->protocol);
@@ -167,7 +172,7 @@ static __always_inline void read_paths(const struct telling *it, struct file *fi
 
 	if (it->connection->family != AF_UNIX || settings.flags & ADD_UP)
 		return;
-	socket = READ(file, private_data);
+	socket = AT(READ(file, private_data), struct socket);
 	sk = READ(socket, sk);
 	local = read_path(paths, sk);
 	if (local > MAX_PATH)

@@ -57,61 +57,60 @@ static __always_inline __u32 latency_place(__u64 duration_ns)
 	       (duration_ns >> (power - 2)) % LATENCY_PARTS;
 }
 
-/* Fills in what is in the key besides the connection, and takes out of that what sums are not by. */
-static __always_inline void fill_sum_key(const struct telling *it)
+/* What the sum of a call is found by. */
+static __always_inline void make_key(union sum_key *key, const struct telling *it)
 {
-	struct call_connection *connection = it->connection;
-	const struct call_extra *extra = &it->work->extra;
+	const struct call_connection *connection = it->connection;
 	const struct call_record *record = it->record;
-	struct sum_key *key = &it->work->sum.key;
 	const bool by_service = settings.flags & BY_SERVICE;
+	union address remote_address = connection->remote_address;
+	__u64 local_port = connection->local_port, remote_port = connection->remote_port;
+	__u64 error = record->result < 0 ? -record->result : 0;
+	__u64 flags = record->flags & RECORD_CONNECTION ? SUM_CONNECTION : 0;
 
-	connection->socket_cookie = 0;
-	connection->state = 0;
-	key->pid = record->pid;
-	key->fd = by_service ? -1 : record->fd;
-	key->error = record->result < 0 ? -record->result : 0;
-	key->call = record->call;
-	key->flags = record->flags & RECORD_CONNECTION ? SUM_CONNECTION : 0;
-	if ((record->call == CALL_SPLICE || record->call == CALL_TEE) &&
-	    record->fd == (__s32)record->details[0])
-		key->flags |= SUM_TAKEN_FROM;
+	if (record->flags & RECORD_TAKEN_FROM)
+		flags |= SUM_TAKEN_FROM;
 	/* What the socket does not know, the call may have named. */
-	if (record->flags & RECORD_ADDRESS && !connection->remote_port &&
-	    record->call != CALL_BIND) {
-		__builtin_memcpy(connection->remote_address, extra->address, ADDRESS_LENGTH);
-		connection->remote_port = extra->address_port;
+	if (record->flags & RECORD_ADDRESS && !remote_port && record->call != CALL_BIND) {
+		remote_address = it->work->extra.address;
+		remote_port = it->work->extra.address_port;
 	}
 	if (by_service && connection->is_passive)
-		connection->remote_port = 0;
+		remote_port = 0;
 	else if (by_service)
-		connection->local_port = 0;
+		local_port = 0;
+	key->words[0] = connection->local_address.words[0];
+	key->words[1] = connection->local_address.words[1];
+	key->words[2] = remote_address.words[0];
+	key->words[3] = remote_address.words[1];
+	key->words[4] = connection->network_namespace | local_port << 32 | remote_port << 48;
+	key->words[5] = connection->family | (__u64)connection->protocol << 16 |
+			(__u64)connection->type << 32 | (__u64)connection->is_passive << 56;
+	key->words[6] = record->pid | (by_service ? ~0ULL : (__u32)record->fd) << 32;
+	key->words[7] = error | (__u64)record->call << 16 | flags << 24;
 }
 
 /*
- * A number for a key: the table's own function takes several times as long for so many bytes. The
- * words are multiplied by odd numbers at random, each by another one.
+ * A number for a key: a sum of products of its words, to each of which another number at random is
+ * added (Lemire and Kaser, "Strongly universal string hashing is fast", 2014: Multilinear-HM). The
+ * table's own function takes several times as long for so many bytes.
  */
-static __always_inline __u64 number_of_key(const struct sum_key *key)
+static __always_inline __u64 number_of_key(const union sum_key *key)
 {
-	const __u64 *words = (const __u64 *)key;
-	__u64 number;
+	const __u64 *words = key->words;
 
-	_Static_assert(__builtin_offsetof(struct sum_key, connection.socket_cookie) == 32, "is 0");
-	_Static_assert(__builtin_offsetof(struct sum_key, reserved) == 68, "is 0");
-	number = words[0] * 0x9e3779b97f4a7c15ULL + words[1] * 0xc2b2ae3d27d4eb4fULL +
-		 words[2] * 0xd6e8feb86659fd93ULL + words[3] * 0xa0761d6478bd642fULL +
-		 words[5] * 0xe7037ed1a0b428dbULL + words[6] * 0x8ebc6af09c88c6e3ULL +
-		 words[7] * 0x589965cc75374cc3ULL + words[8] * 0x1d8e4e27c47d124fULL;
-	return number ^ number >> 32;
+	return (words[0] + 0x9e3779b97f4a7c15ULL) * (words[1] + 0xc2b2ae3d27d4eb4fULL) +
+	       (words[2] + 0xd6e8feb86659fd93ULL) * (words[3] + 0xa0761d6478bd642fULL) +
+	       (words[4] + 0xe7037ed1a0b428dbULL) * (words[5] + 0x8ebc6af09c88c6e3ULL) +
+	       (words[6] + 0x589965cc75374cc3ULL) * (words[7] + 0x1d8e4e27c47d124fULL);
 }
 
-static __always_inline bool is_same_key(const struct sum_key *one, const struct sum_key *other)
+static __always_inline bool is_same_key(const union sum_key *one, const union sum_key *other)
 {
-	const __u64 *a = (const __u64 *)one, *b = (const __u64 *)other;
+	const __u64 *a = one->words, *b = other->words;
 
-	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[5] ^ b[5]) |
-		 (a[6] ^ b[6]) | (a[7] ^ b[7]) | (a[8] ^ b[8]));
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]) |
+		 (a[5] ^ b[5]) | (a[6] ^ b[6]) | (a[7] ^ b[7]));
 }
 
 static __always_inline struct call_sum *find_sum(__u64 number, bool odd)
@@ -129,26 +128,34 @@ static __always_inline struct call_sum *find_sum(__u64 number, bool odd)
 	return sum;
 }
 
-static __always_inline struct call_sum *begin_sum(const struct telling *it, __u64 number,
-						  struct task_struct *task, bool odd)
+/* Begins the sum of a caller, who is the current process if none is given. */
+static __always_inline struct call_sum *begin_sum(const union sum_key *key, __u64 number,
+						  struct call_record *caller, bool odd)
 {
-	struct call_record *record = it->record;
-	struct call_sum *sum = &it->work->sum;
+	__u32 first = 0;
+	struct work *it = bpf_map_lookup_elem(&work, &first);
+	struct call_sum *sum;
 
+	if (!it)
+		return NULL;
+	sum = &it->sum;
 	sum->process_start = 0;
 	sum->pgid = 0;
-	if (task) {
+	if (!caller) {
+		struct task_struct *task = bpf_get_current_task_btf();
 		struct task_struct *leader = task->group_leader;
 		struct pid *group = BPF_CORE_READ(leader, signal, pids[PIDTYPE_PGID]);
 
-		describe_process(record, task);
+		caller = &it->record;
+		describe_process(caller, task);
 		sum->process_start = leader->start_boottime;
 		sum->pgid = pid_number(group, level_of_reader);
 	}
-	sum->ppid = record->ppid;
-	sum->uid = record->uid;
-	__builtin_memcpy(sum->comm, record->comm, COMM_LENGTH);
-	__builtin_memcpy(sum->parent_comm, record->parent_comm, COMM_LENGTH);
+	sum->key = *key;
+	sum->ppid = caller->ppid;
+	sum->uid = caller->uid;
+	__builtin_memcpy(sum->comm, caller->comm, COMM_LENGTH);
+	__builtin_memcpy(sum->parent_comm, caller->parent_comm, COMM_LENGTH);
 	/* Another processor may do the same at this moment, and one of them comes first. */
 	if (odd)
 		bpf_map_update_elem(&sums_odd, &number, sum, BPF_NOEXIST);
@@ -170,42 +177,60 @@ static __always_inline bool only_looks(__u32 call, struct pt_regs *regs)
 	return (call == CALL_RECVFROM || call == CALL_RECVMMSG) && fourth & MSG_PEEK;
 }
 
+/* What stands for the duration of a call that began before it was watched. */
+#define NOT_KNOWN (~0ULL)
+
 /*
- * Adds a call to its sum. Of a task that is given, what is not in the record yet is read; of
- * registers whether bytes count.
+ * Adds a call to its sum, whose caller is the current process if none is given. The verifier looks at
+ * this once and not for each way that leads here, since it is a function that takes nothing for
+ * granted.
  */
-static __always_inline void add_to_sum(const struct telling *it, struct task_struct *task,
-				       struct pt_regs *regs)
+__noinline int add_to_sum(const union sum_key *key, struct call_record *caller, __u64 duration_ns,
+			  __u64 bytes)
 {
-	struct call_record *record = it->record;
-	struct sum_key *key = &it->work->sum.key;
 	bool odd = control.epoch & 1;
 	struct call_sum *sum;
-	__u64 number, bytes;
 	__u32 place = 0;
+	__u64 number;
 
-	if (task)
-		record->pid = number_of(task);
-	fill_sum_key(it);
+	if (!key)
+		return 0;
 	number = number_of_key(key);
 	sum = find_sum(number, odd);
 	if (!sum)
-		sum = begin_sum(it, number, task, odd);
+		sum = begin_sum(key, number, caller, odd);
 	/* Of two keys with one number, which nobody will ever see, the other one has no room. */
 	if (!sum || !is_same_key(&sum->key, key)) {
 		count(COUNT_SUMS_FULL);
-		return;
+		return 0;
 	}
-	if (!(record->flags & RECORD_BEGAN_BEFORE))
-		place = latency_place(record->duration_ns);
+	if (duration_ns != NOT_KNOWN) {
+		place = latency_place(duration_ns);
+		__sync_fetch_and_add(&sum->duration_ns, duration_ns);
+	}
 	if (place < LATENCIES)
 		__sync_fetch_and_add(&sum->latencies[place], 1);
-	__sync_fetch_and_add(&sum->duration_ns, record->duration_ns);
+	if (bytes)
+		__sync_fetch_and_add(&sum->bytes, bytes);
+	return 0;
+}
+
+/* Adds a call up. Of registers that are given it is seen whether bytes count. */
+static __always_inline void add_up(const struct telling *it, struct call_record *caller,
+				   struct pt_regs *regs)
+{
+	const struct call_record *record = it->record;
+	const bool is_known = !(record->flags & RECORD_BEGAN_BEFORE);
+	union sum_key key;
+	__u64 bytes;
+
+	make_key(&key, it);
 	bytes = record->flags & RECORD_TRANSFERRED ? it->work->extra.transferred :
 		record->result > 0		   ? record->result :
 						     0;
-	if (bytes && !(regs && only_looks(record->call, regs)))
-		__sync_fetch_and_add(&sum->bytes, bytes);
+	if (bytes && regs && only_looks(record->call, regs))
+		bytes = 0;
+	add_to_sum(&key, caller, is_known ? record->duration_ns : NOT_KNOWN, bytes);
 }
 
 #endif

@@ -35,7 +35,9 @@ static __always_inline void tell(const struct telling *it, struct task_struct *t
 		return;
 	}
 	if (adds_up()) {
-		add_to_sum(it, task, regs);
+		if (task)
+			record->pid = number_of(task);
+		add_up(it, task ? NULL : record, regs);
 		return;
 	}
 	if (task)
@@ -56,7 +58,7 @@ static __always_inline void tell(const struct telling *it, struct task_struct *t
 		return;
 	if (settings.flags & ADD_UP_WHEN_FULL) {
 		adds_up_since_full = 1;
-		add_to_sum(it, task, regs);
+		add_up(it, task ? NULL : record, regs);
 	} else {
 		count(COUNT_RING_FULL);
 	}
@@ -83,10 +85,11 @@ static __always_inline struct file *made_socket(struct task_struct *task, struct
 static __always_inline void tell_entry(struct task_struct *task, struct pt_regs *regs, __u32 call,
 				       __u64 now, int fd, struct file *file)
 {
+	struct call_connection connection;
 	struct call_record *record;
 	struct telling it;
 
-	if (!begin_record(&it))
+	if (!begin_record(&it, &connection))
 		return;
 	record = it.record;
 	record->kind = RECORD_ENTRY;
@@ -176,7 +179,7 @@ static __always_inline bool describe_connection(struct task_struct *task, struct
 	} else {
 		if (progress) {
 			record->fd = progress->fd;
-			file = (struct file *)progress->file;
+			file = AT((void *)progress->file, struct file);
 			/* Another thread may have closed it meanwhile, and opened another one. */
 			if (!has_descriptors_alone(task) && open_file(task, record->fd) != file)
 				file = NULL;
@@ -196,31 +199,29 @@ static __always_inline bool describe_connection(struct task_struct *task, struct
 	return true;
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(leave_call, struct pt_regs *regs, long result)
+/*
+ * Whether a call returns that is followed. Of one that began before it was watched there is no
+ * progress.
+ */
+static __always_inline bool returns(struct task_struct *task, __u32 call, struct pt_regs *regs,
+				    struct call_in_progress **progress)
 {
-	__u32 call = wanted_call(SYSCALL_NUMBER(regs));
-	struct call_in_progress *progress;
-	struct call_record *record;
-	struct task_struct *task;
-	struct telling it;
+	struct call_in_progress *it = find_progress(task);
 
-	if (!call)
-		return 0;
-	task = bpf_get_current_task_btf();
-	progress = find_progress(task);
-	if (progress) {
-		/* What is asked of a call was asked when it began. */
-		if (progress->call != call)
-			return 0;
-		progress->call = CALL_NONE;
-	} else if (is_reader(task) || is_of_other_table(task) ||
-		   !is_selected(task) || !is_about_sockets(call, regs)) {
-		return 0;
-	}
-	if (!begin_record(&it))
-		return 0;
-	record = it.record;
+	*progress = it;
+	if (!it)
+		return !is_reader(task) && !is_of_other_table(task) && is_selected(task) &&
+		       is_about_sockets(call, regs);
+	/* What is asked of a call was asked when it began. */
+	if (it->call != call)
+		return false;
+	it->call = CALL_NONE;
+	return true;
+}
+
+static __always_inline void describe_return(struct call_record *record, __u32 call, long result,
+					    const struct call_in_progress *progress)
+{
 	record->kind = RECORD_RETURN;
 	record->call = call;
 	record->result = result;
@@ -229,11 +230,81 @@ int BPF_PROG(leave_call, struct pt_regs *regs, long result)
 	record->duration_ns = progress ? record->time_ns - progress->entered_ns : 0;
 	if (!progress)
 		record->flags |= RECORD_BEGAN_BEFORE;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(leave_call, struct pt_regs *regs, long result)
+{
+	__u32 call = wanted_call(SYSCALL_NUMBER(regs));
+	struct call_connection connection;
+	struct call_in_progress *progress;
+	struct task_struct *task;
+	struct telling it;
+
+	if (!call)
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (!returns(task, call, regs, &progress) || !begin_record(&it, &connection))
+		return 0;
+	describe_return(it.record, call, result, progress);
 	if (!describe_connection(task, regs, &it, progress))
 		return 0;
 	if (!adds_up() || is_sum_of_arguments(&it))
 		read_arguments(&it, regs);
 	tell(&it, task, regs);
+	return 0;
+}
+
+/*
+ * Reads what of a call's arguments has a part in its sum. Returns the flags of its record, of which
+ * the verifier knows nothing then: so the ways through here are one again.
+ */
+static __noinline __u32 read_sum_arguments(struct work *work, struct pt_regs *regs,
+					   __u32 remote_port)
+{
+	struct call_connection connection = { .remote_port = remote_port };
+	struct telling it = { .record = &work->record, .connection = &connection, .work = work };
+
+	work->record.kind = RECORD_RETURN;
+	read_arguments(&it, regs);
+	return work->record.flags;
+}
+
+/* Instead of that where all calls are added up: what is known of a call stays in registers. */
+SEC("tp_btf/sys_exit")
+int BPF_PROG(add_up_call, struct pt_regs *regs, long result)
+{
+	__u32 call = wanted_call(SYSCALL_NUMBER(regs)), first = 0;
+	struct call_connection connection = {};
+	struct call_in_progress *progress;
+	struct call_record record = {};
+	struct task_struct *task;
+	struct telling it = { .record = &record, .connection = &connection };
+
+	if (!call)
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (!returns(task, call, regs, &progress))
+		return 0;
+	describe_return(&record, call, result, progress);
+	record.pid = number_of(task);
+	if (!describe_connection(task, regs, &it, progress))
+		return 0;
+	if (is_sum_of_arguments(&it)) {
+		it.work = bpf_map_lookup_elem(&work, &first);
+		if (!it.work)
+			return 0;
+		it.work->record.call = call;
+		it.work->record.result = result;
+		it.work->record.fd = record.fd;
+		it.work->record.flags = record.flags;
+		record.flags = read_sum_arguments(it.work, regs, connection.remote_port);
+	}
+	count(COUNT_ADDED_UP);
+	if (is_record_selected(&it))
+		add_up(&it, NULL, regs);
+	else
+		count(COUNT_FILTERED);
 	return 0;
 }
 

@@ -64,6 +64,7 @@ int BPF_PROG(submit_operation, struct io_kiocb *request)
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 number = request->opcode, call;
 	struct operation operation = {};
+	struct call_connection connection;
 	struct call_record *record;
 	__u64 key = (__u64)request;
 	struct telling it;
@@ -74,7 +75,7 @@ int BPF_PROG(submit_operation, struct io_kiocb *request)
 	if (!call || !(settings.calls >> call & 1) || is_reader(task) ||
 	    !is_selected(task))
 		return 0;
-	if (!begin_record(&it))
+	if (!begin_record(&it, &connection))
 		return 0;
 	record = it.record;
 	describe_process(record, task);
@@ -96,9 +97,10 @@ SEC("tp_btf/io_uring_complete")
 int BPF_PROG(complete_operation, void *ring, void *address, struct io_uring_cqe *result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct io_kiocb *request = address;
+	struct io_kiocb *request = AT(address, struct io_kiocb);
 	__u64 key = (__u64)address;
 	struct operation *operation = bpf_map_lookup_elem(&operations, &key);
+	struct call_connection connection;
 	struct call_record *record;
 	struct file *file = NULL;
 	struct telling it;
@@ -106,7 +108,7 @@ int BPF_PROG(complete_operation, void *ring, void *address, struct io_uring_cqe 
 
 	if (!operation)
 		return 0;
-	if (!begin_record(&it))
+	if (!begin_record(&it, &connection))
 		return 0;
 	record = it.record;
 	call = operation->call;
