@@ -76,7 +76,7 @@ struct {
 static __always_inline struct slot *own_slot(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
-	__u32 key = task->pid % SLOTS;
+	__u32 key = (__u32)task->pid % SLOTS;
 
 	return bpf_map_lookup_elem(&slots, &key);
 }

@@ -16,14 +16,18 @@ static __always_inline bool adds_up(void)
 /* Whether what a call was given has a part in its sum. */
 static __always_inline bool is_sum_of_arguments(const struct telling *it)
 {
-	const __u64 calls = 1ULL << CALL_SENDMMSG | 1ULL << CALL_RECVMMSG | 1ULL << CALL_SPLICE |
-			    1ULL << CALL_TEE;
+	const __u64 always = 1ULL << CALL_SENDMMSG | 1ULL << CALL_RECVMMSG | 1ULL << CALL_SPLICE |
+			     1ULL << CALL_TEE;
+	const __u64 named = 1ULL << CALL_BIND | 1ULL << CALL_CONNECT | 1ULL << CALL_SENDTO |
+			    1ULL << CALL_SENDMSG | 1ULL << CALL_RECVFROM | 1ULL << CALL_RECVMSG;
 	__u16 family = it->connection->family;
+	__u8 call = it->record->call;
 
-	if (calls >> it->record->call & 1)
+	if (always >> call & 1)
 		return true;
-	/* To whom, where the socket does not know it. */
-	return !it->connection->remote_port && (family == AF_INET || family == AF_INET6);
+	/* With whom, where the socket does not know it. */
+	return named >> call & 1 && !it->connection->remote_port &&
+	       (family == AF_INET || family == AF_INET6);
 }
 
 /* The place of a duration among the latencies. */
