@@ -1,4 +1,4 @@
-//! A connection as the kernel programs write it into the key of a sum (`union sum_key`), taken apart.
+//! A connection as the kernel programs write it into the key of a sum (`struct sum_key`), taken apart.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -7,7 +7,7 @@ use netglass_model::{CallName, CallSum, CallingProcess, CommandName, Latencies, 
 use super::connection;
 use crate::program::{u16_at, u32_at, u64_at};
 
-/// `union sum_key`.
+/// `struct sum_key`.
 const KEY_LENGTH: usize = 64;
 /// The rest of `struct call_sum`, which begins with its key.
 const SUM_LENGTH: usize = 528;
@@ -93,7 +93,7 @@ mod tests {
         ] {
             assert!(HEADER.contains(&format!("#define {name} {number}\n")), "{name}");
         }
-        assert!(HEADER.contains(&format!("sizeof(union sum_key) == {KEY_LENGTH}, ")));
+        assert!(HEADER.contains(&format!("sizeof(struct sum_key) == {KEY_LENGTH}, ")));
         assert!(
             HEADER.contains(&format!("sizeof(struct call_sum) == {}, ", KEY_LENGTH + SUM_LENGTH))
         );

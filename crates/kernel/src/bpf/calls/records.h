@@ -316,33 +316,16 @@ enum sum_flags {
 
 /*
  * What calls have in common that are added up. It is written word by word: what is read at once right
- * after it was written in pieces is waited for.
+ * after it was written in pieces is waited for. The first six words are the connection without its
+ * cookie and with no state, where by service the port of the end that asks is 0; then come the process
+ * and, above it, the descriptor, which is -1 by service; and from below the error (16 bits, 0 for calls
+ * that succeed), the call and enum sum_flags (8 bits each).
  */
-union sum_key {
-	struct {
-		union address local_address;
-		union address remote_address;
-		__u32 network_namespace;
-		/* By service, the port of the end that asks is 0. */
-		__u16 local_port;
-		__u16 remote_port;
-		__u16 family;
-		__u16 protocol;
-		__u16 type;
-		__u8 reserved;
-		__u8 is_passive;
-		__u32 pid;
-		/* -1 by service. */
-		__s32 fd;
-		/* 0 for calls that succeed. */
-		__u16 error;
-		__u8 call;
-		__u8 flags;
-		__u32 reserved_behind;
-	};
+struct sum_key {
 	__u64 words[8];
 };
-_Static_assert(sizeof(union sum_key) == 64, "src/calls/sum.rs reads 64 bytes");
+_Static_assert(__builtin_offsetof(struct call_connection, socket_cookie) == 48, "six words");
+_Static_assert(sizeof(struct sum_key) == 64, "src/calls/sum.rs reads 64 bytes");
 
 /*
  * How long calls took: the first counts those of unknown duration, the second those below the first
@@ -354,7 +337,7 @@ _Static_assert(sizeof(union sum_key) == 64, "src/calls/sum.rs reads 64 bytes");
 #define LATENCIES (2 + LATENCY_POWERS * LATENCY_PARTS)
 
 struct call_sum {
-	union sum_key key;
+	struct sum_key key;
 	__u64 bytes;
 	__u64 duration_ns;
 	/* When the process began, by CLOCK_BOOTTIME. */

@@ -62,7 +62,7 @@ static __always_inline __u32 latency_place(__u64 duration_ns)
 }
 
 /* What the sum of a call is found by. */
-static __always_inline void make_key(union sum_key *key, const struct telling *it)
+static __always_inline void make_key(struct sum_key *key, const struct telling *it)
 {
 	const struct call_connection *connection = it->connection;
 	const struct call_record *record = it->record;
@@ -99,7 +99,7 @@ static __always_inline void make_key(union sum_key *key, const struct telling *i
  * added (Lemire and Kaser, "Strongly universal string hashing is fast", 2014: Multilinear-HM). The
  * table's own function takes several times as long for so many bytes.
  */
-static __always_inline __u64 number_of_key(const union sum_key *key)
+static __always_inline __u64 number_of_key(const struct sum_key *key)
 {
 	const __u64 *words = key->words;
 
@@ -109,7 +109,7 @@ static __always_inline __u64 number_of_key(const union sum_key *key)
 	       (words[6] + 0x589965cc75374cc3ULL) * (words[7] + 0x1d8e4e27c47d124fULL);
 }
 
-static __always_inline bool is_same_key(const union sum_key *one, const union sum_key *other)
+static __always_inline bool is_same_key(const struct sum_key *one, const struct sum_key *other)
 {
 	const __u64 *a = one->words, *b = other->words;
 
@@ -133,7 +133,7 @@ static __always_inline struct call_sum *find_sum(__u64 number, bool odd)
 }
 
 /* Begins the sum of a caller, who is the current process if none is given. */
-static __always_inline struct call_sum *begin_sum(const union sum_key *key, __u64 number,
+static __always_inline struct call_sum *begin_sum(const struct sum_key *key, __u64 number,
 						  struct call_record *caller, bool odd)
 {
 	__u32 first = 0;
@@ -189,7 +189,7 @@ static __always_inline bool only_looks(__u32 call, struct pt_regs *regs)
  * this once and not for each way that leads here, since it is a function that takes nothing for
  * granted.
  */
-__noinline int add_to_sum(const union sum_key *key, struct call_record *caller, __u64 duration_ns,
+__noinline int add_to_sum(const struct sum_key *key, struct call_record *caller, __u64 duration_ns,
 			  __u64 bytes)
 {
 	bool odd = control.epoch & 1;
@@ -225,7 +225,7 @@ static __always_inline void add_up(const struct telling *it, struct call_record 
 {
 	const struct call_record *record = it->record;
 	const bool is_known = !(record->flags & RECORD_BEGAN_BEFORE);
-	union sum_key key;
+	struct sum_key key;
 	__u64 bytes;
 
 	make_key(&key, it);
